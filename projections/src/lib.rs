@@ -1,0 +1,1 @@
+//! The answers of Grantlog: read models folded from the event log, and the engine that keeps them.

@@ -1,0 +1,1 @@
+//! Grantlog: an OAuth 2.0 authorization server whose database is its audit trail.
