@@ -1,1 +1,5 @@
 //! Grantlog: an OAuth 2.0 authorization server whose database is its audit trail.
+
+pub mod clock;
+pub mod entropy;
+pub mod secrets;

@@ -95,8 +95,7 @@ impl Secrets {
     /// Whether `mac` is that of `data` under any pepper; in constant time.
     #[must_use]
     pub fn verify_mac(&self, purpose: Purpose, data: &[u8], mac: &[u8]) -> bool {
-        let right =
-            |pepper: &Pepper| verify_slices_are_equal(&pepper.hmac(purpose.label(), data), mac).is_ok();
+        let right = |pepper: &Pepper| verify_slices_are_equal(&pepper.hmac(purpose.label(), data), mac).is_ok();
         self.0.peppers.iter().fold(false, |found, pepper| found | right(pepper))
     }
 

@@ -124,7 +124,8 @@ impl Passwords {
             let bytes = password.expose().as_bytes();
             let bytes = &bytes[..bytes.len().min(PASSWORD_BYTES_MAX)];
             let against = stored.as_ref().unwrap_or(&inner.dummy).expose();
-            let against = PasswordHash::new(against).map_err(|_| PasswordError::Damaged)?;
+            let against =
+                PasswordHash::new(against).ok().filter(|hash| hash.hash.is_some()).ok_or(PasswordError::Damaged)?;
             let right = inner.argon2.verify_password(bytes, &against).is_ok();
             if !right || !fits || stored.is_none() {
                 return Ok(Verified::No);

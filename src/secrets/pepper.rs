@@ -138,17 +138,16 @@ pub(super) fn open(
 
 fn parse(place: &str, text: &str) -> Result<Vec<Pepper>, SecretsError> {
     let mut peppers: Vec<Pepper> = Vec::new();
-    for (at, line) in text.split(['\n', ';']).enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
+    for (at, line) in lines.flat_map(|(at, line)| line.split(';').map(move |entry| (at, entry.trim()))) {
+        if line.is_empty() {
             continue;
         }
         let malformed = || SecretsError::Malformed { place: place.to_owned(), line: at + 1 };
         let (id, key) = line.split_once([' ', ':']).ok_or_else(malformed)?;
         let id: u16 = id.parse().ok().filter(|id| *id > 0).ok_or_else(malformed)?;
         let mut bytes = Zeroizing::new([0; PEPPER_BYTES]);
-        let length = URL_SAFE_NO_PAD.decode_slice(key.trim(), bytes.as_mut_slice());
-        if length != Ok(PEPPER_BYTES) {
+        if URL_SAFE_NO_PAD.decode_slice(key.trim(), bytes.as_mut_slice()) != Ok(PEPPER_BYTES) {
             return Err(malformed());
         }
         if peppers.iter().any(|pepper| pepper.id == id) {
@@ -209,7 +208,7 @@ fn make(path: &Path, entropy: &Entropy) -> std::io::Result<()> {
     let key = Zeroizing::new(entropy.bytes::<PEPPER_BYTES>());
     let text = Zeroizing::new(format!(
         "# Grantlog's peppers: keys that its database alone is worthless without. Keep this file secret, and keep a\n\
-         # backup of it apart from the database's. To rotate, add a line with a higher id; never remove one in use.\n\
+         # backup of it apart from the database's. To rotate, add a line with a higher id. Never remove one in use.\n\
          1 {}\n",
         URL_SAFE_NO_PAD.encode(key.as_slice())
     ));
@@ -276,8 +275,10 @@ mod tests {
         let (secret, hash) = new.mint(Kind::Code, Uuid::nil());
         assert_eq!(hash.pepper, 2);
         assert_eq!(old.parse(Kind::Code, secret.expose()), None);
-        assert_eq!(old.blind_index(super::super::Purpose::UsernameIndex, "ann"),
-            new.blind_index(super::super::Purpose::UsernameIndex, "ann"));
+        assert_eq!(
+            old.blind_index(super::super::Purpose::UsernameIndex, "ann"),
+            new.blind_index(super::super::Purpose::UsernameIndex, "ann")
+        );
         assert_eq!(new.unseal("x", &old.seal("x", b"y")).map(|text| text.expose().clone()), Some(b"y".to_vec()));
         let mac = old.mac(super::super::Purpose::Csrf, b"form");
         assert!(new.verify_mac(super::super::Purpose::Csrf, b"form", &mac));

@@ -48,11 +48,8 @@ impl SealingKey {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, body) = bytes.split_first_chunk::<NONCE_LEN>()?;
         let mut body = body.to_vec();
-        let opened = self.0.open_in_place(
-            Nonce::assume_unique_for_key(*nonce),
-            Aad::from(context.as_bytes()),
-            &mut body,
-        );
+        let opened =
+            self.0.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(context.as_bytes()), &mut body);
         let length = opened.ok()?.len();
         body.truncate(length);
         Some(Secret::new(body))

@@ -69,11 +69,12 @@ impl Secrets {
         encode(kind, id, self.newest(), &random)
     }
 
-    /// The same secret for the same `id` and `label` as long as the newest pepper stays: for the demo client, whose
-    /// secret must be shown again after a restart.
+    /// The same secret for the same `id` and `from` as long as the newest pepper stays: for the demo client, whose secret
+    /// is shown again after a restart, and for a refresh that must give the same answer twice. Whoever knows `from` but
+    /// not the pepper cannot tell it.
     #[must_use]
-    pub fn mint_derived(&self, kind: Kind, id: Uuid, label: &str) -> (Secret<String>, SecretHash) {
-        let data = [id.as_bytes().as_slice(), label.as_bytes()].concat();
+    pub fn mint_derived(&self, kind: Kind, id: Uuid, from: &[u8]) -> (Secret<String>, SecretHash) {
+        let data = Zeroizing::new([kind.label().as_bytes(), &[0], id.as_bytes().as_slice(), from].concat());
         let random = Zeroizing::new(self.newest().hmac("derived_secret", &data));
         encode(kind, id, self.newest(), &random)
     }
@@ -167,7 +168,9 @@ mod tests {
         let secrets = secrets();
         let (secret, _) = secrets.mint(Kind::AccessToken, Uuid::nil());
         let text = secret.expose();
-        for wrong in [format!("{text}="), format!("{text} "), format!(" {text}"), text[..70].to_owned(), format!("{text}A")] {
+        for wrong in
+            [format!("{text}="), format!("{text} "), format!(" {text}"), text[..70].to_owned(), format!("{text}A")]
+        {
             assert_eq!(secrets.parse(Kind::AccessToken, &wrong), None, "{wrong}");
         }
         // 50 bytes leave two unused bits in the last character; they must be zero.
@@ -180,7 +183,8 @@ mod tests {
     #[test]
     fn a_derived_secret_is_the_same_again_and_differs_by_label() {
         let secrets = secrets();
-        let mint = |label| secrets.mint_derived(Kind::ClientSecret, Uuid::nil(), label).0.expose().clone();
+        let mint =
+            |label: &str| secrets.mint_derived(Kind::ClientSecret, Uuid::nil(), label.as_bytes()).0.expose().clone();
         assert_eq!(mint("demo"), mint("demo"));
         assert_ne!(mint("demo"), mint("other"));
     }
