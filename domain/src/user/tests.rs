@@ -1,0 +1,1 @@
+//! The rules of this aggregate, as given / when / then.
