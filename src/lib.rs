@@ -1,3 +1,7 @@
 //! Grantlog: an OAuth 2.0 authorization server whose database is its audit trail.
+
+pub mod clock;
 pub mod config;
+pub mod entropy;
 pub mod http;
+pub mod secrets;
