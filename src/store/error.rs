@@ -17,7 +17,9 @@ pub enum StoreError {
     NewerSchema { found: i64, known: i64 },
     #[error("migration {version} of this database is not the one that this Grantlog has: it was made by another build")]
     ChangedMigration { version: i64 },
-    #[error("the database is not up to date (its schema has version {found}, this Grantlog needs {needed}): grantlog migrate")]
+    #[error(
+        "the database is not up to date (its schema has version {found}, this Grantlog needs {needed}): grantlog migrate"
+    )]
     OlderSchema { found: i64, needed: i64 },
     #[error("migration {version} failed: {reason}")]
     Migration { version: i64, reason: String },

@@ -100,7 +100,8 @@ async fn open_sqlite(url: &DatabaseUrl, file: &Path, options: &StoreOptions) -> 
             .acquire_timeout(options.connect_timeout)
     };
     let write = pool(1).connect_with(connect.clone()).await.map_err(|error| failed(url, &error))?;
-    let read = pool(options.connections).connect_with(connect.read_only(true)).await.map_err(|error| failed(url, &error))?;
+    let read =
+        pool(options.connections).connect_with(connect.read_only(true)).await.map_err(|error| failed(url, &error))?;
     Ok(Db::Sqlite { read, write })
 }
 

@@ -151,8 +151,8 @@ async fn run<L: Lane>(
 
 /// FNV-1a: the same stream always takes the same lane.
 fn lane_of(aggregate_id: &str, lanes: usize) -> usize {
-    let hash = aggregate_id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = aggregate_id
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     usize::try_from(hash % lanes.max(1) as u64).unwrap_or(0)
 }

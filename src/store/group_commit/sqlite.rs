@@ -44,8 +44,7 @@ impl SqliteLane {
 impl Lane for SqliteLane {
     async fn insert(&mut self, events: &[&NewEvent], groups: &[usize]) -> Result<Inserted, LaneError> {
         // Nothing is begun before the connection is there.
-        let mut connection =
-            self.writer.acquire().await.map_err(|error| LaneError::Unavailable(error.to_string()))?;
+        let mut connection = self.writer.acquire().await.map_err(|error| LaneError::Unavailable(error.to_string()))?;
         connection.execute(sqlx::raw_sql(BEGIN)).await.map_err(|error| LaneError::Unavailable(error.to_string()))?;
         let outcome = insert(&mut connection, events, groups).await;
         if !matches!(outcome, Ok(Inserted::Committed(_))) && connection.execute("ROLLBACK").await.is_err() {
