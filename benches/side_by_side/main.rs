@@ -105,10 +105,11 @@ async fn writes(plan: &Plan, server: &Arc<Grantlog>, kind: Kind) {
         let tokens = vec![Fixed(server.client_credentials()); plan.connections];
         rounds[0].push(load::run(server.address, tokens, plan.length).await);
         let codes = scripts::codes(server, &cookie, plan.connections, plan.length).await;
-        rounds[1]
-            .push(load::run(server.address, scripts::redemptions(server, codes, plan.connections), plan.length).await);
-        let families = scripts::families(server, plan.connections).await;
-        rounds[2].push(load::run(server.address, families, plan.length).await);
+        let families = scripts::Families::default();
+        let redemptions = scripts::redemptions(server, codes, &families, plan.connections);
+        rounds[1].push(load::run(server.address, redemptions, plan.length).await);
+        let refreshes = scripts::refreshes(server, &families, plan.connections);
+        rounds[2].push(load::run(server.address, refreshes, plan.length).await);
         let flows = scripts::flows(server, &cookie, plan.connections);
         rounds[3].push(load::run(server.address, flows, plan.length).await);
     }

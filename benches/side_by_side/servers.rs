@@ -26,11 +26,10 @@ pub struct Grantlog {
     pub address: SocketAddr,
     pub database: String,
     pub client_id: String,
-    pub client_secret: String,
     /// `Authorization` header of the client, with its line end.
     pub basic: String,
     process: Child,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Grantlog {
@@ -59,7 +58,7 @@ impl Grantlog {
         run(grantlog(&folder, &database).args(["user", "create", "--username", USER.0, "--password-stdin"]), USER.1);
         let (client_id, client_secret) = (text("client_id"), text("client_secret"));
         let basic = format!("Authorization: Basic {}\r\n", base64(&format!("{client_id}:{client_secret}")));
-        let server = Self { address, database, client_id, client_secret, basic, process, folder };
+        let server = Self { address, database, client_id, basic, process, _folder: folder };
         server.wait_until_client_is_known().await;
         server
     }
@@ -131,19 +130,9 @@ impl Grantlog {
         load::post("/oauth/token", &self.basic, &form)
     }
 
-    /// Runs a command of the CLI on the same database.
-    pub fn cli(&self, arguments: &[&str]) -> String {
-        run(grantlog(&self.folder, &self.database).args(arguments), "")
-    }
-
     /// Largest resident size so far, in MiB.
     pub fn peak_memory_mib(&self) -> f64 {
         memory_mib(self.process.id(), "VmHWM:")
-    }
-
-    /// Resident size now, in MiB.
-    pub fn memory_mib(&self) -> f64 {
-        memory_mib(self.process.id(), "VmRSS:")
     }
 }
 
