@@ -1,8 +1,11 @@
 //! `grantlog client`: register and manage clients. A client is printed with the names of RFC 7591.
 
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use grantlog_domain::client::{
-    ApplicationType, ClientCommand, ClientMetadata, GrantType, Registration, ResponseType, Stage,
+    ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, Registration, ResponseType, Stage,
     TokenEndpointAuthMethod,
 };
 use grantlog_domain::{ClientId, RedirectUri, Scope};
@@ -11,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::opened::Opened;
 use super::{CliError, output};
 use crate::config::Settings;
-use crate::secrets::{Kind, Secret};
+use crate::secrets::{Kind, Secret, Secrets};
 
 type Aggregate = grantlog_domain::client::Client;
 
@@ -20,8 +23,6 @@ pub(super) enum Client {
     /// Register a client; prints its client_id and, once, its client_secret
     #[command(after_help = CREATE_EXAMPLES)]
     Create(Create),
-    /// List clients
-    List(List),
     /// Show one client
     Show(Named),
     /// Change a client; what is not given stays as it is, a list that is given replaces the old one
@@ -48,13 +49,6 @@ Examples:
 pub(super) struct Named {
     /// The client_id
     client_id: ClientId,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// At most so many, newest first
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
 }
 
 #[derive(Debug, Args)]
@@ -85,19 +79,19 @@ struct Choices {
     redirect_uris: Vec<String>,
     /// authorization_code, refresh_token, client_credentials, password or implicit; may be repeated
     /// [default: authorization_code and refresh_token]
-    #[arg(long = "grant-type", value_name = "TYPE")]
+    #[arg(long = "grant-type", value_name = "TYPE", value_parser = one_of(GrantType::ALL, GrantType::as_str), hide_possible_values = true)]
     grant_types: Vec<GrantType>,
     /// code or token; may be repeated [default: what fits the grant types]
-    #[arg(long = "response-type", value_name = "TYPE")]
+    #[arg(long = "response-type", value_name = "TYPE", value_parser = one_of(ResponseType::ALL, ResponseType::as_str), hide_possible_values = true)]
     response_types: Vec<ResponseType>,
     /// The widest scope that it may ask for, separated by blanks [default: profile]
     #[arg(long)]
     scope: Option<String>,
     /// client_secret_basic, client_secret_post or none [default: client_secret_basic]
-    #[arg(long = "auth-method", value_name = "METHOD")]
+    #[arg(long = "auth-method", value_name = "METHOD", value_parser = one_of(TokenEndpointAuthMethod::ALL, TokenEndpointAuthMethod::as_str), hide_possible_values = true)]
     auth_method: Option<TokenEndpointAuthMethod>,
     /// web or native; a native client chooses its loopback port [default: web]
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", value_parser = one_of(ApplicationType::ALL, ApplicationType::as_str), hide_possible_values = true)]
     application_type: Option<ApplicationType>,
     /// The client's home page (client_uri)
     #[arg(long, value_name = "URL")]
@@ -107,14 +101,22 @@ struct Choices {
     require_pkce: Option<bool>,
 }
 
+/// Takes one of the words of `all`; anything else is an error that lists them.
+fn one_of<T>(all: &'static [T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + FromStr<Err = ClientError> + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.iter().map(|value| name(*value))).try_map(|word| word.parse::<T>())
+}
+
 pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Result<(), CliError> {
     let opened = Opened::open(settings).await?;
+    let secrets = opened.secrets(settings).await?;
     match command {
-        Client::Create(create) => register(&opened, create, json).await,
-        Client::List(list) => list_clients(&opened, list.limit, json).await,
+        Client::Create(create) => register(&opened, &secrets, create, json).await,
         Client::Show(named) => show(&opened, named.client_id, None, json).await,
-        Client::Update(changed) => update(&opened, changed, json).await,
-        Client::RotateSecret(named) => rotate_secret(&opened, named.client_id, json).await,
+        Client::Update(changed) => update(&opened, &secrets, changed, json).await,
+        Client::RotateSecret(named) => rotate_secret(&opened, &secrets, named.client_id, json).await,
         Client::Disable(named) => {
             let command = ClientCommand::Disable { at: opened.clock.now() };
             change(&opened, named.client_id, command).await?;
@@ -128,7 +130,7 @@ pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Res
     }
 }
 
-async fn register(opened: &Opened, create: Create, json: bool) -> Result<(), CliError> {
+async fn register(opened: &Opened, secrets: &Secrets, create: Create, json: bool) -> Result<(), CliError> {
     let blank = ClientMetadata {
         client_name: create.name,
         client_uri: None,
@@ -142,14 +144,14 @@ async fn register(opened: &Opened, create: Create, json: bool) -> Result<(), Cli
     };
     let metadata = create.choices.applied_to(blank)?;
     let client_id = ClientId(opened.new_id());
-    let minted = (!metadata.is_public()).then(|| opened.secrets.mint(Kind::ClientSecret, client_id.0));
+    let minted = (!metadata.is_public()).then(|| secrets.mint(Kind::ClientSecret, client_id.0));
     let (secret, hash) = minted.unzip();
     let command = ClientCommand::Register { metadata, secret: hash, owner: None, at: opened.clock.now() };
     opened.store.create::<Aggregate>(&client_id.to_string(), command, &opened.context()).await?;
     show(opened, client_id, secret, json).await
 }
 
-async fn update(opened: &Opened, changed: Update, json: bool) -> Result<(), CliError> {
+async fn update(opened: &Opened, secrets: &Secrets, changed: Update, json: bool) -> Result<(), CliError> {
     let client_id = changed.client_id;
     let (registration, _) = load(opened, client_id).await?;
     let was_public = registration.metadata.is_public();
@@ -159,15 +161,14 @@ async fn update(opened: &Opened, changed: Update, json: bool) -> Result<(), CliE
     };
     let metadata = changed.choices.applied_to(named)?;
     // A client that becomes confidential needs a secret; one that is already keeps its own.
-    let minted =
-        (was_public && !metadata.is_public()).then(|| opened.secrets.mint(Kind::ClientSecret, client_id.0));
+    let minted = (was_public && !metadata.is_public()).then(|| secrets.mint(Kind::ClientSecret, client_id.0));
     let (secret, hash) = minted.unzip();
     change(opened, client_id, ClientCommand::Update { metadata, secret: hash, at: opened.clock.now() }).await?;
     show(opened, client_id, secret, json).await
 }
 
-async fn rotate_secret(opened: &Opened, client_id: ClientId, json: bool) -> Result<(), CliError> {
-    let (secret, hash) = opened.secrets.mint(Kind::ClientSecret, client_id.0);
+async fn rotate_secret(opened: &Opened, secrets: &Secrets, client_id: ClientId, json: bool) -> Result<(), CliError> {
+    let (secret, hash) = secrets.mint(Kind::ClientSecret, client_id.0);
     change(opened, client_id, ClientCommand::RotateSecret { secret: hash, at: opened.clock.now() }).await?;
     show(opened, client_id, Some(secret), json).await
 }

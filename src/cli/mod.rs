@@ -5,14 +5,9 @@ mod client;
 mod error;
 mod event_log;
 mod events;
-mod grant;
-mod key;
 mod migrate;
 mod opened;
 mod output;
-mod projections;
-mod serve;
-mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,28 +60,14 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Noun {
-    /// Start the server
-    Serve(serve::Serve),
     /// Bring the database up to date; makes it when it is new
     Migrate(migrate::Migrate),
     /// Register and manage clients
     #[command(subcommand)]
     Client(client::Client),
-    /// Make and manage users
-    #[command(subcommand)]
-    User(user::User),
-    /// Look at grants and revoke them
-    #[command(subcommand)]
-    Grant(grant::Grant),
-    /// Look at signing keys and change them
-    #[command(subcommand)]
-    Key(key::Key),
     /// Read the event log
     #[command(subcommand)]
     Events(events::Events),
-    /// Look at the read models and rebuild them
-    #[command(subcommand)]
-    Projections(projections::Projections),
 }
 
 /// Runs the command line of this process.
@@ -105,30 +86,18 @@ pub fn run() -> ExitCode {
 fn settings(cli: &Cli) -> Result<Settings, ConfigError> {
     let mut flags: Vec<(&str, String)> = Vec::new();
     flags.extend(cli.global.database.clone().map(|url| ("database", url)));
-    if let Noun::Serve(serve) = &cli.noun {
-        flags.extend(serve.flags());
-    }
     Settings::load(cli.global.config.as_deref(), &flags)
 }
 
 fn execute(cli: Cli, settings: Settings) -> Result<(), CliError> {
     let json = cli.global.json;
-    if let Noun::Serve(_) = cli.noun {
-        crate::logging::start(&settings.log);
-        return runtime(true)?.block_on(serve::run(settings));
-    }
     // What the libraries have to say belongs to a server's log; a command says what is wrong itself.
     crate::logging::start(&crate::config::LogSettings { json: false, level: "error".into() });
     runtime(false)?.block_on(async {
         match cli.noun {
-            Noun::Serve(_) => Ok(()),
             Noun::Migrate(command) => migrate::run(command, &settings, json).await,
             Noun::Client(command) => client::run(command, &settings, json).await,
-            Noun::User(command) => user::run(command, &settings, json).await,
-            Noun::Grant(command) => grant::run(command, &settings, json).await,
-            Noun::Key(command) => key::run(command, &settings, json).await,
             Noun::Events(command) => events::run(command, &settings, json).await,
-            Noun::Projections(command) => projections::run(command, &settings, json).await,
         }
     })
 }

@@ -82,7 +82,8 @@ pub(super) fn moment_millis(millis: i64) -> String {
 
 /// A progress bar on standard error, when that is a terminal: place, rate and time left.
 pub(super) fn progress(what: &'static str) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target =
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(0), target);
     let style = "{msg} [{bar:30}] {human_pos}/{human_len} ({per_sec}, {eta} left)";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
