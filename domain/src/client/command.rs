@@ -1,0 +1,35 @@
+//! What can be asked of a client.
+
+use super::ClientMetadata;
+use crate::ids::UserId;
+use crate::{SecretHash, Timestamp};
+
+#[derive(Clone, Debug)]
+pub enum ClientCommand {
+    /// RFC 7591 3.1. A secret goes with every method but `none`.
+    Register {
+        metadata: ClientMetadata,
+        secret: Option<SecretHash>,
+        owner: Option<UserId>,
+        at: Timestamp,
+    },
+    /// Replaces the metadata. `secret` is for a client that had none and becomes confidential.
+    Update {
+        metadata: ClientMetadata,
+        secret: Option<SecretHash>,
+        at: Timestamp,
+    },
+    RotateSecret {
+        secret: SecretHash,
+        at: Timestamp,
+    },
+    Disable {
+        at: Timestamp,
+    },
+    Enable {
+        at: Timestamp,
+    },
+    Delete {
+        at: Timestamp,
+    },
+}

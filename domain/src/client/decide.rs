@@ -1,0 +1,78 @@
+//! Every rule about a client.
+
+use super::{Client, ClientCommand, ClientError, ClientEvent, ClientMetadata, Registration, Stage};
+use crate::{SecretHash, Timestamp};
+
+impl Client {
+    /// What follows from a command, or why nothing does. An empty answer means that it holds already.
+    pub fn decide(&self, command: ClientCommand) -> Result<Vec<ClientEvent>, ClientError> {
+        match command {
+            ClientCommand::Register { metadata, secret, owner, at } => {
+                if !matches!(self.stage, Stage::Absent) {
+                    return Err(ClientError::AlreadyExists);
+                }
+                let metadata = valid(metadata)?;
+                check_secret(&metadata, secret.is_some())?;
+                Ok(vec![ClientEvent::Registered { metadata, secret, owner, at }])
+            }
+            ClientCommand::Update { metadata, secret, at } => self.update(metadata, secret, at),
+            ClientCommand::RotateSecret { secret, at } => {
+                if self.registered()?.metadata.is_public() {
+                    return Err(ClientError::SecretUnexpected);
+                }
+                Ok(vec![ClientEvent::SecretRotated { secret, at }])
+            }
+            ClientCommand::Disable { at } => match self.stage {
+                Stage::Disabled(_) => Ok(Vec::new()),
+                _ => self.registered().map(|_| vec![ClientEvent::Disabled { at }]),
+            },
+            ClientCommand::Enable { at } => match self.stage {
+                Stage::Enabled(_) => Ok(Vec::new()),
+                _ => self.registered().map(|_| vec![ClientEvent::Enabled { at }]),
+            },
+            ClientCommand::Delete { at } => match self.stage {
+                Stage::Deleted => Ok(Vec::new()),
+                _ => self.registered().map(|_| vec![ClientEvent::Deleted { at }]),
+            },
+        }
+    }
+
+    fn update(
+        &self,
+        metadata: ClientMetadata,
+        secret: Option<SecretHash>,
+        at: Timestamp,
+    ) -> Result<Vec<ClientEvent>, ClientError> {
+        let registration = self.registered()?;
+        let metadata = valid(metadata)?;
+        check_secret(&metadata, secret.is_some() || (!metadata.is_public() && registration.secret.is_some()))?;
+        let mut events = Vec::new();
+        if metadata != registration.metadata {
+            events.push(ClientEvent::Updated { metadata, at });
+        }
+        events.extend(secret.map(|secret| ClientEvent::SecretRotated { secret, at }));
+        Ok(events)
+    }
+
+    fn registered(&self) -> Result<&Registration, ClientError> {
+        match &self.stage {
+            Stage::Absent => Err(ClientError::NotFound),
+            Stage::Deleted => Err(ClientError::Deleted),
+            Stage::Enabled(registration) | Stage::Disabled(registration) => Ok(registration),
+        }
+    }
+}
+
+fn valid(metadata: ClientMetadata) -> Result<ClientMetadata, ClientError> {
+    let metadata = metadata.normalized();
+    metadata.validate()?;
+    Ok(metadata)
+}
+
+fn check_secret(metadata: &ClientMetadata, has_secret: bool) -> Result<(), ClientError> {
+    match (metadata.is_public(), has_secret) {
+        (false, false) => Err(ClientError::SecretMissing),
+        (true, true) => Err(ClientError::SecretUnexpected),
+        _ => Ok(()),
+    }
+}

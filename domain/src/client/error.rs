@@ -1,0 +1,38 @@
+//! Why a client refuses.
+
+use super::metadata::{CLIENT_NAME_CHARS_MAX, REDIRECT_URIS_MAX};
+use crate::redirect_uri::RedirectUriError;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    #[error("the client exists already")]
+    AlreadyExists,
+    #[error("there is no such client")]
+    NotFound,
+    #[error("the client is deleted")]
+    Deleted,
+    #[error("client_name must have 1 to {CLIENT_NAME_CHARS_MAX} characters and no control characters")]
+    ClientName,
+    #[error("client_uri must be an http or https address")]
+    ClientUri,
+    #[error("at least one of grant_types is needed")]
+    NoGrantType,
+    #[error("a client of the authorization endpoint must register a redirect_uri")]
+    NoRedirectUri,
+    #[error("at most {REDIRECT_URIS_MAX} redirect_uris can be registered")]
+    TooManyRedirectUris,
+    #[error(transparent)]
+    RedirectUri(RedirectUriError),
+    #[error("response_types must fit grant_types: code with authorization_code, token with implicit")]
+    ResponseTypes,
+    #[error("a public client cannot use client_credentials")]
+    PublicClientCredentials,
+    #[error("refresh_token needs authorization_code or password beside it")]
+    NothingToRefresh,
+    #[error("a confidential client needs a secret")]
+    SecretMissing,
+    #[error("a public client has no secret")]
+    SecretUnexpected,
+    #[error("not a value that is known here")]
+    UnknownValue,
+}

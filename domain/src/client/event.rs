@@ -1,0 +1,61 @@
+//! Facts about a client. Published events never change; new fields are optional with a default.
+
+use serde::{Deserialize, Serialize};
+
+use super::ClientMetadata;
+use crate::ids::UserId;
+use crate::{SecretHash, Timestamp};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientEvent {
+    Registered {
+        metadata: ClientMetadata,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<SecretHash>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<UserId>,
+        at: Timestamp,
+    },
+    Updated {
+        metadata: ClientMetadata,
+        at: Timestamp,
+    },
+    SecretRotated {
+        secret: SecretHash,
+        at: Timestamp,
+    },
+    Disabled {
+        at: Timestamp,
+    },
+    Enabled {
+        at: Timestamp,
+    },
+    Deleted {
+        at: Timestamp,
+    },
+}
+
+impl ClientEvent {
+    /// Every type that was ever stored.
+    pub const TYPES: &[&str] = &[
+        "client.registered",
+        "client.updated",
+        "client.secret_rotated",
+        "client.disabled",
+        "client.enabled",
+        "client.deleted",
+    ];
+
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Registered { .. } => "client.registered",
+            Self::Updated { .. } => "client.updated",
+            Self::SecretRotated { .. } => "client.secret_rotated",
+            Self::Disabled { .. } => "client.disabled",
+            Self::Enabled { .. } => "client.enabled",
+            Self::Deleted { .. } => "client.deleted",
+        }
+    }
+}

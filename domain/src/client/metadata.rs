@@ -1,0 +1,176 @@
+//! Client metadata: RFC 7591 2. Field names are those of the wire.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::ClientError;
+use crate::{RedirectUri, Scope};
+
+/// Most redirect URIs of one client.
+pub const REDIRECT_URIS_MAX: usize = 32;
+/// Longest `client_name`, in characters.
+pub const CLIENT_NAME_CHARS_MAX: usize = 100;
+/// Longest `client_uri`, in bytes.
+const CLIENT_URI_BYTES_MAX: usize = 2000;
+
+macro_rules! wire_names {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $wire:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $(#[serde(rename = $wire)] $variant),+ }
+
+        impl $name {
+            /// Every value, in the order in which metadata documents list them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $wire),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ClientError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text { $($wire => Ok(Self::$variant),)+ _ => Err(ClientError::UnknownValue) }
+            }
+        }
+    };
+}
+
+wire_names!(
+    /// `grant_types` (RFC 7591 2).
+    GrantType {
+        AuthorizationCode = "authorization_code",
+        Implicit = "implicit",
+        Password = "password",
+        ClientCredentials = "client_credentials",
+        RefreshToken = "refresh_token",
+    }
+);
+wire_names!(
+    /// `response_types` (RFC 7591 2).
+    ResponseType { Code = "code", Token = "token" }
+);
+wire_names!(
+    /// `token_endpoint_auth_method` (RFC 7591 2).
+    TokenEndpointAuthMethod {
+        ClientSecretBasic = "client_secret_basic",
+        ClientSecretPost = "client_secret_post",
+        None = "none",
+    }
+);
+wire_names!(
+    /// `application_type` (OpenID Connect Dynamic Registration 2): native clients choose their loopback port.
+    ApplicationType { Web = "web", Native = "native" }
+);
+
+/// What a client says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientMetadata {
+    pub client_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_uri: Option<String>,
+    #[serde(default)]
+    pub redirect_uris: Vec<RedirectUri>,
+    pub grant_types: Vec<GrantType>,
+    #[serde(default)]
+    pub response_types: Vec<ResponseType>,
+    /// The widest scope that the client may ask for.
+    pub scope: Scope,
+    pub token_endpoint_auth_method: TokenEndpointAuthMethod,
+    pub application_type: ApplicationType,
+    /// Whether this client must send a `code_challenge` although the server does not ask all for it.
+    #[serde(default)]
+    pub require_pkce: bool,
+}
+
+impl ClientMetadata {
+    /// RFC 6749 2.1: a public client cannot keep a secret.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.token_endpoint_auth_method == TokenEndpointAuthMethod::None
+    }
+
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        self.application_type == ApplicationType::Native
+    }
+
+    #[must_use]
+    pub fn allows(&self, grant_type: GrantType) -> bool {
+        self.grant_types.contains(&grant_type)
+    }
+
+    /// Sorts and removes repeats, so that the same registration is always the same bytes.
+    #[must_use]
+    pub fn normalized(mut self) -> Self {
+        self.client_name = self.client_name.trim().to_owned();
+        self.grant_types.sort_unstable();
+        self.grant_types.dedup();
+        self.response_types.sort_unstable();
+        self.response_types.dedup();
+        let mut seen = std::collections::BTreeSet::new();
+        self.redirect_uris.retain(|uri| seen.insert(uri.clone()));
+        self
+    }
+
+    /// Whether the parts fit together (RFC 7591 2 and 2.1).
+    pub fn validate(&self) -> Result<(), ClientError> {
+        let name = self.client_name.trim();
+        if name.is_empty() || name.chars().count() > CLIENT_NAME_CHARS_MAX || name.chars().any(char::is_control) {
+            return Err(ClientError::ClientName);
+        }
+        if self.grant_types.is_empty() {
+            return Err(ClientError::NoGrantType);
+        }
+        self.check_client_uri()?;
+        self.check_redirect_uris()?;
+        self.check_response_types()?;
+        // RFC 6749 4.4: the client credentials grant MUST only be used by confidential clients.
+        if self.is_public() && self.allows(GrantType::ClientCredentials) {
+            return Err(ClientError::PublicClientCredentials);
+        }
+        let refreshable = self.allows(GrantType::AuthorizationCode) || self.allows(GrantType::Password);
+        if self.allows(GrantType::RefreshToken) && !refreshable {
+            return Err(ClientError::NothingToRefresh);
+        }
+        Ok(())
+    }
+
+    fn check_client_uri(&self) -> Result<(), ClientError> {
+        let Some(uri) = &self.client_uri else { return Ok(()) };
+        let web = url::Url::parse(uri).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
+        if web && uri.len() <= CLIENT_URI_BYTES_MAX { Ok(()) } else { Err(ClientError::ClientUri) }
+    }
+
+    fn check_redirect_uris(&self) -> Result<(), ClientError> {
+        if self.redirect_uris.len() > REDIRECT_URIS_MAX {
+            return Err(ClientError::TooManyRedirectUris);
+        }
+        for uri in &self.redirect_uris {
+            RedirectUri::register(uri.as_str(), self.is_native()).map_err(ClientError::RedirectUri)?;
+        }
+        // RFC 6749 3.1.2.2: clients of the authorization endpoint register their redirection endpoint.
+        let redirects = self.allows(GrantType::AuthorizationCode) || self.allows(GrantType::Implicit);
+        if redirects && self.redirect_uris.is_empty() { Err(ClientError::NoRedirectUri) } else { Ok(()) }
+    }
+
+    /// RFC 7591 2.1: `code` goes with `authorization_code`, `token` with `implicit`.
+    fn check_response_types(&self) -> Result<(), ClientError> {
+        let pairs = [(ResponseType::Code, GrantType::AuthorizationCode), (ResponseType::Token, GrantType::Implicit)];
+        let fit = pairs
+            .into_iter()
+            .all(|(response_type, grant_type)| self.response_types.contains(&response_type) == self.allows(grant_type));
+        if fit { Ok(()) } else { Err(ClientError::ResponseTypes) }
+    }
+}

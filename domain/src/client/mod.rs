@@ -1,0 +1,100 @@
+//! A client: an application that may ask for tokens (RFC 6749 2), with the metadata of RFC 7591 2.
+
+mod command;
+mod decide;
+mod error;
+mod event;
+mod metadata;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use command::ClientCommand;
+pub use error::ClientError;
+pub use event::ClientEvent;
+pub use metadata::{
+    ApplicationType, CLIENT_NAME_CHARS_MAX, ClientMetadata, GrantType, REDIRECT_URIS_MAX, ResponseType,
+    TokenEndpointAuthMethod,
+};
+
+use crate::SecretHash;
+use crate::ids::UserId;
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Client {
+    stage: Stage,
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub enum Stage {
+    #[default]
+    Absent,
+    Enabled(Box<Registration>),
+    Disabled(Box<Registration>),
+    Deleted,
+}
+
+/// What a client registered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Registration {
+    pub metadata: ClientMetadata,
+    /// Absent for public clients.
+    pub secret: Option<SecretHash>,
+    /// Who made it in the browser; absent when an operator did.
+    pub owner: Option<UserId>,
+}
+
+impl Client {
+    #[must_use]
+    pub const fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    /// The registration, unless there is none or it was deleted.
+    #[must_use]
+    pub fn registration(&self) -> Option<&Registration> {
+        match &self.stage {
+            Stage::Enabled(registration) | Stage::Disabled(registration) => Some(registration),
+            Stage::Absent | Stage::Deleted => None,
+        }
+    }
+
+    fn remember(&mut self, event: ClientEvent) {
+        match event {
+            ClientEvent::Registered { metadata, secret, owner, .. } => {
+                self.stage = Stage::Enabled(Box::new(Registration { metadata, secret, owner }));
+            }
+            ClientEvent::Updated { metadata, .. } => {
+                if let Some(registration) = self.registration_mut() {
+                    registration.metadata = metadata;
+                }
+            }
+            ClientEvent::SecretRotated { secret, .. } => {
+                if let Some(registration) = self.registration_mut() {
+                    registration.secret = Some(secret);
+                }
+            }
+            ClientEvent::Disabled { .. } => {
+                if let Stage::Enabled(registration) = std::mem::take(&mut self.stage) {
+                    self.stage = Stage::Disabled(registration);
+                }
+            }
+            ClientEvent::Enabled { .. } => {
+                if let Stage::Disabled(registration) = std::mem::take(&mut self.stage) {
+                    self.stage = Stage::Enabled(registration);
+                }
+            }
+            ClientEvent::Deleted { .. } => self.stage = Stage::Deleted,
+        }
+    }
+
+    fn registration_mut(&mut self) -> Option<&mut Registration> {
+        match &mut self.stage {
+            Stage::Enabled(registration) | Stage::Disabled(registration) => Some(registration),
+            Stage::Absent | Stage::Deleted => None,
+        }
+    }
+}
+
+crate::drive_by_decide!(Client, "client", ClientCommand, ClientEvent, ClientError);

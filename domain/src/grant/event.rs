@@ -1,0 +1,137 @@
+//! Facts about a grant. Published events never change; new fields are optional with a default.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::GrantType;
+use crate::ids::{ClientId, SessionId, UserId};
+use crate::{CodeChallenge, Scope, SecretHash, Timestamp};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantEvent {
+    /// An authorization code went out (RFC 6749 4.1.2).
+    CodeIssued(CodeIssued),
+    /// The code was exchanged for tokens (RFC 6749 4.1.4).
+    CodeRedeemed { access_token: AccessToken, refresh_token: Option<SecretHash>, at: Timestamp },
+    /// A grant without a code: client credentials, password, implicit.
+    Opened(GrantOpened),
+    /// The refresh token was rotated (RFC 6749 6).
+    Refreshed(Refreshed),
+    /// One access token ended by itself (RFC 7009 2.1).
+    AccessTokenRevoked { token: SecretHash, at: Timestamp },
+    /// Everything from this grant ended.
+    Revoked { reason: RevocationReason, at: Timestamp },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeIssued {
+    pub client_id: ClientId,
+    pub user_id: UserId,
+    pub session_id: SessionId,
+    pub scope: Scope,
+    /// As the request or, when it named none, the registration gave it.
+    pub redirect_uri: String,
+    /// RFC 6749 4.1.3: the token request must then repeat it.
+    pub redirect_uri_in_request: bool,
+    pub code: SecretHash,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_challenge: Option<CodeChallenge>,
+    pub code_expires_at: Timestamp,
+    /// Absolute end of the grant.
+    pub expires_at: Timestamp,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantOpened {
+    pub grant_type: GrantType,
+    pub client_id: ClientId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    pub scope: Scope,
+    pub access_token: AccessToken,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<SecretHash>,
+    /// Absolute end of the grant.
+    pub expires_at: Timestamp,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refreshed {
+    pub access_token: AccessToken,
+    pub refresh_token: SecretHash,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_salt: Option<String>,
+    pub at: Timestamp,
+}
+
+/// An access token as the log keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessToken {
+    pub hash: SecretHash,
+    pub scope: Scope,
+    pub expires_at: Timestamp,
+}
+
+/// Why a grant ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevocationReason {
+    Client,
+    User,
+    Admin,
+    CodeReplayed,
+    RefreshReused,
+    UserDisabled,
+    ClientDisabled,
+}
+
+impl RevocationReason {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::User => "user",
+            Self::Admin => "admin",
+            Self::CodeReplayed => "code_replayed",
+            Self::RefreshReused => "refresh_reused",
+            Self::UserDisabled => "user_disabled",
+            Self::ClientDisabled => "client_disabled",
+        }
+    }
+}
+
+impl fmt::Display for RevocationReason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+impl GrantEvent {
+    /// Every type that was ever stored.
+    pub const TYPES: &[&str] = &[
+        "grant.code_issued",
+        "grant.code_redeemed",
+        "grant.opened",
+        "grant.refreshed",
+        "grant.access_token_revoked",
+        "grant.revoked",
+    ];
+
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::CodeIssued(_) => "grant.code_issued",
+            Self::CodeRedeemed { .. } => "grant.code_redeemed",
+            Self::Opened(_) => "grant.opened",
+            Self::Refreshed(_) => "grant.refreshed",
+            Self::AccessTokenRevoked { .. } => "grant.access_token_revoked",
+            Self::Revoked { .. } => "grant.revoked",
+        }
+    }
+}

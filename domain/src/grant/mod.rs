@@ -1,0 +1,194 @@
+//! A grant: one authorization (RFC 6749 1.3) and all that was issued from it. Its code, access tokens and refresh
+//! tokens live and end together, so a replayed code or a reused refresh token ends everything in one append.
+
+mod command;
+mod decide;
+mod error;
+mod event;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use command::{GrantCommand, IssueCode, NewAccessToken, OpenGrant, RedeemCode, Refresh};
+pub use error::GrantError;
+pub use event::{AccessToken, CodeIssued, GrantEvent, GrantOpened, Refreshed, RevocationReason};
+
+use crate::ids::{ClientId, SessionId, UserId};
+use crate::{Scope, SecretHash, Timestamp};
+
+/// Most rotations of one refresh token family; bounds the length of a grant's stream.
+pub const ROTATIONS_MAX: usize = 4096;
+
+/// Most unexpired access tokens that one grant remembers; the oldest leave first (and are then no longer active).
+pub const ACCESS_TOKENS_MAX: usize = 64;
+
+/// One authorization and where it stands.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Grant {
+    authorization: Option<Authorization>,
+    stage: Stage,
+}
+
+/// What was allowed, by whom, to whom, until when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Authorization {
+    pub client_id: ClientId,
+    /// Absent for client credentials.
+    pub user_id: Option<UserId>,
+    pub session_id: Option<SessionId>,
+    pub scope: Scope,
+    /// Absolute end: nothing is refreshed after it.
+    pub expires_at: Timestamp,
+}
+
+/// Where a grant stands; each stage holds only what exists then.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub enum Stage {
+    #[default]
+    Absent,
+    /// A code is out and nobody has redeemed it.
+    CodeIssued(Box<CodeIssued>),
+    /// Tokens are out.
+    Open(Box<Tokens>),
+    Revoked {
+        reason: RevocationReason,
+        at: Timestamp,
+    },
+}
+
+/// The tokens of an open grant.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Tokens {
+    /// The code they came from, to know it again when it is replayed.
+    pub code: Option<SecretHash>,
+    pub access_tokens: Vec<HeldAccessToken>,
+    pub refresh: Option<RefreshFamily>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HeldAccessToken {
+    pub token: AccessToken,
+    pub revoked: bool,
+}
+
+/// A refresh token and those it replaced (RFC 9700 4.14.2).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefreshFamily {
+    pub current: SecretHash,
+    pub superseded: Vec<SecretHash>,
+    /// The newest rotation, so that an answer lost on the way can be given again within the grace.
+    pub last_rotation: Option<Rotation>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Rotation {
+    pub superseded: SecretHash,
+    pub access_token: AccessToken,
+    /// Mixed into the derivation of the tokens that the rotation gave; absent when no repeat is possible.
+    pub replay_salt: Option<String>,
+    pub at: Timestamp,
+}
+
+impl Grant {
+    #[must_use]
+    pub const fn authorization(&self) -> Option<&Authorization> {
+        self.authorization.as_ref()
+    }
+
+    #[must_use]
+    pub const fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    /// The access token behind a presented secret, if the grant still stands behind it. Expiry is the caller's to check.
+    #[must_use]
+    pub fn living_access_token(&self, presented: &crate::Presented) -> Option<&AccessToken> {
+        let Stage::Open(tokens) = &self.stage else { return None };
+        tokens.access_tokens.iter().find(|held| !held.revoked && presented.is(&held.token.hash)).map(|held| &held.token)
+    }
+
+    /// Whether the presented refresh token is the one that may be used next.
+    #[must_use]
+    pub fn is_current_refresh_token(&self, presented: &crate::Presented) -> bool {
+        matches!(&self.stage, Stage::Open(tokens) if tokens.refresh.as_ref().is_some_and(|family| presented.is(&family.current)))
+    }
+
+    fn remember(&mut self, event: GrantEvent) {
+        match event {
+            GrantEvent::CodeIssued(issued) => {
+                self.authorization = Some(Authorization {
+                    client_id: issued.client_id,
+                    user_id: Some(issued.user_id),
+                    session_id: Some(issued.session_id),
+                    scope: issued.scope.clone(),
+                    expires_at: issued.expires_at,
+                });
+                self.stage = Stage::CodeIssued(Box::new(issued));
+            }
+            GrantEvent::CodeRedeemed { access_token, refresh_token, .. } => {
+                let code = match &self.stage {
+                    Stage::CodeIssued(issued) => Some(issued.code),
+                    _ => None,
+                };
+                self.stage = Stage::Open(Box::new(Tokens::first(code, access_token, refresh_token)));
+            }
+            GrantEvent::Opened(opened) => {
+                self.authorization = Some(Authorization {
+                    client_id: opened.client_id,
+                    user_id: opened.user_id,
+                    session_id: opened.session_id,
+                    scope: opened.scope,
+                    expires_at: opened.expires_at,
+                });
+                self.stage = Stage::Open(Box::new(Tokens::first(None, opened.access_token, opened.refresh_token)));
+            }
+            GrantEvent::Refreshed(refreshed) => {
+                if let Stage::Open(tokens) = &mut self.stage {
+                    tokens.rotate(refreshed);
+                }
+            }
+            GrantEvent::AccessTokenRevoked { token, .. } => {
+                if let Stage::Open(tokens) = &mut self.stage {
+                    for held in tokens.access_tokens.iter_mut().filter(|held| held.token.hash == token) {
+                        held.revoked = true;
+                    }
+                }
+            }
+            GrantEvent::Revoked { reason, at } => self.stage = Stage::Revoked { reason, at },
+        }
+    }
+}
+
+impl Tokens {
+    fn first(code: Option<SecretHash>, access_token: AccessToken, refresh_token: Option<SecretHash>) -> Self {
+        Self {
+            code,
+            access_tokens: vec![HeldAccessToken { token: access_token, revoked: false }],
+            refresh: refresh_token.map(|current| RefreshFamily {
+                current,
+                superseded: Vec::new(),
+                last_rotation: None,
+            }),
+        }
+    }
+
+    fn rotate(&mut self, refreshed: Refreshed) {
+        let Some(family) = &mut self.refresh else { return };
+        family.superseded.push(family.current);
+        family.last_rotation = Some(Rotation {
+            superseded: family.current,
+            access_token: refreshed.access_token.clone(),
+            replay_salt: refreshed.replay_salt,
+            at: refreshed.at,
+        });
+        family.current = refreshed.refresh_token;
+        self.access_tokens.retain(|held| held.token.expires_at > refreshed.at);
+        if self.access_tokens.len() >= ACCESS_TOKENS_MAX {
+            self.access_tokens.remove(0);
+        }
+        self.access_tokens.push(HeldAccessToken { token: refreshed.access_token, revoked: false });
+    }
+}
+
+crate::drive_by_decide!(Grant, "grant", GrantCommand, GrantEvent, GrantError);

@@ -1,0 +1,98 @@
+//! What stands beside every event: who did it, in which request, from where.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::ids::{ClientId, UserId};
+
+/// Who caused an event. Written as `user:ID`, `client:ID`, `admin:NAME`, `cli` or `system`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    User(UserId),
+    Client(ClientId),
+    Admin(String),
+    Cli,
+    System,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(out, "user:{id}"),
+            Self::Client(id) => write!(out, "client:{id}"),
+            Self::Admin(name) => write!(out, "admin:{name}"),
+            Self::Cli => out.write_str("cli"),
+            Self::System => out.write_str("system"),
+        }
+    }
+}
+
+impl FromStr for Actor {
+    type Err = MetadataError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "cli" => Ok(Self::Cli),
+            None if text == "system" => Ok(Self::System),
+            Some(("user", id)) => id.parse().map(Self::User).map_err(|_| MetadataError("actor")),
+            Some(("client", id)) => id.parse().map(Self::Client).map_err(|_| MetadataError("actor")),
+            Some(("admin", name)) => Ok(Self::Admin(name.to_owned())),
+            _ => Err(MetadataError("actor")),
+        }
+    }
+}
+
+/// Metadata of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventMetadata {
+    /// UUID version 7; settles whether an append whose answer was lost took place.
+    pub event_id: Uuid,
+    pub actor: Actor,
+    pub request_id: Option<String>,
+    /// The grant or session that the event belongs to.
+    pub correlation: Option<String>,
+    /// Whole, truncated or absent, by a setting.
+    pub source_address: Option<String>,
+}
+
+/// The named field of the stored metadata is missing or malformed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event metadata: {0} is missing or malformed")]
+pub struct MetadataError(pub &'static str);
+
+impl EventMetadata {
+    /// As cqrs-es carries it.
+    #[must_use]
+    pub fn to_map(&self) -> HashMap<String, String> {
+        let optional = [
+            ("request_id", &self.request_id),
+            ("correlation", &self.correlation),
+            ("source_address", &self.source_address),
+        ];
+        let mut map = HashMap::with_capacity(5);
+        map.insert("event_id".to_owned(), self.event_id.to_string());
+        map.insert("actor".to_owned(), self.actor.to_string());
+        for (name, value) in optional {
+            if let Some(value) = value {
+                map.insert(name.to_owned(), value.clone());
+            }
+        }
+        map
+    }
+
+    /// Reads what [`Self::to_map`] wrote; unknown fields are left alone.
+    pub fn from_map(map: &HashMap<String, String>) -> Result<Self, MetadataError> {
+        let event_id = map.get("event_id").and_then(|id| Uuid::try_parse(id).ok()).ok_or(MetadataError("event_id"))?;
+        let actor = map.get("actor").ok_or(MetadataError("actor"))?.parse()?;
+        Ok(Self {
+            event_id,
+            actor,
+            request_id: map.get("request_id").cloned(),
+            correlation: map.get("correlation").cloned(),
+            source_address: map.get("source_address").cloned(),
+        })
+    }
+}

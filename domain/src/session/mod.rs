@@ -1,0 +1,67 @@
+//! A session: one browser in which a user has signed in.
+
+mod command;
+mod decide;
+mod error;
+mod event;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use command::SessionCommand;
+pub use error::SessionError;
+pub use event::{EndReason, SessionEvent};
+
+use crate::ids::UserId;
+use crate::{SecretHash, Timestamp};
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub struct Session {
+    stage: Stage,
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub enum Stage {
+    #[default]
+    Absent,
+    Started(Started),
+    Ended {
+        reason: EndReason,
+        at: Timestamp,
+    },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Started {
+    pub user_id: UserId,
+    /// Hash of the session cookie.
+    pub cookie: SecretHash,
+    /// When the user last proved who they are (OpenID Connect Core 2, `auth_time`).
+    pub auth_time: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+impl Session {
+    #[must_use]
+    pub const fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    fn remember(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Started { user_id, cookie, expires_at, at, .. } => {
+                self.stage = Stage::Started(Started { user_id, cookie, auth_time: at, expires_at });
+            }
+            SessionEvent::Reauthenticated { cookie, at, .. } => {
+                if let Stage::Started(started) = &mut self.stage {
+                    started.cookie = cookie;
+                    started.auth_time = at;
+                }
+            }
+            SessionEvent::Ended { reason, at } => self.stage = Stage::Ended { reason, at },
+        }
+    }
+}
+
+crate::drive_by_decide!(Session, "session", SessionCommand, SessionEvent, SessionError);

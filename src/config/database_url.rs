@@ -1,0 +1,84 @@
+//! The database URL. It may hold a password, so it is printed without one.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use url::Url;
+
+/// `sqlite:FILE`, `postgres://…` or `postgresql://…`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    text: String,
+    kind: DatabaseKind,
+}
+
+/// Which of the two stores a URL names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabaseKind {
+    Sqlite(PathBuf),
+    Postgres,
+}
+
+impl DatabaseUrl {
+    pub fn kind(&self) -> &DatabaseKind {
+        &self.kind
+    }
+
+    /// The URL with its password, for the driver alone: never print it.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// A file in the directory of the SQLite file, or in the working directory for PostgreSQL.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        match &self.kind {
+            DatabaseKind::Sqlite(file) => file.parent().unwrap_or(Path::new("")).join(name),
+            DatabaseKind::Postgres => PathBuf::from(name),
+        }
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(file) = text.strip_prefix("sqlite:") {
+            let file = file.strip_prefix("//").unwrap_or(file);
+            // Parameters could switch off durability, and every process needs the same file.
+            return match file {
+                "" => Err("names no file: write sqlite:grantlog.db".into()),
+                ":memory:" => Err("an event log in memory would be lost: name a file".into()),
+                file if file.contains(['?', '#']) => Err("a SQLite URL takes no parameters: sqlite:FILE".into()),
+                file => {
+                    Ok(DatabaseUrl { text: format!("sqlite:{file}"), kind: DatabaseKind::Sqlite(PathBuf::from(file)) })
+                }
+            };
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            // The parser's message does not quote the URL, so a password in it stays hidden.
+            Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
+            return Ok(DatabaseUrl { text: text.to_owned(), kind: DatabaseKind::Postgres });
+        }
+        Err("must begin with sqlite: or postgres://".into())
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DatabaseKind::Postgres = self.kind else { return f.write_str(&self.text) };
+        let Ok(mut url) = Url::parse(&self.text) else { return f.write_str("postgres://…") };
+        if url.password().is_some() && url.set_password(Some("***")).is_err() {
+            return f.write_str("postgres://…");
+        }
+        // A password may also come as a parameter.
+        url.set_query(None);
+        write!(f, "{url}")
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({self})")
+    }
+}

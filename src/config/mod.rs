@@ -1,0 +1,401 @@
+//! Settings: what can be set, where it may be set, and what it must look like.
+//!
+//! - `table`: the one list of settings with defaults and limits
+//! - `layers`: defaults, file, environment and flags laid over each other, and the errors
+//! - `issuer`, `database_url`, `proxies`: the types of settings that are more than a number or a word
+//! - `example`: `grantlog.example.toml`, made from the table
+//!
+//! Not here: where the pepper file is read (`secrets`), and how a limit is kept (the module that it names).
+
+mod database_url;
+mod example;
+mod issuer;
+mod layers;
+mod proxies;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use database_url::{DatabaseKind, DatabaseUrl};
+pub use example::example;
+pub use issuer::Issuer;
+pub use layers::ConfigError;
+pub use proxies::TrustedProxies;
+
+use crate::secrets::{PepperSource, Secret};
+use layers::{PEPPER_NAME, Value, Values};
+
+/// The settings file that is read when none is named and it exists.
+pub const DEFAULT_FILE: &str = "grantlog.toml";
+
+/// Everything that can be set, checked. Read-only after the start; cheap things are copied, the rest is borrowed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    /// The base of every URL that this server gives out (RFC 8414 2 `issuer`), without a slash at the end.
+    pub issuer: Issuer,
+    pub database: DatabaseUrl,
+    /// Where the keys are under which tokens and secrets are stored: `pepper_file`, or `GRANTLOG_PEPPER` itself.
+    pub pepper: PepperSource,
+    pub demo: bool,
+    pub tls: Option<TlsSettings>,
+    pub http: HttpSettings,
+    pub oauth: OAuthSettings,
+    /// How long a browser stays signed in.
+    pub session_lifetime: Duration,
+    pub sign_in: SignInSettings,
+    /// How much of the caller's address an event keeps.
+    pub source_address: SourceAddress,
+    pub store: StoreSettings,
+    pub log: LogSettings,
+    /// The issuer was made from `listen`, and follows the port that was really taken.
+    issuer_follows_listen: bool,
+}
+
+/// PEM files; both or none.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+/// Limits of the HTTP side. The defaults and limits of each are in `table`.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    pub trusted_proxies: TrustedProxies,
+    /// Open connections.
+    pub connections: usize,
+    /// Request line and headers together.
+    pub header_bytes: usize,
+    /// Header lines.
+    pub headers: usize,
+    pub header_read_timeout: Duration,
+    pub body_bytes: usize,
+    /// Parameters in a query or form.
+    pub parameters: usize,
+    pub request_timeout: Duration,
+    pub stop_timeout: Duration,
+}
+
+/// What the protocol endpoints may give out, and for how long.
+#[derive(Clone, Debug)]
+pub struct OAuthSettings {
+    pub require_pkce: RequirePkce,
+    pub code_lifetime: Duration,
+    pub access_token_lifetime: Duration,
+    /// From the beginning of the grant to its end, whatever is refreshed in between.
+    pub grant_lifetime: Duration,
+    /// Zero: a refresh token is shown once, a second time ends the grant.
+    pub refresh_grace: Duration,
+    /// RFC 6750 2.2: the access token may come in a form body.
+    pub bearer_in_body: bool,
+}
+
+/// Which clients must use PKCE (RFC 7636). Who sent a code_challenge must always send the verifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequirePkce {
+    Public,
+    All,
+}
+
+/// How failed sign-ins are slowed down.
+#[derive(Clone, Debug)]
+pub struct SignInSettings {
+    /// Failures before the account is locked.
+    pub attempts_per_account: u32,
+    /// Failures before the address is locked.
+    pub attempts_per_address: u32,
+    /// Length of a lock, and of the time in which failures are counted.
+    pub lock: Duration,
+    /// Argon2id computations at the same time.
+    pub concurrent_password_checks: usize,
+}
+
+/// How much of the caller's address an event keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceAddress {
+    Whole,
+    /// The network: IPv4 /24, IPv6 /48.
+    Truncated,
+    None,
+}
+
+/// Bounds of the event log and its readers.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// Appends that may wait; a full queue answers 503.
+    pub append_queue: usize,
+    /// Appends joined into one transaction.
+    pub append_batch: usize,
+    /// Connections that append (PostgreSQL; SQLite has one writer).
+    pub append_lanes: usize,
+    /// Connections for everything else.
+    pub connections: u32,
+    pub connect_timeout: Duration,
+    /// New decisions after a lost race.
+    pub conflict_retries: u32,
+    /// How old the live models may be before the database is asked instead.
+    pub max_staleness: Duration,
+}
+
+/// What the log looks like.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    pub json: bool,
+    /// A level, or directives such as `info,grantlog::http=debug`.
+    pub level: String,
+}
+
+impl Settings {
+    /// Reads the settings of this process.
+    ///
+    /// `file` is the `--config` flag; without it `GRANTLOG_CONFIG`, then [`DEFAULT_FILE`] if it exists.
+    /// `flags` are settings by key, as text.
+    pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self, ConfigError> {
+        let named = file.map(Path::to_owned).or_else(|| std::env::var_os("GRANTLOG_CONFIG").map(PathBuf::from));
+        let found = named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()));
+        Self::from_layers(found.as_deref(), environment(), flags)
+    }
+
+    /// The same with the environment handed in.
+    pub fn from_layers(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[(&str, String)],
+    ) -> Result<Self, ConfigError> {
+        let mut values = Values::defaults();
+        if let Some(path) = file {
+            values.file(path)?;
+        }
+        let environment: Vec<_> = environment.collect();
+        let pepper = environment.iter().find(|(name, text)| name == PEPPER_NAME && !text.is_empty());
+        let pepper = pepper.map(|(_, text)| PepperSource::Text(Secret::new(text.clone())));
+        values.environment(environment.into_iter())?;
+        for (key, text) in flags {
+            values.flag(key, text)?;
+        }
+        let settings = Self::from_values(&values)?;
+        Ok(Settings { pepper: pepper.unwrap_or(settings.pepper), ..settings })
+    }
+
+    /// The defaults, and `flags` over them: no file, no environment. For tests and examples.
+    pub fn with(flags: &[(&str, &str)]) -> Result<Self, ConfigError> {
+        let flags: Vec<_> = flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect();
+        Self::from_layers(None, std::iter::empty(), &flags)
+    }
+
+    fn from_values(values: &Values) -> Result<Self, ConfigError> {
+        let listen: SocketAddr = parsed(values, "listen", "an address and a port, such as 127.0.0.1:5000")?;
+        let tls = tls(values)?;
+        let database: DatabaseUrl = match text(values, "database").parse() {
+            Ok(url) => url,
+            Err(reason) => return Err(values.refuse("database", reason)),
+        };
+        let issuer_text = text(values, "issuer");
+        let issuer = match issuer_text {
+            "" => Issuer::from_listen(listen, tls.is_some()),
+            given => given.parse(),
+        };
+        let settings = Settings {
+            listen,
+            issuer: issuer.map_err(|reason| values.refuse("issuer", reason))?,
+            issuer_follows_listen: issuer_text.is_empty(),
+            pepper: PepperSource::File(
+                path(values, "pepper_file").unwrap_or_else(|| database.beside("grantlog.pepper")),
+            ),
+            database,
+            demo: flag(values, "demo"),
+            tls,
+            http: http(values)?,
+            oauth: oauth(values),
+            session_lifetime: seconds(values, "session.lifetime_seconds"),
+            sign_in: sign_in(values),
+            source_address: match text(values, "events.source_address") {
+                "whole" => SourceAddress::Whole,
+                "none" => SourceAddress::None,
+                _ => SourceAddress::Truncated,
+            },
+            store: store(values),
+            log: LogSettings { json: text(values, "log.format") == "json", level: log_level(values)? },
+        };
+        settings.check_demo()?;
+        settings.check_lifetimes()?;
+        Ok(settings)
+    }
+
+    /// The settings after the socket is bound: port 0 has become a real one, and an issuer made from it follows.
+    pub fn bound_to(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        if self.issuer_follows_listen
+            && let Ok(issuer) = Issuer::from_listen(address, self.tls.is_some())
+        {
+            self.issuer = issuer;
+        }
+        self
+    }
+
+    /// Refuses to serve in a way that lets others read along: plain http is for loopback only, and https needs
+    /// either our own certificate or a named proxy that ends TLS.
+    pub fn check_transport(&self) -> Result<(), ConfigError> {
+        if self.issuer.is_loopback() || self.tls.is_some() || !self.http.trusted_proxies.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::Refused(format!(
+            "the issuer {} is not on this machine, and nothing ends TLS: set tls.cert_file and tls.key_file, or name \
+             the proxy that ends TLS in http.trusted_proxies",
+            self.issuer
+        )))
+    }
+
+    fn check_demo(&self) -> Result<(), ConfigError> {
+        if self.demo && !(self.listen.ip().is_loopback() && self.issuer.is_loopback()) {
+            return Err(ConfigError::Refused(format!(
+                "the demo signs in anyone without a password, so it runs on a loopback address only; listen is {}, \
+                 issuer is {}",
+                self.listen, self.issuer
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_lifetimes(&self) -> Result<(), ConfigError> {
+        let oauth = &self.oauth;
+        if oauth.access_token_lifetime <= oauth.grant_lifetime && oauth.code_lifetime <= oauth.grant_lifetime {
+            return Ok(());
+        }
+        Err(ConfigError::Refused(
+            "oauth.grant_lifetime_seconds must not be shorter than the lifetimes of codes and access tokens".into(),
+        ))
+    }
+}
+
+/// The environment of this process; a value that is not Unicode is taken with the odd bytes replaced.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+}
+
+fn text<'a>(values: &'a Values, key: &str) -> &'a str {
+    match values.value(key) {
+        Value::Text(text) => text.trim(),
+        _ => "",
+    }
+}
+
+fn path(values: &Values, key: &str) -> Option<PathBuf> {
+    Some(text(values, key)).filter(|text| !text.is_empty()).map(PathBuf::from)
+}
+
+fn flag(values: &Values, key: &str) -> bool {
+    *values.value(key) == Value::Flag(true)
+}
+
+/// A number within the limits of the table, which are all far below what 32 bits hold.
+fn number(values: &Values, key: &str) -> u32 {
+    match values.value(key) {
+        Value::Number(number) => u32::try_from(*number).unwrap_or_default(),
+        _ => 0,
+    }
+}
+
+fn count(values: &Values, key: &str) -> usize {
+    number(values, key) as usize
+}
+
+fn seconds(values: &Values, key: &str) -> Duration {
+    Duration::from_secs(number(values, key).into())
+}
+
+fn parsed<T: std::str::FromStr>(values: &Values, key: &str, shape: &str) -> Result<T, ConfigError> {
+    text(values, key).parse().map_err(|_| values.refuse(key, format!("must be {shape}")))
+}
+
+fn tls(values: &Values) -> Result<Option<TlsSettings>, ConfigError> {
+    match (path(values, "tls.cert_file"), path(values, "tls.key_file")) {
+        (Some(cert_file), Some(key_file)) => Ok(Some(TlsSettings { cert_file, key_file })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(values.refuse("tls.cert_file", "tls.key_file must be set too")),
+        (None, Some(_)) => Err(values.refuse("tls.key_file", "tls.cert_file must be set too")),
+    }
+}
+
+fn http(values: &Values) -> Result<HttpSettings, ConfigError> {
+    let Value::List(proxies) = values.value("http.trusted_proxies") else { unreachable!("a list by its kind") };
+    Ok(HttpSettings {
+        trusted_proxies: TrustedProxies::parse(proxies)
+            .map_err(|reason| values.refuse("http.trusted_proxies", reason))?,
+        connections: count(values, "http.connections"),
+        header_bytes: count(values, "http.header_bytes"),
+        headers: count(values, "http.headers"),
+        header_read_timeout: seconds(values, "http.header_read_timeout_seconds"),
+        body_bytes: count(values, "http.body_bytes"),
+        parameters: count(values, "http.parameters"),
+        request_timeout: seconds(values, "http.request_timeout_seconds"),
+        stop_timeout: seconds(values, "http.stop_timeout_seconds"),
+    })
+}
+
+fn oauth(values: &Values) -> OAuthSettings {
+    OAuthSettings {
+        require_pkce: match text(values, "oauth.require_pkce") {
+            "all" => RequirePkce::All,
+            _ => RequirePkce::Public,
+        },
+        code_lifetime: seconds(values, "oauth.code_lifetime_seconds"),
+        access_token_lifetime: seconds(values, "oauth.access_token_lifetime_seconds"),
+        grant_lifetime: seconds(values, "oauth.grant_lifetime_seconds"),
+        refresh_grace: seconds(values, "oauth.refresh_grace_seconds"),
+        bearer_in_body: flag(values, "oauth.bearer_in_body"),
+    }
+}
+
+fn sign_in(values: &Values) -> SignInSettings {
+    SignInSettings {
+        attempts_per_account: number(values, "sign_in.attempts_per_account"),
+        attempts_per_address: number(values, "sign_in.attempts_per_address"),
+        lock: seconds(values, "sign_in.lock_seconds"),
+        concurrent_password_checks: count(values, "sign_in.concurrent_password_checks"),
+    }
+}
+
+fn store(values: &Values) -> StoreSettings {
+    StoreSettings {
+        append_queue: count(values, "store.append_queue"),
+        append_batch: count(values, "store.append_batch"),
+        append_lanes: count(values, "store.append_lanes"),
+        connections: number(values, "store.connections"),
+        connect_timeout: seconds(values, "store.connect_timeout_seconds"),
+        conflict_retries: number(values, "store.conflict_retries"),
+        max_staleness: Duration::from_millis(number(values, "store.max_staleness_ms").into()),
+    }
+}
+
+fn log_level(values: &Values) -> Result<String, ConfigError> {
+    let level = text(values, "log.level");
+    let understood = tracing_subscriber::EnvFilter::try_new(level).is_ok() && !level.is_empty();
+    if understood {
+        return Ok(level.to_owned());
+    }
+    Err(values.refuse("log.level", "must be a level (error, warn, info, debug, trace), also per part: part=level"))
+}
+
+impl SourceAddress {
+    /// What an event keeps of `address`.
+    pub fn keep(self, address: IpAddr) -> Option<String> {
+        match (self, address) {
+            (SourceAddress::None, _) => None,
+            (SourceAddress::Whole, address) => Some(address.to_string()),
+            (SourceAddress::Truncated, IpAddr::V4(v4)) => {
+                let [a, b, c, _] = v4.octets();
+                Some(format!("{a}.{b}.{c}.0/24"))
+            }
+            (SourceAddress::Truncated, IpAddr::V6(v6)) => {
+                let [a, b, c, ..] = v6.segments();
+                Some(format!("{a:x}:{b:x}:{c:x}::/48"))
+            }
+        }
+    }
+}

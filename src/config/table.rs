@@ -1,0 +1,188 @@
+//! The one list of settings: key, kind, default, limit, unit and meaning.
+//!
+//! From it come the check of every value, the names in the environment, the names that an unknown key is compared
+//! with, and `grantlog.example.toml`. A new setting is one entry here and one field in [`super::Settings`].
+
+/// One setting, as it is written in the file: `section.key`, or `key` for those at the top.
+pub struct Setting {
+    pub key: &'static str,
+    pub kind: Kind,
+    /// What it does and why one would change it; sentences, without unit, default and limit (these are added).
+    pub doc: &'static str,
+}
+
+/// What a setting may hold, its default, and its limit.
+pub enum Kind {
+    /// Text of at most [`TEXT_BYTES_MAX`] bytes. An empty text means "not set".
+    Text { default: &'static str },
+    /// `true` or `false`.
+    Flag { default: bool },
+    /// A whole number from `min` to `max`, in `unit`.
+    Number { default: i64, min: i64, max: i64, unit: &'static str },
+    /// One of the words in `of`.
+    Choice { default: &'static str, of: &'static [&'static str] },
+    /// A list of texts, at most `max` of them; empty by default. In the environment they are separated by commas.
+    List { max: usize },
+}
+
+/// Longest text that a setting takes, in bytes.
+pub const TEXT_BYTES_MAX: usize = 4096;
+
+const fn text(key: &'static str, default: &'static str, doc: &'static str) -> Setting {
+    Setting { key, kind: Kind::Text { default }, doc }
+}
+
+const fn flag(key: &'static str, doc: &'static str) -> Setting {
+    Setting { key, kind: Kind::Flag { default: false }, doc }
+}
+
+const fn choice(key: &'static str, of: &'static [&'static str], default: &'static str, doc: &'static str) -> Setting {
+    Setting { key, kind: Kind::Choice { default, of }, doc }
+}
+
+/// `range` is default, smallest, largest.
+const fn number(key: &'static str, range: [i64; 3], unit: &'static str, doc: &'static str) -> Setting {
+    Setting { key, kind: Kind::Number { default: range[0], min: range[1], max: range[2], unit }, doc }
+}
+
+const DAY: i64 = 86_400;
+
+/// Every setting, in the order of `grantlog.example.toml`: those at the top first, then one section after the other.
+pub const SETTINGS: &[Setting] = &[
+    text("listen", "127.0.0.1:5000", "Address and port to listen on. Port 0 takes a free one."),
+    text(
+        "issuer",
+        "",
+        "The URL under which clients reach this server: scheme, host and port, no path. It must be https unless its \
+         host is a loopback address. Empty: made from `listen` when that is a loopback address.",
+    ),
+    text(
+        "database",
+        "sqlite:grantlog.db",
+        "Where the event log lives: `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`.",
+    ),
+    text(
+        "pepper_file",
+        "",
+        "File with the key under which tokens and secrets are stored; made at the first start, readable by its owner \
+         only. It does not belong into the same backup as the database. Empty: `grantlog.pepper` beside the SQLite \
+         file, or in the working directory for PostgreSQL. GRANTLOG_PEPPER may hold its content instead.",
+    ),
+    flag(
+        "demo",
+        "Any user name signs in without a password, and a demo client exists. Refused unless `listen` and `issuer` \
+         are loopback addresses.",
+    ),
+    text("tls.cert_file", "", "PEM file with the certificate chain. Set together with `tls.key_file`."),
+    text("tls.key_file", "", "PEM file with the private key of the certificate."),
+    Setting {
+        key: "http.trusted_proxies",
+        kind: Kind::List { max: 64 },
+        doc: "Addresses or networks (`10.0.0.7`, `10.0.0.0/24`) of the proxies in front, which may end TLS. Only from \
+              them are X-Forwarded-For and X-Request-Id believed.",
+    },
+    number("http.connections", [4096, 1, 65_536], "connections", "Open connections; further ones wait to be accepted."),
+    number("http.header_bytes", [16_384, 4096, 262_144], "bytes", "Request line and headers; more is answered 431."),
+    number("http.headers", [64, 16, 256], "header lines", "Header lines in a request; more is answered 431."),
+    number(
+        "http.header_read_timeout_seconds",
+        [10, 1, 120],
+        "seconds",
+        "Time for the headers to arrive, and for an idle connection until it is closed.",
+    ),
+    number("http.body_bytes", [65_536, 1024, 1_048_576], "bytes", "Request body; more is answered 413."),
+    number("http.parameters", [100, 10, 1000], "parameters", "Parameters in a query or a form; more is answered 400."),
+    number(
+        "http.request_timeout_seconds",
+        [30, 1, 300],
+        "seconds",
+        "Time for one request, its body included; then it is answered 503. A command that was begun is finished.",
+    ),
+    number(
+        "http.stop_timeout_seconds",
+        [20, 0, 300],
+        "seconds",
+        "Time that requests in flight get to finish when the server is asked to stop.",
+    ),
+    choice(
+        "oauth.require_pkce",
+        &["public", "all"],
+        "public",
+        "Which clients must send a code_challenge (RFC 7636): public clients, or all.",
+    ),
+    number("oauth.code_lifetime_seconds", [60, 1, 600], "seconds", "Life of an authorization code (RFC 6749 4.1.2)."),
+    number("oauth.access_token_lifetime_seconds", [3600, 10, DAY], "seconds", "Life of an access token."),
+    number(
+        "oauth.grant_lifetime_seconds",
+        [30 * DAY, 60, 400 * DAY],
+        "seconds",
+        "Life of a grant from its beginning, however often it is refreshed. Its refresh token ends with it.",
+    ),
+    number(
+        "oauth.refresh_grace_seconds",
+        [0, 0, 60],
+        "seconds",
+        "How long the last refresh token may be shown again by a client that lost the answer. 0: a second use ends \
+         the grant.",
+    ),
+    flag("oauth.bearer_in_body", "Also take the access token from a form body (RFC 6750 2.2). Never from the query."),
+    number("session.lifetime_seconds", [DAY / 2, 60, 30 * DAY], "seconds", "How long a browser stays signed in."),
+    number(
+        "sign_in.attempts_per_account",
+        [10, 1, 1000],
+        "attempts",
+        "Failed sign-ins of one account before it is locked for `sign_in.lock_seconds`.",
+    ),
+    number(
+        "sign_in.attempts_per_address",
+        [50, 1, 100_000],
+        "attempts",
+        "Failed sign-ins from one address before it is locked for `sign_in.lock_seconds`.",
+    ),
+    number("sign_in.lock_seconds", [900, 1, DAY], "seconds", "Length of a lock, and of the time failures are counted."),
+    number(
+        "sign_in.concurrent_password_checks",
+        [4, 1, 64],
+        "checks",
+        "Password hashes computed at once; each takes 19 MiB. Further ones wait.",
+    ),
+    choice(
+        "events.source_address",
+        &["whole", "truncated", "none"],
+        "truncated",
+        "How much of the caller's address an event keeps: all of it, the network (IPv4 /24, IPv6 /48), or nothing.",
+    ),
+    number("store.append_queue", [4096, 16, 65_536], "appends", "Appends waiting for the log; more is answered 503."),
+    number("store.append_batch", [256, 1, 1000], "appends", "Most appends that are joined into one transaction."),
+    number("store.append_lanes", [2, 1, 2], "lanes", "Connections that append at the same time (PostgreSQL)."),
+    number("store.connections", [10, 2, 200], "connections", "Connections for reading and for projections."),
+    number("store.connect_timeout_seconds", [5, 1, 60], "seconds", "Time to get a connection to the database."),
+    number(
+        "store.conflict_retries",
+        [5, 0, 20],
+        "retries",
+        "How often a command that lost a race is decided anew before it is answered 503.",
+    ),
+    number(
+        "store.max_staleness_ms",
+        [1000, 50, 60_000],
+        "milliseconds",
+        "How old the state in memory may be; past it, questions go to the database, and are answered 503 without it.",
+    ),
+    choice("log.format", &["text", "json"], "text", "Lines for people, or one JSON object each."),
+    text(
+        "log.level",
+        "info",
+        "`error`, `warn`, `info`, `debug` or `trace`, also per part: `info,grantlog::http=debug` logs every request.",
+    ),
+];
+
+/// The setting with that key.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// The name of a setting in the environment: `http.body_bytes` is `GRANTLOG_HTTP_BODY_BYTES`.
+pub fn environment_name(key: &str) -> String {
+    format!("GRANTLOG_{}", key.replace('.', "_").to_uppercase())
+}

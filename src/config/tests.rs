@@ -1,0 +1,237 @@
+//! Precedence, unknown keys, limits, and the example file.
+
+use std::path::Path;
+
+use super::example::example;
+use super::layers::Values;
+use super::table::{Kind, SETTINGS, environment_name};
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+    pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect::<Vec<_>>().into_iter()
+}
+
+fn from_toml(text: &str) -> Result<Settings, ConfigError> {
+    let mut values = Values::defaults();
+    values.toml(text, Path::new("grantlog.toml"))?;
+    Settings::from_values(&values)
+}
+
+fn message<T: std::fmt::Debug>(result: Result<T, ConfigError>) -> String {
+    result.expect_err("it must be refused").to_string()
+}
+
+#[test]
+fn flags_beat_environment_beats_file_beats_default() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("settings.toml");
+    std::fs::write(&file, "listen = '127.0.0.1:1'\n[http]\nparameters = 11\nheaders = 22\nbody_bytes = 2222\n")
+        .unwrap();
+    let environment = env(&[("GRANTLOG_LISTEN", "127.0.0.1:2"), ("GRANTLOG_HTTP_HEADERS", "33"), ("HOME", "/nowhere")]);
+    let flags = [("listen", "127.0.0.1:3".to_owned())];
+    let settings = Settings::from_layers(Some(&file), environment, &flags).unwrap();
+    assert_eq!(settings.listen.port(), 3);
+    assert_eq!(settings.http.headers, 33);
+    assert_eq!(settings.http.parameters, 11);
+    assert_eq!(settings.http.body_bytes, 2222);
+    assert_eq!(settings.oauth.code_lifetime, Duration::from_secs(60));
+}
+
+#[test]
+fn an_unknown_key_is_an_error_that_names_the_nearest() {
+    let refused = |text: &str| message(from_toml(text));
+    assert_eq!(refused("lisen = 'x'"), "unknown setting `lisen` in grantlog.toml; did you mean `listen`?");
+    assert!(refused("[oauth]\ncode_lifetime = 5").contains("`oauth.code_lifetime_seconds`"));
+    assert!(refused("[store]\nbody_bytes = 5").contains("did you mean `http.body_bytes`"));
+    assert!(refused("[nonsense]").contains("unknown setting `nonsense`"));
+    assert!(refused("[http.deeper]\nheaders = 5").contains("unknown setting `http.deeper.headers`"));
+    let misspelt = Settings::from_layers(None, env(&[("GRANTLOG_LISTENS", "x")]), &[]);
+    assert_eq!(
+        message(misspelt),
+        "unknown setting `GRANTLOG_LISTENS` in the environment; did you mean `GRANTLOG_LISTEN`?"
+    );
+}
+
+#[test]
+fn every_number_is_held_against_its_limit() {
+    for setting in SETTINGS {
+        let Kind::Number { min, max, .. } = setting.kind else { continue };
+        for wrong in [min - 1, max + 1] {
+            let text = message(Settings::with(&[(setting.key, &wrong.to_string())]));
+            assert!(text.contains(&format!("from {min} to {max}")), "{text}");
+            assert!(text.contains(setting.key), "{text}");
+        }
+        for right in [min, max] {
+            let mut values = Values::defaults();
+            values.flag(setting.key, &right.to_string()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_refused() {
+    assert!(message(from_toml("demo = 'yes'")).contains("must be true or false, not string"));
+    assert!(message(from_toml("[http]\nheaders = '5'")).contains("a whole number from 16 to 256 (header lines)"));
+    assert!(message(from_toml("[log]\nformat = 'xml'")).contains("one of \"text\", \"json\""));
+    assert!(message(from_toml("[http]\ntrusted_proxies = [5]")).contains("must be a text"));
+    assert!(message(from_toml("[http]\ntrusted_proxies = ['here']")).contains("\"here\" is neither"));
+    assert!(message(from_toml("listen = 'localhost'")).contains("127.0.0.1:5000"));
+    assert!(message(from_toml("[log]\nlevel = 'loud=very'")).contains("must be a level"));
+    assert!(message(from_toml("listen = ")).contains("not valid TOML"));
+    assert!(message(Settings::with(&[("demo", "on")])).contains("from --demo: must be true or false"));
+}
+
+#[test]
+fn the_example_names_every_setting_with_its_default() {
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("grantlog.example.toml");
+    if std::env::var_os("GRANTLOG_TEST_WRITE_EXAMPLE").is_some() {
+        std::fs::write(&committed, example()).unwrap();
+    }
+    let text = std::fs::read_to_string(&committed).unwrap();
+    assert_eq!(text, example(), "run this test with GRANTLOG_TEST_WRITE_EXAMPLE=1 to write the file anew");
+
+    let mut values = Values::defaults();
+    values.toml(&text, &committed).unwrap();
+    let document: toml::Table = text.parse().unwrap();
+    for setting in SETTINGS {
+        assert_eq!(values.value(setting.key), Values::defaults().value(setting.key), "{}", setting.key);
+        let given = match setting.key.split_once('.') {
+            Some((section, name)) => document[section].get(name),
+            None => document.get(setting.key),
+        };
+        assert!(given.is_some(), "{} is missing", setting.key);
+    }
+    Settings::from_values(&values).unwrap();
+}
+
+#[test]
+fn every_setting_of_the_table_is_read() {
+    let values = Values::defaults();
+    Settings::from_values(&values).unwrap();
+    for setting in SETTINGS {
+        assert!(values.read.borrow().contains(setting.key), "nothing reads {}", setting.key);
+    }
+}
+
+#[test]
+fn names_in_the_environment_are_unique() {
+    let names: std::collections::BTreeSet<_> = SETTINGS.iter().map(|setting| environment_name(setting.key)).collect();
+    assert_eq!(names.len(), SETTINGS.len());
+}
+
+#[test]
+fn the_issuer_follows_the_port_that_was_taken() {
+    let settings = Settings::with(&[("listen", "127.0.0.1:0")]).unwrap();
+    let bound = settings.bound_to("127.0.0.1:4321".parse().unwrap());
+    assert_eq!(bound.issuer.as_str(), "http://127.0.0.1:4321");
+    let named = Settings::with(&[("listen", "127.0.0.1:0"), ("issuer", "http://localhost:7")]).unwrap();
+    assert_eq!(named.bound_to("127.0.0.1:4321".parse().unwrap()).issuer.as_str(), "http://localhost:7");
+}
+
+#[test]
+fn an_issuer_that_others_could_read_along_is_refused() {
+    let issuer = |text: &str| text.parse::<Issuer>();
+    assert_eq!(issuer("https://id.example.org/").unwrap().as_str(), "https://id.example.org");
+    assert_eq!(issuer("http://[::1]:5000").unwrap().as_str(), "http://[::1]:5000");
+    for wrong in [
+        "http://id.example.org",
+        "https://id.example.org/tenant",
+        "https://id.example.org/?a=b",
+        "https://id.example.org/#a",
+        "https://ann@id.example.org",
+        "ftp://localhost",
+        "id.example.org",
+        "http://localhost.example.org",
+    ] {
+        assert!(issuer(wrong).is_err(), "{wrong}");
+    }
+    assert!(message(Settings::with(&[("listen", "0.0.0.0:5000")])).contains("must be set"));
+}
+
+#[test]
+fn plain_http_is_for_loopback_or_behind_a_named_proxy() {
+    let public = ("issuer", "https://id.example.org");
+    assert!(message(Settings::with(&[public]).unwrap().check_transport()).contains("http.trusted_proxies"));
+    Settings::with(&[public, ("http.trusted_proxies", "10.0.0.7")]).unwrap().check_transport().unwrap();
+    let files = [public, ("tls.cert_file", "cert.pem"), ("tls.key_file", "key.pem")];
+    Settings::with(&files).unwrap().check_transport().unwrap();
+    Settings::with(&[]).unwrap().check_transport().unwrap();
+    assert!(message(Settings::with(&files[..2])).contains("tls.key_file must be set too"));
+}
+
+#[test]
+fn the_demo_is_refused_away_from_loopback() {
+    Settings::with(&[("demo", "true")]).unwrap();
+    let elsewhere = [("demo", "true"), ("listen", "0.0.0.0:5000"), ("issuer", "http://localhost:5000")];
+    assert!(message(Settings::with(&elsewhere)).contains("loopback address only"));
+    let proxied = [("demo", "true"), ("issuer", "https://id.example.org")];
+    assert!(message(Settings::with(&proxied)).contains("loopback address only"));
+}
+
+#[test]
+fn a_database_url_is_printed_without_its_password() {
+    let settings = Settings::with(&[("database", "postgres://ann:hunter2@db/grantlog?password=hunter2")]).unwrap();
+    assert_eq!(settings.database.to_string(), "postgres://ann:***@db/grantlog");
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    assert!(settings.database.expose().contains("hunter2"));
+    for wrong in ["mysql://x", "sqlite:", "sqlite::memory:", "sqlite:a.db?mode=ro", "grantlog.db"] {
+        let text = message(Settings::with(&[("database", wrong)]));
+        assert!(text.starts_with("`database` from --database: "), "{text}");
+    }
+}
+
+fn pepper_file(settings: &Settings) -> &Path {
+    match &settings.pepper {
+        PepperSource::File(path) => path,
+        PepperSource::Text(_) => panic!("not a file"),
+    }
+}
+
+#[test]
+fn the_pepper_lies_beside_the_sqlite_file() {
+    for (database, pepper) in [
+        ("sqlite:data/log.db", "data/grantlog.pepper"),
+        ("sqlite:///srv/log.db", "/srv/grantlog.pepper"),
+        ("postgres://db/grantlog", "grantlog.pepper"),
+    ] {
+        assert_eq!(pepper_file(&Settings::with(&[("database", database)]).unwrap()), Path::new(pepper));
+    }
+    let named = Settings::with(&[("pepper_file", "/run/secrets/pepper")]).unwrap();
+    assert_eq!(pepper_file(&named), Path::new("/run/secrets/pepper"));
+}
+
+#[test]
+fn the_environment_may_hold_the_peppers_themselves() {
+    let settings = Settings::from_layers(None, env(&[("GRANTLOG_PEPPER", "1 hunter2")]), &[]).unwrap();
+    assert!(matches!(settings.pepper, PepperSource::Text(_)));
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
+fn only_a_trusted_proxy_says_who_the_caller_is() {
+    let proxies = TrustedProxies::parse(&["10.0.0.0/24".into(), "::1".into()]).unwrap();
+    let caller = |peer: &str, header| proxies.caller(peer.parse().unwrap(), header).to_string();
+    assert_eq!(caller("192.0.2.1", Some("203.0.113.9")), "192.0.2.1");
+    assert_eq!(caller("10.0.0.7", Some("203.0.113.9")), "203.0.113.9");
+    assert_eq!(caller("::ffff:10.0.0.7", Some("203.0.113.9")), "203.0.113.9");
+    // What stands before the proxy's own entry was sent by the caller.
+    assert_eq!(caller("10.0.0.7", Some("1.1.1.1, 203.0.113.9, 10.0.0.8")), "203.0.113.9");
+    assert_eq!(caller("10.0.0.7", Some("nonsense")), "10.0.0.7");
+    assert_eq!(caller("10.0.0.7", None), "10.0.0.7");
+}
+
+#[test]
+fn an_event_keeps_as_much_of_the_address_as_the_setting_says() {
+    let v4: IpAddr = "203.0.113.9".parse().unwrap();
+    let v6: IpAddr = "2001:db8:1:2::9".parse().unwrap();
+    assert_eq!(SourceAddress::Truncated.keep(v4).unwrap(), "203.0.113.0/24");
+    assert_eq!(SourceAddress::Truncated.keep(v6).unwrap(), "2001:db8:1::/48");
+    assert_eq!(SourceAddress::Whole.keep(v6).unwrap(), "2001:db8:1:2::9");
+    assert_eq!(SourceAddress::None.keep(v4), None);
+}
+
+#[test]
+fn a_grant_outlives_its_tokens() {
+    let short = Settings::with(&[("oauth.grant_lifetime_seconds", "60")]);
+    assert!(message(short).contains("must not be shorter"));
+}
