@@ -1,2 +1,9 @@
 //! Grantlog: an OAuth 2.0 authorization server whose database is its audit trail.
+
+pub mod clock;
 pub mod config;
+pub mod entropy;
+pub mod http;
+pub mod logging;
+pub mod secrets;
+pub mod store;

@@ -8,9 +8,12 @@ use super::table::{self, Kind, SETTINGS, Setting, TEXT_BYTES_MAX, environment_na
 /// Largest settings file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1_048_576;
 
+/// Holds the peppers themselves, in place of a file.
+pub(super) const PEPPER_NAME: &str = "GRANTLOG_PEPPER";
+
 /// Names in the environment that begin with `GRANTLOG_` and are not settings.
 /// `GRANTLOG_CONFIG` names the settings file; `GRANTLOG_TEST_…` belongs to the test suite.
-const NOT_SETTINGS: &[&str] = &["GRANTLOG_CONFIG"];
+const NOT_SETTINGS: &[&str] = &["GRANTLOG_CONFIG", PEPPER_NAME];
 const NOT_SETTINGS_PREFIX: &str = "GRANTLOG_TEST_";
 
 /// Why the settings cannot be used. The text names the setting and where it was given.

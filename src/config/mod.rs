@@ -26,7 +26,8 @@ pub use issuer::Issuer;
 pub use layers::ConfigError;
 pub use proxies::TrustedProxies;
 
-use layers::{Value, Values};
+use crate::secrets::{PepperSource, Secret};
+use layers::{PEPPER_NAME, Value, Values};
 
 /// The settings file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "grantlog.toml";
@@ -38,7 +39,8 @@ pub struct Settings {
     /// The base of every URL that this server gives out (RFC 8414 2 `issuer`), without a slash at the end.
     pub issuer: Issuer,
     pub database: DatabaseUrl,
-    pub pepper_file: PathBuf,
+    /// Where the keys are under which tokens and secrets are stored: `pepper_file`, or `GRANTLOG_PEPPER` itself.
+    pub pepper: PepperSource,
     pub demo: bool,
     pub tls: Option<TlsSettings>,
     pub http: HttpSettings,
@@ -169,11 +171,15 @@ impl Settings {
         if let Some(path) = file {
             values.file(path)?;
         }
-        values.environment(environment)?;
+        let environment: Vec<_> = environment.collect();
+        let pepper = environment.iter().find(|(name, text)| name == PEPPER_NAME && !text.is_empty());
+        let pepper = pepper.map(|(_, text)| PepperSource::Text(Secret::new(text.clone())));
+        values.environment(environment.into_iter())?;
         for (key, text) in flags {
             values.flag(key, text)?;
         }
-        Self::from_values(&values)
+        let settings = Self::from_values(&values)?;
+        Ok(Settings { pepper: pepper.unwrap_or(settings.pepper), ..settings })
     }
 
     /// The defaults, and `flags` over them: no file, no environment. For tests and examples.
@@ -198,7 +204,9 @@ impl Settings {
             listen,
             issuer: issuer.map_err(|reason| values.refuse("issuer", reason))?,
             issuer_follows_listen: issuer_text.is_empty(),
-            pepper_file: path(values, "pepper_file").unwrap_or_else(|| database.beside("grantlog.pepper")),
+            pepper: PepperSource::File(
+                path(values, "pepper_file").unwrap_or_else(|| database.beside("grantlog.pepper")),
+            ),
             database,
             demo: flag(values, "demo"),
             tls,

@@ -66,7 +66,7 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "File with the key under which tokens and secrets are stored; made at the first start, readable by its owner \
          only. It does not belong into the same backup as the database. Empty: `grantlog.pepper` beside the SQLite \
-         file, or in the working directory for PostgreSQL.",
+         file, or in the working directory for PostgreSQL. GRANTLOG_PEPPER may hold its content instead.",
     ),
     flag(
         "demo",

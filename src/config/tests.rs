@@ -180,14 +180,31 @@ fn a_database_url_is_printed_without_its_password() {
     }
 }
 
+fn pepper_file(settings: &Settings) -> &Path {
+    match &settings.pepper {
+        PepperSource::File(path) => path,
+        PepperSource::Text(_) => panic!("not a file"),
+    }
+}
+
 #[test]
 fn the_pepper_lies_beside_the_sqlite_file() {
-    let at = |database: &str| Settings::with(&[("database", database)]).unwrap().pepper_file;
-    assert_eq!(at("sqlite:data/log.db"), Path::new("data/grantlog.pepper"));
-    assert_eq!(at("sqlite:///srv/log.db"), Path::new("/srv/grantlog.pepper"));
-    assert_eq!(at("postgres://db/grantlog"), Path::new("grantlog.pepper"));
+    for (database, pepper) in [
+        ("sqlite:data/log.db", "data/grantlog.pepper"),
+        ("sqlite:///srv/log.db", "/srv/grantlog.pepper"),
+        ("postgres://db/grantlog", "grantlog.pepper"),
+    ] {
+        assert_eq!(pepper_file(&Settings::with(&[("database", database)]).unwrap()), Path::new(pepper));
+    }
     let named = Settings::with(&[("pepper_file", "/run/secrets/pepper")]).unwrap();
-    assert_eq!(named.pepper_file, Path::new("/run/secrets/pepper"));
+    assert_eq!(pepper_file(&named), Path::new("/run/secrets/pepper"));
+}
+
+#[test]
+fn the_environment_may_hold_the_peppers_themselves() {
+    let settings = Settings::from_layers(None, env(&[("GRANTLOG_PEPPER", "1 hunter2")]), &[]).unwrap();
+    assert!(matches!(settings.pepper, PepperSource::Text(_)));
+    assert!(!format!("{settings:?}").contains("hunter2"));
 }
 
 #[test]

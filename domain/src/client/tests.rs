@@ -1,1 +1,163 @@
-//! The rules of this aggregate, as given / when / then.
+//! The rules of a client, as given / when / then.
+
+use cqrs_es::test::TestFramework;
+
+use super::*;
+use crate::{RedirectUri, Scope, Timestamp};
+
+const AT: Timestamp = Timestamp(1_000_000);
+
+fn secret(byte: u8) -> SecretHash {
+    SecretHash { pepper: 1, digest: [byte; 32] }
+}
+
+fn metadata() -> ClientMetadata {
+    ClientMetadata {
+        client_name: "App".to_owned(),
+        client_uri: None,
+        redirect_uris: vec![RedirectUri::register("https://app.example/cb", false).unwrap()],
+        grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+        response_types: vec![ResponseType::Code],
+        scope: Scope::parse("profile").unwrap(),
+        token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
+        application_type: ApplicationType::Web,
+        require_pkce: false,
+    }
+}
+
+fn public() -> ClientMetadata {
+    ClientMetadata { token_endpoint_auth_method: TokenEndpointAuthMethod::None, ..metadata() }
+}
+
+fn registered() -> Vec<ClientEvent> {
+    vec![ClientEvent::Registered { metadata: metadata(), secret: Some(secret(1)), owner: None, at: AT }]
+}
+
+fn register(metadata: ClientMetadata, secret: Option<SecretHash>) -> Result<Vec<ClientEvent>, ClientError> {
+    TestFramework::<Client>::with(())
+        .given_no_previous_events()
+        .when(ClientCommand::Register { metadata, secret, owner: None, at: AT })
+        .inspect_result()
+}
+
+fn given(events: Vec<ClientEvent>) -> cqrs_es::test::AggregateTestExecutor<Client> {
+    TestFramework::with(()).given(events)
+}
+
+#[test]
+fn a_client_registers_once() {
+    assert_eq!(register(metadata(), Some(secret(1))), Ok(registered()));
+    given(registered())
+        .when(ClientCommand::Register { metadata: metadata(), secret: Some(secret(2)), owner: None, at: AT })
+        .then_expect_error(ClientError::AlreadyExists);
+}
+
+#[test]
+fn a_secret_goes_with_confidential_clients_and_only_with_them() {
+    assert_eq!(register(metadata(), None), Err(ClientError::SecretMissing));
+    assert_eq!(register(public(), Some(secret(1))), Err(ClientError::SecretUnexpected));
+    assert!(register(public(), None).is_ok());
+    given(vec![ClientEvent::Registered { metadata: public(), secret: None, owner: None, at: AT }])
+        .when(ClientCommand::RotateSecret { secret: secret(2), at: AT })
+        .then_expect_error(ClientError::SecretUnexpected);
+}
+
+#[test]
+fn metadata_that_does_not_fit_together_is_refused() {
+    let cases = [
+        (ClientMetadata { client_name: " ".to_owned(), ..metadata() }, ClientError::ClientName),
+        (ClientMetadata { client_name: "a\0".to_owned(), ..metadata() }, ClientError::ClientName),
+        (ClientMetadata { client_name: "a".repeat(101), ..metadata() }, ClientError::ClientName),
+        (ClientMetadata { grant_types: vec![], ..metadata() }, ClientError::NoGrantType),
+        (ClientMetadata { redirect_uris: vec![], ..metadata() }, ClientError::NoRedirectUri),
+        (ClientMetadata { response_types: vec![], ..metadata() }, ClientError::ResponseTypes),
+        (
+            ClientMetadata { response_types: vec![ResponseType::Code, ResponseType::Token], ..metadata() },
+            ClientError::ResponseTypes,
+        ),
+        (ClientMetadata { client_uri: Some("javascript:alert(1)".to_owned()), ..metadata() }, ClientError::ClientUri),
+        (
+            ClientMetadata {
+                grant_types: vec![GrantType::ClientCredentials, GrantType::RefreshToken],
+                response_types: vec![],
+                ..metadata()
+            },
+            ClientError::NothingToRefresh,
+        ),
+    ];
+    for (metadata, why) in cases {
+        assert_eq!(register(metadata, Some(secret(1))), Err(why));
+    }
+}
+
+#[test]
+fn a_public_client_cannot_use_client_credentials() {
+    let metadata =
+        ClientMetadata { grant_types: vec![GrantType::ClientCredentials], response_types: vec![], ..public() };
+    assert_eq!(register(metadata, None), Err(ClientError::PublicClientCredentials));
+}
+
+#[test]
+fn too_many_redirect_uris_are_refused() {
+    let uri = |n| RedirectUri::register(&format!("https://app.example/{n}"), false).unwrap();
+    let metadata = ClientMetadata { redirect_uris: (0..=REDIRECT_URIS_MAX).map(uri).collect(), ..metadata() };
+    assert_eq!(register(metadata, Some(secret(1))), Err(ClientError::TooManyRedirectUris));
+}
+
+#[test]
+fn an_update_that_changes_nothing_leaves_no_event() {
+    given(registered())
+        .when(ClientCommand::Update { metadata: metadata(), secret: None, at: AT })
+        .then_expect_events(vec![]);
+}
+
+#[test]
+fn a_client_that_becomes_confidential_gets_a_secret() {
+    let was_public = vec![ClientEvent::Registered { metadata: public(), secret: None, owner: None, at: AT }];
+    given(was_public.clone())
+        .when(ClientCommand::Update { metadata: metadata(), secret: None, at: AT })
+        .then_expect_error(ClientError::SecretMissing);
+    given(was_public)
+        .when(ClientCommand::Update { metadata: metadata(), secret: Some(secret(3)), at: AT })
+        .then_expect_events(vec![
+            ClientEvent::Updated { metadata: metadata(), at: AT },
+            ClientEvent::SecretRotated { secret: secret(3), at: AT },
+        ]);
+}
+
+#[test]
+fn disabling_and_enabling_each_happen_once() {
+    let disabled = [registered(), vec![ClientEvent::Disabled { at: AT }]].concat();
+    given(registered())
+        .when(ClientCommand::Disable { at: AT })
+        .then_expect_events(vec![ClientEvent::Disabled { at: AT }]);
+    given(disabled.clone()).when(ClientCommand::Disable { at: AT }).then_expect_events(vec![]);
+    given(disabled).when(ClientCommand::Enable { at: AT }).then_expect_events(vec![ClientEvent::Enabled { at: AT }]);
+    given(registered()).when(ClientCommand::Enable { at: AT }).then_expect_events(vec![]);
+}
+
+#[test]
+fn a_deleted_client_stays_deleted() {
+    let deleted = [registered(), vec![ClientEvent::Deleted { at: AT }]].concat();
+    given(deleted.clone()).when(ClientCommand::Delete { at: AT }).then_expect_events(vec![]);
+    given(deleted.clone()).when(ClientCommand::Enable { at: AT }).then_expect_error(ClientError::Deleted);
+    given(deleted)
+        .when(ClientCommand::Register { metadata: metadata(), secret: Some(secret(1)), owner: None, at: AT })
+        .then_expect_error(ClientError::AlreadyExists);
+}
+
+#[test]
+fn nothing_can_be_asked_of_a_client_that_is_not_there() {
+    for command in [
+        ClientCommand::Update { metadata: metadata(), secret: None, at: AT },
+        ClientCommand::RotateSecret { secret: secret(2), at: AT },
+        ClientCommand::Disable { at: AT },
+        ClientCommand::Enable { at: AT },
+        ClientCommand::Delete { at: AT },
+    ] {
+        TestFramework::<Client>::with(())
+            .given_no_previous_events()
+            .when(command)
+            .then_expect_error(ClientError::NotFound);
+    }
+}

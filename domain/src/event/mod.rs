@@ -190,3 +190,6 @@ stored_event!(
     GrantEvent => Grant,
     SigningKeyEvent => SigningKey,
 );
+
+#[cfg(test)]
+mod tests;

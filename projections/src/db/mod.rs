@@ -1,0 +1,222 @@
+//! One face for both databases: statements with `$1` placeholders over TEXT and BIGINT, transactions, and errors by kind.
+//!
+//! What is not here: SQL, the event log, migrations.
+
+mod error;
+mod relaxed;
+mod value;
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Executor as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+pub use error::DbError;
+pub use value::{Row, Value};
+
+use relaxed::RelaxedSqlite;
+use value::{postgres_arguments, sqlite_arguments};
+
+/// Seconds that a statement waits for a free connection, or SQLite for its lock, before it is refused as unavailable.
+pub const WAIT_SECONDS_MAX: u64 = 5;
+
+/// A database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Db {
+    Postgres(PgPool),
+    /// `write` is a pool of one connection: the lock between writers of this process.
+    Sqlite {
+        read: SqlitePool,
+        write: SqlitePool,
+    },
+}
+
+impl Db {
+    /// Opens `postgres://…` or `sqlite:FILE`. `connections` bounds the PostgreSQL pool, or SQLite's readers.
+    /// Creates an SQLite file that does not exist when `create` is set. Applies no migrations.
+    pub async fn connect(url: &str, connections: u32, create: bool) -> Result<Self, DbError> {
+        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let options = PgConnectOptions::from_str(url)?.application_name("grantlog");
+            let pool = PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(Duration::from_secs(WAIT_SECONDS_MAX))
+                .connect_with(options)
+                .await?;
+            return Ok(Self::Postgres(pool));
+        }
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(create)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(WAIT_SECONDS_MAX))
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let pool = |size| {
+            SqlitePoolOptions::new()
+                .min_connections(1)
+                .max_connections(size)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+                .acquire_timeout(Duration::from_secs(WAIT_SECONDS_MAX))
+        };
+        let write = pool(1).connect_with(options.clone()).await?;
+        let read = pool(connections).connect_with(options.create_if_missing(false).read_only(true)).await?;
+        Ok(Self::Sqlite { read, write })
+    }
+
+    #[must_use]
+    pub const fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// Rows of a statement that only reads.
+    pub async fn fetch(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, DbError> {
+        match self {
+            Self::Postgres(pool) => fetch_postgres(pool, sql, values).await,
+            Self::Sqlite { read, .. } => fetch_sqlite(read, sql, values).await,
+        }
+    }
+
+    /// Runs one statement durably in its own transaction. Answers how many rows it changed.
+    pub async fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, DbError> {
+        match self {
+            Self::Postgres(pool) => {
+                Ok(pool.execute(sqlx::query_with(sql, postgres_arguments(values)?)).await?.rows_affected())
+            }
+            Self::Sqlite { write, .. } => {
+                Ok(write.execute(sqlx::query_with(sql, sqlite_arguments(values)?)).await?.rows_affected())
+            }
+        }
+    }
+
+    /// A transaction whose commit is durable. On SQLite it is the only writer until it ends.
+    pub async fn begin(&self) -> Result<Tx, DbError> {
+        Ok(Tx(match self {
+            Self::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+            Self::Sqlite { write, .. } => Inner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+        }))
+    }
+
+    /// A transaction that a power failure may undo, whole. Only for what can be built again from the log.
+    pub async fn begin_rebuildable(&self) -> Result<Tx, DbError> {
+        Ok(Tx(match self {
+            Self::Postgres(pool) => {
+                Inner::Postgres(pool.begin_with("BEGIN; SET LOCAL synchronous_commit TO off").await?)
+            }
+            Self::Sqlite { write, .. } => Inner::Relaxed(RelaxedSqlite::begin(write).await?),
+        }))
+    }
+
+    /// A transaction in which every statement sees the same snapshot; it cannot write.
+    pub async fn begin_read(&self) -> Result<Tx, DbError> {
+        Ok(Tx(match self {
+            Self::Postgres(pool) => {
+                Inner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
+            Self::Sqlite { read, .. } => Inner::Sqlite(read.begin().await?),
+        }))
+    }
+}
+
+/// A transaction; dropped without [`Tx::commit`] it is rolled back.
+#[derive(Debug)]
+pub struct Tx(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<'static, Sqlite>),
+    Relaxed(RelaxedSqlite),
+}
+
+impl Tx {
+    #[must_use]
+    pub const fn is_postgres(&self) -> bool {
+        matches!(self.0, Inner::Postgres(_))
+    }
+
+    pub async fn fetch(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, DbError> {
+        match &mut self.0 {
+            Inner::Postgres(tx) => fetch_postgres(&mut **tx, sql, values).await,
+            Inner::Sqlite(tx) => fetch_sqlite(&mut **tx, sql, values).await,
+            Inner::Relaxed(tx) => fetch_sqlite(tx.connection()?, sql, values).await,
+        }
+    }
+
+    /// Hands each row to `each` as it arrives, so that memory does not grow with the answer.
+    pub async fn fetch_each<F>(&mut self, sql: &str, values: &[Value], mut each: F) -> Result<(), DbError>
+    where
+        F: FnMut(&Row) -> Result<(), DbError> + Send,
+    {
+        let connection = match &mut self.0 {
+            Inner::Postgres(tx) => {
+                let mut rows = tx.fetch(sqlx::query_with(sql, postgres_arguments(values)?));
+                while let Some(row) = rows.try_next().await? {
+                    each(&Row::Postgres(row))?;
+                }
+                return Ok(());
+            }
+            Inner::Sqlite(tx) => &mut **tx,
+            Inner::Relaxed(tx) => tx.connection()?,
+        };
+        let mut rows = connection.fetch(sqlx::query_with(sql, sqlite_arguments(values)?));
+        while let Some(row) = rows.try_next().await? {
+            each(&Row::Sqlite(row))?;
+        }
+        Ok(())
+    }
+
+    /// Answers how many rows changed.
+    pub async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, DbError> {
+        let connection = match &mut self.0 {
+            Inner::Postgres(tx) => {
+                let done = tx.execute(sqlx::query_with(sql, postgres_arguments(values)?)).await?;
+                return Ok(done.rows_affected());
+            }
+            Inner::Sqlite(tx) => &mut **tx,
+            Inner::Relaxed(tx) => tx.connection()?,
+        };
+        Ok(connection.execute(sqlx::query_with(sql, sqlite_arguments(values)?)).await?.rows_affected())
+    }
+
+    pub async fn commit(self) -> Result<(), DbError> {
+        match self.0 {
+            Inner::Postgres(tx) => tx.commit().await?,
+            Inner::Sqlite(tx) => tx.commit().await?,
+            Inner::Relaxed(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Like dropping it, but done when this returns.
+    pub async fn rollback(self) -> Result<(), DbError> {
+        match self.0 {
+            Inner::Postgres(tx) => tx.rollback().await?,
+            Inner::Sqlite(tx) => tx.rollback().await?,
+            Inner::Relaxed(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+}
+
+async fn fetch_postgres<'c, E>(executor: E, sql: &str, values: &[Value]) -> Result<Vec<Row>, DbError>
+where
+    E: sqlx::Executor<'c, Database = Postgres>,
+{
+    let rows = executor.fetch_all(sqlx::query_with(sql, postgres_arguments(values)?)).await?;
+    Ok(rows.into_iter().map(Row::Postgres).collect())
+}
+
+async fn fetch_sqlite<'c, E>(executor: E, sql: &str, values: &[Value]) -> Result<Vec<Row>, DbError>
+where
+    E: sqlx::Executor<'c, Database = Sqlite>,
+{
+    let rows = executor.fetch_all(sqlx::query_with(sql, sqlite_arguments(values)?)).await?;
+    Ok(rows.into_iter().map(Row::Sqlite).collect())
+}
+
+#[cfg(test)]
+mod tests;

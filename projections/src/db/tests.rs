@@ -1,0 +1,69 @@
+use super::*;
+
+async fn file() -> (tempfile::TempDir, Db) {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Db::connect(&format!("sqlite:{}/test.db", folder.path().display()), 4, true).await.unwrap();
+    db.execute("CREATE TABLE things (id TEXT PRIMARY KEY, size INTEGER) STRICT", &[]).await.unwrap();
+    (folder, db)
+}
+
+async fn synchronous(db: &Db) -> i64 {
+    let Db::Sqlite { write, .. } = db else { panic!("sqlite") };
+    let row = write.fetch_one("PRAGMA synchronous").await.unwrap();
+    Row::Sqlite(row).int(0).unwrap()
+}
+
+const FULL: i64 = 2;
+const INSERT: &str = "INSERT INTO things (id, size) VALUES ($1, $2)";
+
+#[tokio::test]
+async fn values_come_back_as_they_went_in() {
+    let (_folder, db) = file().await;
+    db.execute(INSERT, &["a".into(), 7.into()]).await.unwrap();
+    db.execute(INSERT, &["b".into(), Value::Null]).await.unwrap();
+    let rows = db.fetch("SELECT id, size FROM things ORDER BY id", &[]).await.unwrap();
+    assert_eq!((rows[0].text(0).unwrap(), rows[0].int(1).unwrap()), ("a".to_owned(), 7));
+    assert_eq!(rows[1].opt_int(1).unwrap(), None);
+    assert!(matches!(rows[1].int(1), Err(DbError::Malformed(_))));
+}
+
+#[tokio::test]
+async fn a_second_row_with_the_same_key_is_a_conflict() {
+    let (_folder, db) = file().await;
+    db.execute(INSERT, &["a".into(), 7.into()]).await.unwrap();
+    assert!(db.execute(INSERT, &["a".into(), 8.into()]).await.unwrap_err().is_conflict());
+}
+
+#[tokio::test]
+async fn a_rebuildable_transaction_leaves_the_connection_durable() {
+    let (_folder, db) = file().await;
+    let mut tx = db.begin_rebuildable().await.unwrap();
+    assert_eq!(tx.fetch("PRAGMA synchronous", &[]).await.unwrap()[0].int(0).unwrap(), 1);
+    tx.execute(INSERT, &["a".into(), 1.into()]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(synchronous(&db).await, FULL);
+
+    let mut dropped = db.begin_rebuildable().await.unwrap();
+    dropped.execute(INSERT, &["b".into(), 1.into()]).await.unwrap();
+    drop(dropped);
+    assert_eq!(synchronous(&db).await, FULL);
+    assert_eq!(db.fetch("SELECT id FROM things", &[]).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_dropped_transaction_leaves_nothing() {
+    let (_folder, db) = file().await;
+    let mut tx = db.begin().await.unwrap();
+    tx.execute(INSERT, &["a".into(), 1.into()]).await.unwrap();
+    drop(tx);
+    assert!(db.begin().await.unwrap().fetch("SELECT id FROM things", &[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_read_transaction_sees_one_snapshot() {
+    let (_folder, db) = file().await;
+    let mut tx = db.begin_read().await.unwrap();
+    assert!(tx.fetch("SELECT id FROM things", &[]).await.unwrap().is_empty());
+    db.execute(INSERT, &["a".into(), 1.into()]).await.unwrap();
+    assert!(tx.fetch("SELECT id FROM things", &[]).await.unwrap().is_empty());
+}

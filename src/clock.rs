@@ -1,0 +1,96 @@
+//! The time, as everything here takes it: from a `Clock` that is handed in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use grantlog_domain::time::Timestamp;
+
+/// Tells the time. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    /// Follows the system's clock forwards, never backwards.
+    System { started: Instant, offset_millis: Arc<AtomicI64> },
+    /// Stands still until a test moves it; Unix milliseconds.
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The system's clock, with one promise more: it never goes back. When the system's clock is set back, this one
+    /// runs on at its own pace, so that no expired code or token comes back to life and lifetimes still pass.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Source::System { started: Instant::now(), offset_millis: Arc::new(AtomicI64::new(i64::MIN)) })
+    }
+
+    /// A clock for tests: stands at `now` until moved.
+    #[must_use]
+    pub fn manual(now: Timestamp) -> Self {
+        Self(Source::Manual(Arc::new(AtomicI64::new(now.0.saturating_mul(1000)))))
+    }
+
+    /// Now, in whole seconds.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.now_millis().div_euclid(1000))
+    }
+
+    /// Now, in Unix milliseconds.
+    #[must_use]
+    pub fn now_millis(&self) -> i64 {
+        match &self.0 {
+            Source::Manual(now) => now.load(Ordering::SeqCst),
+            Source::System { started, offset_millis } => {
+                let running = millis(started.elapsed());
+                let offset = wall_millis().saturating_sub(running);
+                let highest = offset_millis.fetch_max(offset, Ordering::SeqCst).max(offset);
+                running.saturating_add(highest)
+            }
+        }
+    }
+
+    /// Moves a manual clock on; a system clock moves by itself and ignores it.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Manual(now) = &self.0 {
+            now.fetch_add(millis(by), Ordering::SeqCst);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where the system's time comes in")]
+fn wall_millis() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_clock_does_not_follow_a_step_back() {
+        let clock = Clock::system();
+        let before = clock.now_millis();
+        if let Source::System { offset_millis, .. } = &clock.0 {
+            // As if the system's clock had been an hour ahead and was then set back.
+            offset_millis.fetch_add(3_600_000, Ordering::SeqCst);
+        }
+        let ahead = clock.now_millis();
+        assert!(ahead >= before + 3_600_000);
+        assert!(clock.now_millis() >= ahead);
+    }
+
+    #[test]
+    fn a_manual_clock_moves_only_when_told() {
+        let clock = Clock::manual(Timestamp(1_000));
+        assert_eq!(clock.now(), Timestamp(1_000));
+        clock.advance(Duration::from_millis(1_500));
+        assert_eq!((clock.now(), clock.now_millis()), (Timestamp(1_001), 1_001_500));
+    }
+}

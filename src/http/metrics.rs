@@ -1,0 +1,163 @@
+//! `/metrics` in the Prometheus text format: requests, latencies, appends, batch sizes, lag.
+//!
+//! Recording costs a few atomic operations: the handles of each route are made once and kept.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::StatusCode;
+use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Requests answered; labels `route` and `status`.
+pub const HTTP_REQUESTS: &str = "grantlog_http_requests_total";
+/// Seconds from the last header to the answer; label `route`.
+pub const HTTP_SECONDS: &str = "grantlog_http_request_seconds";
+/// Open connections.
+pub const HTTP_CONNECTIONS: &str = "grantlog_http_connections";
+/// Handlers that panicked; each was answered 500.
+pub const HTTP_PANICS: &str = "grantlog_http_panics_total";
+/// Appends by outcome; label `outcome`: appended, conflict, busy, failed.
+pub const APPENDS: &str = "grantlog_appends_total";
+/// Seconds from the queue to the durable answer.
+pub const APPEND_SECONDS: &str = "grantlog_append_seconds";
+/// Appends joined into one transaction.
+pub const APPEND_BATCH: &str = "grantlog_append_batch_size";
+/// Seconds since the live models last read the feed to its end.
+pub const LIVE_STALENESS: &str = "grantlog_live_staleness_seconds";
+/// Events between a projection's checkpoint and the end of the log; label `projection`.
+pub const PROJECTION_LAG_EVENTS: &str = "grantlog_projection_lag_events";
+/// Seconds by which a projection is behind; label `projection`.
+pub const PROJECTION_LAG_SECONDS: &str = "grantlog_projection_lag_seconds";
+/// Aggregates that a projection holds in quarantine; label `projection`.
+pub const PROJECTION_POISON: &str = "grantlog_projection_poison";
+
+const SECONDS: &[f64] =
+    &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const BATCHES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1000.0];
+
+/// Installs the recorder of this process. Once, before the first handle is made.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Full(APPEND_BATCH.into()), BATCHES)?
+        .install_recorder()?;
+    describe_counter!(HTTP_REQUESTS, "Requests answered, by route and status");
+    describe_histogram!(HTTP_SECONDS, Unit::Seconds, "From the last header to the answer, by route");
+    describe_gauge!(HTTP_CONNECTIONS, "Open connections");
+    describe_counter!(HTTP_PANICS, "Handlers that panicked and were answered 500");
+    describe_counter!(APPENDS, "Appends to the event log, by outcome");
+    describe_histogram!(APPEND_SECONDS, Unit::Seconds, "From the queue to the durable answer");
+    describe_histogram!(APPEND_BATCH, "Appends joined into one transaction");
+    describe_gauge!(LIVE_STALENESS, Unit::Seconds, "Since the live models last read the feed to its end");
+    describe_gauge!(PROJECTION_LAG_EVENTS, "Events between a projection's checkpoint and the end of the log");
+    describe_gauge!(PROJECTION_LAG_SECONDS, Unit::Seconds, "By which a projection is behind");
+    describe_gauge!(PROJECTION_POISON, "Aggregates in quarantine, by projection");
+    Ok(handle)
+}
+
+/// How often recorded values are folded into their buckets; until then each takes 8 bytes.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// Folds recorded values for ever, so that memory stays flat when nobody asks for `/metrics`.
+pub async fn upkeep(handle: PrometheusHandle) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    loop {
+        tick.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+/// Route patterns as they appear in the label `route`. A last `*` stands for one id; any other path is `other`, so
+/// that callers cannot make labels.
+const ROUTES: &[&str] = &[
+    "/oauth/introspect",
+    "/oauth/token",
+    "/oauth/authorize",
+    "/oauth/revoke",
+    "/oauth/userinfo",
+    "/oauth/jwks",
+    "/api/me",
+    "/.well-known/oauth-authorization-server",
+    "/",
+    "/login",
+    "/logout",
+    "/create_client",
+    "/clients/*",
+    "/account",
+    "/assets/*",
+    "/demo/callback",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "other",
+];
+
+/// Statuses with an own label; the rest is `other`.
+const STATUSES: &[u16] =
+    &[200, 201, 204, 302, 303, 304, 400, 401, 403, 404, 405, 408, 411, 413, 415, 429, 431, 500, 501, 502, 503, 0];
+
+/// The handles of every route.
+pub struct HttpMetrics(Vec<RouteMetrics>);
+
+struct RouteMetrics {
+    route: &'static str,
+    seconds: OnceLock<Histogram>,
+    statuses: Vec<OnceLock<Counter>>,
+}
+
+impl HttpMetrics {
+    pub fn new() -> Arc<Self> {
+        let route = |route: &&'static str| RouteMetrics {
+            route,
+            seconds: OnceLock::new(),
+            statuses: STATUSES.iter().map(|_| OnceLock::new()).collect(),
+        };
+        Arc::new(HttpMetrics(ROUTES.iter().map(route).collect()))
+    }
+
+    /// Counts one answer.
+    pub(super) fn record(&self, route: RouteIndex, status: StatusCode, elapsed: Duration) {
+        let metrics = &self.0[route.0];
+        let status = status.as_u16();
+        let index = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
+        let label = || if STATUSES[index] == 0 { "other".to_owned() } else { status.to_string() };
+        metrics.statuses[index]
+            .get_or_init(|| counter!(HTTP_REQUESTS, "route" => metrics.route, "status" => label()))
+            .increment(1);
+        metrics.seconds.get_or_init(|| histogram!(HTTP_SECONDS, "route" => metrics.route)).record(elapsed);
+    }
+}
+
+/// Which of [`ROUTES`] a path belongs to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct RouteIndex(usize);
+
+impl RouteIndex {
+    pub(super) fn of(path: &str) -> Self {
+        let matches = |route: &&str| match route.strip_suffix('*') {
+            Some(prefix) => path.strip_prefix(prefix).is_some_and(|id| !id.is_empty()),
+            None => *route == path,
+        };
+        RouteIndex(ROUTES.iter().position(matches).unwrap_or(ROUTES.len() - 1))
+    }
+
+    pub(super) fn pattern(self) -> &'static str {
+        ROUTES[self.0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_counted_under_its_pattern() {
+        let pattern = |path: &str| RouteIndex::of(path).pattern();
+        assert_eq!(pattern("/oauth/token"), "/oauth/token");
+        assert_eq!(pattern("/clients/0198f3f0-0000-7000-8000-000000000000"), "/clients/*");
+        assert_eq!(pattern("/clients/"), "other");
+        assert_eq!(pattern("/oauth/token/.env"), "other");
+        assert_eq!(pattern(""), "other");
+    }
+}

@@ -1,0 +1,15 @@
+//! The HTTP side that belongs to no single endpoint.
+//!
+//! - `server`: sockets, TLS, connection limits, graceful stop
+//! - `request`: what happens around every request: id, deadline, body limit, panic, metrics, log
+//! - `request_id`: the id of a request and the address of its caller
+//! - `metrics`, `health`: `/metrics`, `/health/live`, `/health/ready`
+//! - `security_headers`: headers of every page
+
+pub mod metrics;
+pub mod request;
+pub mod request_id;
+pub mod security_headers;
+pub mod server;
+#[cfg(test)]
+mod server_tests;

@@ -1,0 +1,140 @@
+//! What happens around every request: id, deadline, body limit, panic, metrics, log.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Request, StatusCode};
+use http_body_util::Limited;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use metrics::counter;
+use tracing::Instrument;
+use warp::reply::Response;
+
+use super::metrics::{HTTP_PANICS, HttpMetrics, RouteIndex};
+use super::request_id::{RequestContext, RequestIds, X_REQUEST_ID};
+use crate::config::{HttpSettings, TrustedProxies};
+
+/// The body as handlers see it: reading past `http.body_bytes` is an error.
+pub type RequestBody = Limited<Incoming>;
+
+/// What all requests share.
+pub struct Surroundings {
+    pub(super) ids: RequestIds,
+    pub(super) metrics: Arc<HttpMetrics>,
+    pub(super) trusted_proxies: TrustedProxies,
+    pub(super) body_bytes: usize,
+    pub(super) request_timeout: Duration,
+}
+
+impl Surroundings {
+    /// `process`: see [`RequestIds::new`].
+    pub fn new(settings: &HttpSettings, process: u32) -> Self {
+        Surroundings {
+            ids: RequestIds::new(process),
+            metrics: HttpMetrics::new(),
+            trusted_proxies: settings.trusted_proxies.clone(),
+            body_bytes: settings.body_bytes,
+            request_timeout: settings.request_timeout,
+        }
+    }
+}
+
+/// Answers one request through `routes`. Never fails, never panics; every answer carries `x-request-id`.
+pub(super) async fn answer<S>(
+    surroundings: Arc<Surroundings>,
+    routes: S,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible>
+where
+    S: Service<Request<RequestBody>, Response = Response, Error = Infallible>,
+{
+    let started = Instant::now();
+    let context = RequestContext::new(&surroundings.ids, &surroundings.trusted_proxies, peer, request.headers());
+    let route = RouteIndex::of(request.uri().path());
+    // The path, never the query: that may hold what should not be in a log.
+    let span = tracing::error_span!(
+        target: "grantlog::http",
+        "request",
+        id = context.id.as_str(),
+        method = request.method().as_str(),
+        route = route.pattern()
+    );
+    let id = context.id.header();
+    let mut response = respond(&surroundings, &routes, context, request).instrument(span.clone()).await;
+    response.headers_mut().insert(X_REQUEST_ID, id);
+
+    let elapsed = started.elapsed();
+    surroundings.metrics.record(route, response.status(), elapsed);
+    span.in_scope(|| log(response.status(), elapsed));
+    Ok(response)
+}
+
+/// One line per request at `debug`; failures of ours at `error`. The event log is the audit trail, not this.
+fn log(status: StatusCode, elapsed: Duration) {
+    let milliseconds = elapsed.as_secs_f64() * 1000.0;
+    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+        tracing::error!(target: "grantlog::http", status = status.as_u16(), milliseconds, "answered");
+    } else {
+        tracing::debug!(target: "grantlog::http", status = status.as_u16(), milliseconds, "answered");
+    }
+}
+
+async fn respond<S>(
+    surroundings: &Surroundings,
+    routes: &S,
+    context: RequestContext,
+    mut request: Request<Incoming>,
+) -> Response
+where
+    S: Service<Request<RequestBody>, Response = Response, Error = Infallible>,
+{
+    if announced_bytes(&request) > surroundings.body_bytes as u64 {
+        // Not read to its end: the connection cannot be used again.
+        let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.");
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
+    request.extensions_mut().insert(context);
+    let request = request.map(|body| Limited::new(body, surroundings.body_bytes));
+    // The call itself may panic too, before there is a future.
+    let handler = AssertUnwindSafe(async { routes.call(request).await }).catch_unwind();
+    match tokio::time::timeout(surroundings.request_timeout, handler).await {
+        Ok(Ok(Ok(response))) => response,
+        Ok(Ok(Err(never))) => match never {},
+        Ok(Err(_panic)) => {
+            // The panic hook has already written where; its text may quote input, so it is not repeated here.
+            counter!(HTTP_PANICS).increment(1);
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side.")
+        }
+        Err(_elapsed) => {
+            let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "The answer took too long.");
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+    }
+}
+
+/// Length of the body as announced; a body in chunks announces none and is counted while it is read.
+fn announced_bytes(request: &Request<Incoming>) -> u64 {
+    request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    let mut response = Response::new(format!("{text}\n").into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

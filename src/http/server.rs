@@ -1,0 +1,198 @@
+//! Sockets: accepts connections within a limit, speaks HTTP/1.1 with or without TLS, and stops gracefully.
+//!
+//! The limits are those of [`HttpSettings`]: a connection that sends its headers too slowly is closed, headers that
+//! are too large or too many are answered 431, further connections wait until others end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use metrics::{Gauge, gauge};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use warp::reply::Response;
+
+use super::metrics::HTTP_CONNECTIONS;
+use super::request::{RequestBody, Surroundings, answer};
+use crate::config::{HttpSettings, Settings, TlsSettings};
+
+/// Pause after a failed accept (no file descriptors left), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot use the TLS certificate {cert_file} with the key {key_file}: {reason}")]
+    Tls { cert_file: String, key_file: String, reason: String },
+}
+
+/// A bound socket, not yet accepting.
+pub struct Server {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    limits: HttpSettings,
+}
+
+impl Server {
+    /// Takes the address of the settings and reads the certificate.
+    pub async fn bind(settings: &Settings) -> Result<Self, ServerError> {
+        let tls = settings.tls.as_ref().map(tls_acceptor).transpose()?;
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .map_err(|source| ServerError::Listen { address: settings.listen, source })?;
+        Ok(Server { listener, tls, limits: settings.http.clone() })
+    }
+
+    /// The address that was really taken; differs from the settings for port 0.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is ready, then lets requests in flight finish for at most `http.stop_timeout_seconds`.
+    pub async fn run<S>(self, routes: S, surroundings: Arc<Surroundings>, stop: impl Future<Output = ()>)
+    where
+        S: Service<Request<RequestBody>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+    {
+        let graceful = GracefulShutdown::new();
+        let connections = Connections {
+            http: builder(&self.limits),
+            tls: self.tls,
+            handshake_timeout: self.limits.header_read_timeout,
+            open: gauge!(HTTP_CONNECTIONS),
+        };
+        let free = Arc::new(Semaphore::new(self.limits.connections));
+        tokio::pin!(stop);
+        loop {
+            let (stream, peer, permit) = tokio::select! {
+                accepted = accept(&self.listener, &free) => accepted,
+                () = &mut stop => break,
+            };
+            let surroundings = surroundings.clone();
+            let routes = routes.clone();
+            let service = service_fn(move |request| answer(surroundings.clone(), routes.clone(), peer.ip(), request));
+            connections.spawn(stream, service, graceful.watcher(), permit);
+        }
+        // Closed before the wait, so that a load balancer notices.
+        drop(self.listener);
+        tracing::info!(in_flight = graceful.count(), "stopping");
+        if tokio::time::timeout(self.limits.stop_timeout, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests did not finish in time");
+        }
+    }
+}
+
+/// Waits for a free place, then for a connection.
+async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    loop {
+        let Ok(permit) = free.clone().acquire_owned().await else { std::future::pending().await };
+        match listener.accept().await {
+            Ok((stream, peer)) => return (stream, peer, permit),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn builder(limits: &HttpSettings) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.header_read_timeout)
+        .max_headers(limits.headers)
+        .max_header_size(limits.header_bytes)
+        // Holds a whole head and what came with it; hyper's smallest is 8 KiB.
+        .max_buf_size(limits.header_bytes.max(8192) + 8192)
+        .keep_alive(true);
+    http
+}
+
+/// What every connection task needs.
+struct Connections {
+    http: http1::Builder,
+    tls: Option<TlsAcceptor>,
+    handshake_timeout: Duration,
+    open: Gauge,
+}
+
+impl Connections {
+    fn spawn<S>(
+        &self,
+        stream: TcpStream,
+        service: S,
+        watcher: hyper_util::server::graceful::Watcher,
+        permit: OwnedSemaphorePermit,
+    ) where
+        S: Service<Request<hyper::body::Incoming>, Response = Response, Error = Infallible> + Send + 'static,
+        S::Future: Send,
+    {
+        // Answers are small and written at once: waiting for more to send only costs time.
+        let _ = stream.set_nodelay(true);
+        let (http, tls, open) = (self.http.clone(), self.tls.clone(), self.open.clone());
+        let handshake_timeout = self.handshake_timeout;
+        tokio::spawn(async move {
+            open.increment(1.0);
+            match tls {
+                None => serve_connection(&http, stream, service, watcher).await,
+                Some(tls) => match tokio::time::timeout(handshake_timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => serve_connection(&http, stream, service, watcher).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                    Err(_) => tracing::debug!("TLS handshake took too long"),
+                },
+            }
+            open.decrement(1.0);
+            drop(permit);
+        });
+    }
+}
+
+async fn serve_connection<I, S>(
+    http: &http1::Builder,
+    stream: I,
+    service: S,
+    watcher: hyper_util::server::graceful::Watcher,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Service<Request<hyper::body::Incoming>, Response = Response, Error = Infallible>,
+{
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        // A client that went away, or one that broke a limit; hyper has answered what can be answered.
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+fn tls_acceptor(files: &TlsSettings) -> Result<TlsAcceptor, ServerError> {
+    let refused = |reason: String| ServerError::Tls {
+        cert_file: files.cert_file.display().to_string(),
+        key_file: files.key_file.display().to_string(),
+        reason,
+    };
+    let chain = CertificateDer::pem_file_iter(&files.cert_file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| refused(format!("{}: {error}", files.cert_file.display())))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key_file)
+        .map_err(|error| refused(format!("{}: {error}", files.key_file.display())))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| refused(error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
