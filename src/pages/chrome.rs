@@ -14,7 +14,9 @@ use crate::http::security_headers;
 pub struct Chrome {
     /// Says on every page that this is a demo.
     pub demo: bool,
-    /// Name of who is signed in.
+    /// Somebody is signed in.
+    pub signed_in: bool,
+    /// Their name, when the page knows it.
     pub user: Option<String>,
     /// For the hidden field `csrf` of every form.
     pub csrf: String,
@@ -58,25 +60,30 @@ impl Chrome {
         if let Ok(policy) = HeaderValue::try_from(format!("{policy}; form-action {leads}")) {
             headers.insert(CONTENT_SECURITY_POLICY, policy);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
-        }
-        self.with_cookies(response)
+        self.finished(response)
     }
 
     /// Sends the browser to `path` with a GET.
     pub fn redirect(&self, path: &str) -> Response {
-        let mut response = Response::new("".into());
-        *response.status_mut() = StatusCode::SEE_OTHER;
-        let headers = response.headers_mut();
-        security_headers::page(headers, self.https);
+        let mut response = self.plain(StatusCode::SEE_OTHER, String::new());
         if let Ok(location) = HeaderValue::try_from(path) {
-            headers.insert(LOCATION, location);
+            response.headers_mut().insert(LOCATION, location);
         }
-        self.with_cookies(response)
+        response
     }
 
-    fn with_cookies(&self, mut response: Response) -> Response {
+    /// An answer that is no page.
+    pub fn plain(&self, status: StatusCode, body: String) -> Response {
+        let mut response = Response::new(body.into());
+        *response.status_mut() = status;
+        security_headers::page(response.headers_mut(), self.https);
+        self.finished(response)
+    }
+
+    fn finished(&self, mut response: Response) -> Response {
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
         for cookie in &self.cookies {
             response.headers_mut().append(SET_COOKIE, cookie.clone());
         }

@@ -1,0 +1,9 @@
+//! Signing out.
+use askama::Template;
+use super::chrome::Chrome;
+#[derive(Template)]
+#[template(path = "logout.html")]
+pub struct LogoutPage { pub chrome: Chrome }
+#[derive(Template)]
+#[template(path = "logged_out.html")]
+pub struct LoggedOutPage { pub chrome: Chrome }
