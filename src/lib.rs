@@ -1,10 +1,12 @@
 //! Grantlog: an OAuth 2.0 authorization server whose database is its audit trail.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod entropy;
 pub mod http;
 pub mod logging;
+pub mod oauth;
 pub mod pages;
 pub mod secrets;
 pub mod store;

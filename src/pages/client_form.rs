@@ -109,8 +109,14 @@ impl ClientForm {
         let choice = |(value, title, hint): Offer| Choice { value, title, hint, chosen: false };
         Self {
             kinds: KINDS.into_iter().map(choice).collect(),
-            grant_types: GRANT_TYPES.into_iter().map(|(value, title, hint)| choice((value.as_str(), title, hint))).collect(),
-            auth_methods: AUTH_METHODS.into_iter().map(|(value, title, hint)| choice((value.as_str(), title, hint))).collect(),
+            grant_types: GRANT_TYPES
+                .into_iter()
+                .map(|(value, title, hint)| choice((value.as_str(), title, hint)))
+                .collect(),
+            auth_methods: AUTH_METHODS
+                .into_iter()
+                .map(|(value, title, hint)| choice((value.as_str(), title, hint)))
+                .collect(),
             scopes: scopes::KNOWN.iter().map(|known| choice((known.token, known.title, known.title))).collect(),
             ..Self::default()
         }

@@ -15,7 +15,7 @@ pub mod login;
 pub mod logout;
 pub mod moment;
 pub mod next;
-pub mod scopes;
 #[cfg(test)]
 mod samples;
+pub mod scopes;
 pub mod words;

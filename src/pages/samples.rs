@@ -7,10 +7,20 @@ use moment::Moment;
 const HOSTILE: &str = "\"><script>alert(1)</script>'&{{7*7}}";
 
 fn chrome(user: Option<&str>, demo: bool, here: &'static str) -> chrome::Chrome {
-    chrome::Chrome { demo, signed_in: user.is_some(), user: user.map(str::to_owned), csrf: "token".into(), here, https: false, cookies: Vec::new() }
+    chrome::Chrome {
+        demo,
+        signed_in: user.is_some(),
+        user: user.map(str::to_owned),
+        csrf: "token".into(),
+        here,
+        https: false,
+        cookies: Vec::new(),
+    }
 }
 
-fn at(minutes: i64) -> Moment { Moment::from(Timestamp(1_795_474_000 - minutes * 60)) }
+fn at(minutes: i64) -> Moment {
+    Moment::from(Timestamp(1_795_474_000 - minutes * 60))
+}
 
 fn panel(name: &str) -> home::DemoPanel {
     home::DemoPanel {
@@ -22,17 +32,27 @@ fn panel(name: &str) -> home::DemoPanel {
 }
 
 fn line(words: &str, event_type: &'static str, minutes: i64, ended: bool) -> words::Line {
-    words::Line { words: words.to_owned(), at: at(minutes), event_type, ended, source_address: Some("127.0.0.0/24".into()) }
+    words::Line {
+        words: words.to_owned(),
+        at: at(minutes),
+        event_type,
+        ended,
+        source_address: Some("127.0.0.0/24".into()),
+    }
 }
 
 fn allowed(name: &str) -> Vec<home::Allowed> {
-    ["profile", "profile reports:read"].iter().enumerate().map(|(index, scope)| home::Allowed {
-        client_id: "0199f7a2-8d3c-7b5e-9d6a-1f2e3d4c5b6a".into(),
-        client_name: if index == 0 { name.to_owned() } else { "Reports".into() },
-        words: scopes::sentence(&Scope::parse(scope).expect("a scope")),
-        since: at(40),
-        grants: index + 1,
-    }).collect()
+    ["profile", "profile reports:read"]
+        .iter()
+        .enumerate()
+        .map(|(index, scope)| home::Allowed {
+            client_id: "0199f7a2-8d3c-7b5e-9d6a-1f2e3d4c5b6a".into(),
+            client_name: if index == 0 { name.to_owned() } else { "Reports".into() },
+            words: scopes::sentence(&Scope::parse(scope).expect("a scope")),
+            since: at(40),
+            grants: index + 1,
+        })
+        .collect()
 }
 
 fn lines(name: &str) -> Vec<words::Line> {
@@ -58,7 +78,8 @@ fn rendered(name: &str) -> Vec<(&'static str, String)> {
     broken.client_name = String::new();
     broken.kinds[3].chosen = true;
     broken.errors.client_name = Some("A name of 1 to 100 characters is needed.".into());
-    broken.errors.redirect_uris = Some("“http://app.example”: a redirect URI must use https; http is for loopback addresses only.".into());
+    broken.errors.redirect_uris =
+        Some("“http://app.example”: a redirect URI must use https; http is for loopback addresses only.".into());
     broken.errors.grant_types = Some("Choose at least one.".into());
     let json = serde_json::to_string_pretty(&serde_json::json!({"access_token": "gla_AZn3oo08e16dah8uPUxbagABq0mXn5rVj1mGkX0zT2fE9cZJr3H8dQ4wL6yB7uNpS1o", "token_type": "Bearer", "expires_in": 3600, "scope": name})).expect("JSON");
     vec![
@@ -86,7 +107,13 @@ fn rendered(name: &str) -> Vec<(&'static str, String)> {
 #[test]
 fn a_hostile_name_is_text_on_every_page() {
     for (page, html) in rendered(HOSTILE) {
-        for wrong in ["<script", "'&{", "\"><"] { if let Some(found) = html.find(wrong) { if wrong != "\"><" || html[found..].starts_with(HOSTILE) { panic!("{page}: {}", &html[found.saturating_sub(80)..found + 40]); } } }
+        for wrong in ["<script", "'&{", "\"><"] {
+            if let Some(found) = html.find(wrong) {
+                if wrong != "\"><" || html[found..].starts_with(HOSTILE) {
+                    panic!("{page}: {}", &html[found.saturating_sub(80)..found + 40]);
+                }
+            }
+        }
     }
 }
 
@@ -94,7 +121,9 @@ fn a_hostile_name_is_text_on_every_page() {
 fn write_samples() {
     let Ok(dir) = std::env::var("SAMPLES") else { return };
     for (page, html) in rendered("Quarterly Reports") {
-        let html = html.replace(chrome(None, false, "").stylesheet(), "style.css").replace(chrome(None, false, "").logo(), "logo.svg");
+        let html = html
+            .replace(chrome(None, false, "").stylesheet(), "style.css")
+            .replace(chrome(None, false, "").logo(), "logo.svg");
         std::fs::write(format!("{dir}/{page}.html"), html).expect("written");
     }
 }

@@ -103,7 +103,9 @@ fn of_session(event: &SessionEvent) -> (String, bool) {
 
 fn of_client(event: &ClientEvent, client: &str) -> (String, bool) {
     match event {
-        ClientEvent::Registered { metadata, .. } => (format!("The client {} was created.", metadata.client_name), false),
+        ClientEvent::Registered { metadata, .. } => {
+            (format!("The client {} was created.", metadata.client_name), false)
+        }
         ClientEvent::Updated { metadata, .. } => (format!("The client {} was changed.", metadata.client_name), false),
         ClientEvent::SecretRotated { .. } => (format!("{client} got a new secret; the old one ended."), false),
         ClientEvent::Disabled { .. } => (format!("{client} was disabled."), true),

@@ -1,2 +1,77 @@
 //! The vault: what may not stand in the log. Passwords, personal data, private keys, and the counting of failed sign-ins.
 //! Mutable rows, sealed; erasing a user destroys the key that everything of theirs is sealed with.
+//!
+//! `users` names, passwords and profiles; `signing_keys` private halves; `attempts` slows guessing down.
+
+mod attempts;
+mod signing_keys;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::sync::Arc;
+
+use grantlog_projections::db::{Db, DbError};
+
+pub use self::attempts::{ATTEMPT_ROWS_MAX, Attempt, SignInLimits};
+pub use self::signing_keys::{NewSigningKey, Signer};
+pub use self::users::{Profile, REGISTRATION_SECONDS_MAX, USERNAME_CHARACTERS_MAX};
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::secrets::Secrets;
+use crate::secrets::password::{PasswordError, PasswordSettings, Passwords};
+
+/// The vault. Clones share it.
+#[derive(Clone)]
+pub struct Vault(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    secrets: Secrets,
+    passwords: Passwords,
+    clock: Clock,
+    limits: SignInLimits,
+}
+
+/// Why the vault could not do it. Holds nothing personal.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    #[error("this user name is taken")]
+    UsernameTaken,
+    #[error("a user name has 1 to {USERNAME_CHARACTERS_MAX} characters, none of them a control character")]
+    Username,
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// A row was changed from outside, moved, or sealed with a pepper that is not here.
+    #[error("the vault's {what} cannot be opened")]
+    Damaged { what: String },
+    #[error("a key could not be made")]
+    KeyGeneration,
+}
+
+impl Vault {
+    /// The vault of the database `db`.
+    #[must_use]
+    pub fn new(db: Db, secrets: Secrets, passwords: Passwords, clock: Clock, limits: SignInLimits) -> Self {
+        Self(Arc::new(Inner { db, secrets, passwords, clock, limits }))
+    }
+
+    /// The vault as the settings of sign-in say.
+    ///
+    /// # Errors
+    /// [`VaultError::Password`] when the password settings are out of range.
+    pub fn from_settings(settings: &Settings, db: Db, secrets: Secrets, clock: Clock) -> Result<Self, VaultError> {
+        let sign_in = &settings.sign_in;
+        let passwords = PasswordSettings { threads: sign_in.concurrent_password_checks, ..PasswordSettings::default() };
+        let passwords = Passwords::new(passwords, secrets.entropy())?;
+        let limits = SignInLimits {
+            per_account: sign_in.attempts_per_account,
+            per_address: sign_in.attempts_per_address,
+            lock: sign_in.lock,
+        };
+        Ok(Self::new(db, secrets, passwords, clock, limits))
+    }
+}
