@@ -6,5 +6,6 @@ pub mod config;
 pub mod entropy;
 pub mod http;
 pub mod logging;
+pub mod oauth;
 pub mod secrets;
 pub mod store;
