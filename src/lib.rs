@@ -6,3 +6,4 @@ pub mod entropy;
 pub mod http;
 pub mod logging;
 pub mod secrets;
+pub mod store;

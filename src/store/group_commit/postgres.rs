@@ -1,0 +1,187 @@
+//! The lane into PostgreSQL: one connection, one statement a batch.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
+use uuid::Uuid;
+
+use super::batch::{Inserted, Lane, LaneError, partial};
+use super::{NewEvent, Placed};
+use crate::store::open::prepare_session;
+use crate::store::options::StoreOptions;
+
+/// Wakes the readers of every node; the payload is empty, because it is only a wake-up. Within one transaction equal
+/// notifications are one.
+const INSERT: &str = "\
+    INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
+    SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[]::json[], $7::text[]::json[]) \
+    ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING \
+    RETURNING aggregate_id, sequence, txid, position, (extract(epoch FROM recorded_at) * 1000)::bigint, \
+              aggregate_type, pg_notify('grantlog_events', '')::text";
+
+const READ_BACK: &str = "\
+    SELECT e.aggregate_id, e.sequence, e.txid, e.position, (extract(epoch FROM e.recorded_at) * 1000)::bigint, \
+           e.aggregate_type, e.metadata ->> 'event_id' \
+    FROM UNNEST($1::text[], $2::text[], $3::bigint[]) AS wanted (aggregate_type, aggregate_id, sequence) \
+    JOIN events e USING (aggregate_type, aggregate_id, sequence)";
+
+pub(super) struct PostgresLane {
+    connect: PgConnectOptions,
+    connection: Option<PgConnection>,
+    connect_timeout: Duration,
+    statement_timeout: Duration,
+}
+
+impl PostgresLane {
+    pub(super) fn new(connect: PgConnectOptions, options: &StoreOptions) -> Self {
+        Self {
+            connect,
+            connection: None,
+            connect_timeout: options.connect_timeout,
+            statement_timeout: options.statement_timeout,
+        }
+    }
+
+    /// Takes the connection out, made anew when there is none. It is put back only when it is known to be well.
+    async fn take(&mut self) -> Result<PgConnection, LaneError> {
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
+        }
+        let connected = tokio::time::timeout(self.connect_timeout, async {
+            let mut connection = self.connect.connect().await?;
+            prepare_session(&mut connection, self.statement_timeout).await?;
+            Ok::<_, sqlx::Error>(connection)
+        });
+        match connected.await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(LaneError::Unavailable(error.to_string())),
+            Err(_) => Err(LaneError::Unavailable("the database cannot be reached in time".to_owned())),
+        }
+    }
+
+    /// The server bounds its statements; this bounds a server that does not answer at all.
+    fn patience(&self) -> Duration {
+        self.statement_timeout + Duration::from_secs(1)
+    }
+}
+
+impl Lane for PostgresLane {
+    async fn insert(&mut self, events: &[&NewEvent], groups: &[usize]) -> Result<Inserted, LaneError> {
+        let mut connection = self.take().await?;
+        let work = async {
+            // A lone statement is a transaction of its own: one round trip.
+            if groups.iter().all(|length| *length == 1) {
+                return insert(&mut connection, events).await.map(Inserted::Committed);
+            }
+            connection.execute("BEGIN").await?;
+            let placed = insert(&mut connection, events).await?;
+            let losers = partial(groups, &placed);
+            if losers.is_empty() {
+                connection.execute("COMMIT").await?;
+                return Ok(Inserted::Committed(placed));
+            }
+            connection.execute("ROLLBACK").await?;
+            Ok(Inserted::Partial(losers))
+        };
+        let outcome = tokio::time::timeout(self.patience(), work).await;
+        match outcome {
+            Ok(Ok(inserted)) => {
+                self.connection = Some(connection);
+                Ok(inserted)
+            }
+            Ok(Err(error)) => {
+                let error = kind(error);
+                // Ends a transaction that failed; when even that does not work, the next batch connects anew.
+                if !matches!(error, LaneError::Lost(_)) && connection.execute("ROLLBACK").await.is_ok() {
+                    self.connection = Some(connection);
+                }
+                Err(error)
+            }
+            Err(_) => Err(LaneError::Lost("the database does not answer".to_owned())),
+        }
+    }
+
+    async fn read_back(&mut self, events: &[&NewEvent]) -> Result<Vec<Option<(Uuid, Placed)>>, LaneError> {
+        let mut connection = self.take().await?;
+        let query = sqlx::query(READ_BACK)
+            .bind(column(events, |event| event.aggregate_type.as_str()))
+            .bind(column(events, |event| event.aggregate_id.as_str()))
+            .bind(column(events, |event| event.sequence))
+            .fetch_all(&mut connection);
+        let rows = match tokio::time::timeout(self.patience(), query).await {
+            Ok(rows) => rows.map_err(kind)?,
+            Err(_) => return Err(LaneError::Lost("the database does not answer".to_owned())),
+        };
+        let mut found = by_place(&rows, |row| {
+            let event_id: Option<String> = row.try_get(6)?;
+            // An id that is none is not ours.
+            let event_id = event_id.and_then(|id| Uuid::try_parse(&id).ok()).unwrap_or_default();
+            Ok((event_id, placed(row)?))
+        })
+        .map_err(kind)?;
+        self.connection = Some(connection);
+        Ok(events.iter().map(|event| found.remove(&place(event))).collect())
+    }
+
+    async fn close(self) {
+        if let Some(connection) = self.connection {
+            let _ = connection.close().await;
+        }
+    }
+}
+
+async fn insert(connection: &mut PgConnection, events: &[&NewEvent]) -> Result<Vec<Option<Placed>>, sqlx::Error> {
+    let rows = sqlx::query(INSERT)
+        .bind(column(events, |event| event.aggregate_type.as_str()))
+        .bind(column(events, |event| event.aggregate_id.as_str()))
+        .bind(column(events, |event| event.sequence))
+        .bind(column(events, |event| event.event_type.as_str()))
+        .bind(column(events, |event| event.event_version.as_str()))
+        .bind(column(events, |event| event.payload.as_str()))
+        .bind(column(events, |event| event.metadata.as_str()))
+        .fetch_all(connection)
+        .await?;
+    let mut inserted = by_place(&rows, placed)?;
+    Ok(events.iter().map(|event| inserted.remove(&place(event))).collect())
+}
+
+fn column<'e, T>(events: &[&'e NewEvent], of: impl Fn(&'e NewEvent) -> T) -> Vec<T> {
+    events.iter().map(|event| of(event)).collect()
+}
+
+type Place<'a> = (&'a str, &'a str, i64);
+
+fn place(event: &NewEvent) -> Place<'_> {
+    (&event.aggregate_type, &event.aggregate_id, event.sequence)
+}
+
+fn by_place<'r, T>(
+    rows: &'r [PgRow],
+    of: impl Fn(&'r PgRow) -> Result<T, sqlx::Error>,
+) -> Result<HashMap<Place<'r>, T>, sqlx::Error> {
+    rows.iter().map(|row| Ok(((row.try_get(5)?, row.try_get(0)?, row.try_get(1)?), of(row)?))).collect()
+}
+
+fn placed(row: &PgRow) -> Result<Placed, sqlx::Error> {
+    Ok(Placed { txid: row.try_get(2)?, position: row.try_get(3)?, recorded_at: row.try_get(4)? })
+}
+
+fn kind(error: sqlx::Error) -> LaneError {
+    let text = error.to_string();
+    let sqlx::Error::Database(database) = error else {
+        // Input and output, TLS, a garbled protocol: the answer did not arrive.
+        return LaneError::Lost(text);
+    };
+    let code = database.code().unwrap_or_default();
+    match (code.as_ref(), code.get(..2).unwrap_or_default()) {
+        // A statement that the server cancelled was rolled back.
+        ("57014", _) => LaneError::Unavailable(text),
+        // The session was ended, perhaps while its commit was on the way.
+        (_, "57" | "08") | ("25P03", _) => LaneError::Lost(text),
+        // Rolled back: deadlock, no resources, read-only, lock not available, broken disk.
+        (_, "40" | "53" | "58" | "XX") | ("25006" | "55P03", _) => LaneError::Unavailable(text),
+        _ => LaneError::Data(text),
+    }
+}

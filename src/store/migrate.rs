@@ -1,0 +1,125 @@
+//! Bringing the schema up to date. The migrations are embedded in the binary.
+
+use grantlog_projections::db::Db;
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+
+use super::error::StoreError;
+
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// One step of an update, for showing progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub version: i64,
+    pub description: String,
+    /// From 1.
+    pub number: usize,
+    /// How many steps there are in this update.
+    pub of: usize,
+}
+
+/// Applies what is missing, one migration a transaction, and tells `progress` before each. One process at a time does
+/// it on PostgreSQL; another one waits and then finds nothing to do.
+pub(super) async fn apply(db: &Db, progress: &mut (dyn FnMut(&Step) + Send)) -> Result<usize, StoreError> {
+    match db {
+        Db::Postgres(pool) => {
+            let mut connection = pool.acquire().await.map_err(unavailable)?;
+            // Building an index on a large log takes longer than a statement usually may.
+            sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0")
+                .execute(&mut *connection)
+                .await
+                .map_err(unavailable)?;
+            connection.lock().await.map_err(|error| failed(0, &error))?;
+            let applied = apply_on(&mut *connection, &POSTGRES, progress).await;
+            // A new connection takes its place, with the usual bounds; closing also frees the lock.
+            let _ = sqlx::Connection::close(connection.detach()).await;
+            applied
+        }
+        Db::Sqlite { write, .. } => {
+            let mut connection = write.acquire().await.map_err(unavailable)?;
+            apply_on(&mut *connection, &SQLITE, progress).await
+        }
+    }
+}
+
+/// Checks that the schema is exactly the one that this binary knows.
+pub(super) async fn check(db: &Db) -> Result<(), StoreError> {
+    let (found, pending) = match db {
+        Db::Postgres(pool) => {
+            let mut connection = pool.acquire().await.map_err(unavailable)?;
+            state(&mut *connection, &POSTGRES).await?
+        }
+        Db::Sqlite { write, .. } => {
+            let mut connection = write.acquire().await.map_err(unavailable)?;
+            state(&mut *connection, &SQLITE).await?
+        }
+    };
+    if pending { Err(StoreError::OlderSchema { found, needed: newest(migrator_of(db)) }) } else { Ok(()) }
+}
+
+const fn migrator_of(db: &Db) -> &'static Migrator {
+    match db {
+        Db::Postgres(_) => &POSTGRES,
+        Db::Sqlite { .. } => &SQLITE,
+    }
+}
+
+/// The version of the schema, and whether a migration is missing in it.
+async fn state<C: Migrate>(connection: &mut C, migrator: &Migrator) -> Result<(i64, bool), StoreError> {
+    let done = done(connection, migrator).await?;
+    let found = done.iter().max().copied().unwrap_or(0);
+    Ok((found, migrator.iter().any(|migration| !done.contains(&migration.version))))
+}
+
+async fn apply_on<C: Migrate>(
+    connection: &mut C,
+    migrator: &Migrator,
+    progress: &mut (dyn FnMut(&Step) + Send),
+) -> Result<usize, StoreError> {
+    let done = done(connection, migrator).await?;
+    let missing: Vec<_> = migrator.iter().filter(|migration| !done.contains(&migration.version)).collect();
+    for (at, migration) in missing.iter().enumerate() {
+        let step = Step {
+            version: migration.version,
+            description: migration.description.to_string(),
+            number: at + 1,
+            of: missing.len(),
+        };
+        progress(&step);
+        connection.apply(migration).await.map_err(|error| failed(migration.version, &error))?;
+    }
+    Ok(missing.len())
+}
+
+/// The versions that are applied; all of them are known and unchanged.
+async fn done<C: Migrate>(connection: &mut C, migrator: &Migrator) -> Result<Vec<i64>, StoreError> {
+    connection.ensure_migrations_table().await.map_err(|error| failed(0, &error))?;
+    if let Some(version) = connection.dirty_version().await.map_err(|error| failed(0, &error))? {
+        let reason = "it was begun and not finished: restore the backup from before it".to_owned();
+        return Err(StoreError::Migration { version, reason });
+    }
+    let applied = connection.list_applied_migrations().await.map_err(|error| failed(0, &error))?;
+    for migration in &applied {
+        match migrator.iter().find(|known| known.version == migration.version) {
+            None => return Err(StoreError::NewerSchema { found: migration.version, known: newest(migrator) }),
+            Some(known) if known.checksum != migration.checksum => {
+                return Err(StoreError::ChangedMigration { version: migration.version });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(applied.iter().map(|migration| migration.version).collect())
+}
+
+fn newest(migrator: &Migrator) -> i64 {
+    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+fn failed(version: i64, error: &MigrateError) -> StoreError {
+    StoreError::Migration { version, reason: error.to_string() }
+}
+
+fn unavailable(error: sqlx::Error) -> StoreError {
+    StoreError::Database(error.into())
+}

@@ -1,0 +1,164 @@
+//! The store: the event log and the vault on SQLite or PostgreSQL.
+//!
+//! `open`, `migrate`, `identity` bring a database into use; `group_commit` is the way into the log; `repository` joins
+//! cqrs-es to it; `execute` runs commands; `vault` keeps what may not stand in the log. Read models are not here but in
+//! the projections crate.
+
+mod error;
+mod execute;
+pub mod group_commit;
+mod identity;
+mod migrate;
+mod open;
+mod options;
+mod repository;
+#[cfg(test)]
+mod tests;
+pub mod vault;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use grantlog_domain::Recorded;
+use grantlog_projections::db::{Db, Value};
+
+pub use self::error::{AppendError, ExecuteError, StoreError};
+pub use self::execute::{CommandContext, Executed, Loaded};
+pub use self::migrate::Step;
+pub use self::options::{EVENT_BYTES_MAX, StoreOptions};
+
+use self::group_commit::GroupCommit;
+use self::repository::Reads;
+use crate::clock::Clock;
+use crate::config::{DatabaseKind, DatabaseUrl};
+use crate::entropy::Entropy;
+use crate::secrets::{KnownPepper, PepperSource, Secrets};
+
+/// Longest wait for appends that are on their way when the store is closed.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Observer = Box<dyn Fn(&[Recorded]) + Send + Sync>;
+
+/// The event log. Clones share it.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    group_commit: GroupCommit,
+    reads: Reads,
+    observer: OnceLock<Observer>,
+    clock: Clock,
+    entropy: Entropy,
+    options: StoreOptions,
+}
+
+impl Store {
+    /// Connects. The schema is neither looked at nor changed: call [`Store::migrate`] or [`Store::check`] next.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] with what is wrong and what helps.
+    pub async fn open(
+        url: &DatabaseUrl,
+        options: StoreOptions,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, StoreError> {
+        let db = open::open(url, &options).await?;
+        let connect = match url.kind() {
+            DatabaseKind::Postgres => Some(open::postgres_options(url)?),
+            DatabaseKind::Sqlite(_) => None,
+        };
+        let group_commit = GroupCommit::start(&db, connect.as_ref(), &options);
+        let reads = Reads::of(&db);
+        let inner = Inner { db, group_commit, reads, observer: OnceLock::new(), clock, entropy, options };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Brings the schema up to date, then checks it as [`Store::check`] does. Answers how many migrations it applied.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerSchema`], [`StoreError::ChangedMigration`], [`StoreError::Migration`],
+    /// [`StoreError::ForeignLog`].
+    pub async fn migrate(&self, progress: &mut (dyn FnMut(&Step) + Send)) -> Result<usize, StoreError> {
+        let applied = migrate::apply(&self.0.db, progress).await?;
+        identity::check(&self.0.db).await?;
+        Ok(applied)
+    }
+
+    /// Checks that the schema is the one that this binary knows, and that the log is at home in this cluster.
+    ///
+    /// # Errors
+    /// As [`Store::migrate`], and [`StoreError::OlderSchema`].
+    pub async fn check(&self) -> Result<(), StoreError> {
+        migrate::check(&self.0.db).await?;
+        identity::check(&self.0.db).await
+    }
+
+    /// After a logical restore into another PostgreSQL cluster: lifts the new transaction ids above the restored ones.
+    /// Every other process must be stopped. Answers the new bias, `None` when there was nothing to do.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn rebase(&self) -> Result<Option<i64>, StoreError> {
+        migrate::check(&self.0.db).await?;
+        identity::rebase(&self.0.db).await
+    }
+
+    /// Opens the peppers, makes them at the first start, and lets the database know them so that their loss is noticed.
+    ///
+    /// # Errors
+    /// [`StoreError::Secrets`] with what to do.
+    pub async fn open_secrets(&self, source: &PepperSource) -> Result<Secrets, StoreError> {
+        let secrets = Secrets::open(source, &self.known_peppers().await?, &self.0.entropy)?;
+        for pepper in secrets.known_peppers() {
+            self.0
+                .db
+                .execute(
+                    "INSERT INTO peppers (pepper_id, check_value, created_at) VALUES ($1, $2, $3) \
+                     ON CONFLICT (pepper_id) DO NOTHING",
+                    &[
+                        Value::Int(i64::from(pepper.id)),
+                        Value::Text(pepper.check_value),
+                        Value::Int(self.0.clock.now().0),
+                    ],
+                )
+                .await?;
+        }
+        // Another node may have been first with other peppers.
+        Ok(Secrets::open(source, &self.known_peppers().await?, &self.0.entropy)?)
+    }
+
+    async fn known_peppers(&self) -> Result<Vec<KnownPepper>, StoreError> {
+        let rows = self.0.db.fetch("SELECT pepper_id, check_value FROM peppers ORDER BY pepper_id", &[]).await?;
+        let mut known = Vec::with_capacity(rows.len());
+        for row in rows {
+            // An id that does not fit is unknown to any file, and so is reported as lost.
+            known.push(KnownPepper { id: u16::try_from(row.int(0)?).unwrap_or(0), check_value: row.text(1)? });
+        }
+        Ok(known)
+    }
+
+    /// Sets who sees the events that this process appends, before the caller hears of them: the live models. Once;
+    /// a second observer is ignored.
+    pub fn observe(&self, observer: impl Fn(&[Recorded]) + Send + Sync + 'static) {
+        let _ = self.0.observer.set(Box::new(observer));
+    }
+
+    /// The database, for read models and the vault.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    /// The way into the log below the aggregates, for tools and tests.
+    #[must_use]
+    pub fn group_commit(&self) -> &GroupCommit {
+        &self.0.group_commit
+    }
+
+    /// Takes no more commands, and waits until the appends under way are answered.
+    pub async fn close(&self) {
+        self.0.group_commit.close(DRAIN_TIMEOUT).await;
+    }
+}

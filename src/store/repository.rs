@@ -1,0 +1,141 @@
+//! Joins cqrs-es to the log: reads by postgres-es and sqlite-es as they are, `persist` through the group commit.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use cqrs_es::Aggregate;
+use cqrs_es::persist::{PersistedEventRepository, PersistenceError, ReplayStream, SerializedEvent, SerializedSnapshot};
+use futures::FutureExt as _;
+use grantlog_projections::db::Db;
+use parking_lot::Mutex;
+use postgres_es::PostgresEventRepository;
+use serde_json::Value;
+use sqlite_es::SqliteEventRepository;
+use uuid::Uuid;
+
+use super::error::AppendError;
+use super::group_commit::{GroupCommit, NewEvent, Placed};
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+
+/// How streams are read.
+#[derive(Clone)]
+pub(super) enum Reads {
+    Postgres(Arc<PostgresEventRepository>),
+    Sqlite(Arc<SqliteEventRepository>),
+}
+
+impl Reads {
+    pub(super) fn of(db: &Db) -> Self {
+        match db {
+            Db::Postgres(pool) => Self::Postgres(Arc::new(PostgresEventRepository::new(pool.clone()))),
+            Db::Sqlite { read, .. } => Self::Sqlite(Arc::new(SqliteEventRepository::new(read.clone()))),
+        }
+    }
+
+    async fn get_events<A: Aggregate>(&self, aggregate_id: &str) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        let read = async {
+            match self {
+                Self::Postgres(repository) => repository.get_events::<A>(aggregate_id).await,
+                Self::Sqlite(repository) => repository.get_events::<A>(aggregate_id).await,
+            }
+        };
+        // Both crates panic on a column that does not decode; a damaged row must end this command, not more.
+        AssertUnwindSafe(read).catch_unwind().await.unwrap_or_else(|_| Err(damaged("a row cannot be decoded")))
+    }
+}
+
+/// What one execution appended: the id and the place of each event.
+pub(super) type Receipt = Arc<Mutex<Vec<(Uuid, Placed)>>>;
+
+/// The repository of one execution; it notes what was appended in its receipt.
+pub(super) struct Appending {
+    pub(super) reads: Reads,
+    pub(super) group_commit: GroupCommit,
+    pub(super) clock: Clock,
+    pub(super) entropy: Entropy,
+    pub(super) receipt: Receipt,
+}
+
+impl PersistedEventRepository for Appending {
+    async fn get_events<A: Aggregate>(&self, aggregate_id: &str) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        let events = self.reads.get_events::<A>(aggregate_id).await?;
+        // An event that does not follow its stream is damage, never something to fold.
+        match events.iter().zip(1..).all(|(event, expected)| event.sequence == expected) {
+            true => Ok(events),
+            false => Err(damaged("its events do not follow each other")),
+        }
+    }
+
+    async fn persist<A: Aggregate>(
+        &self,
+        events: &[SerializedEvent],
+        snapshot_update: Option<(String, Value, usize)>,
+    ) -> Result<(), PersistenceError> {
+        if snapshot_update.is_some() {
+            return Err(unsupported("snapshots"));
+        }
+        let mut ids = Vec::with_capacity(events.len());
+        let mut rows = Vec::with_capacity(events.len());
+        for event in events {
+            let event = self.new_event(event, ids.is_empty())?;
+            ids.push(event.event_id);
+            rows.push(event);
+        }
+        let places = self.group_commit.append(rows).await.map_err(|error| match error {
+            AppendError::Conflict => PersistenceError::OptimisticLockError,
+            other => PersistenceError::UnknownError(Box::new(other)),
+        })?;
+        *self.receipt.lock() = ids.into_iter().zip(places).collect();
+        Ok(())
+    }
+
+    async fn get_last_events<A: Aggregate>(&self, _: &str, _: usize) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        Err(unsupported("reading from a snapshot on"))
+    }
+
+    async fn get_snapshot<A: Aggregate>(&self, _: &str) -> Result<Option<SerializedSnapshot>, PersistenceError> {
+        Err(unsupported("snapshots"))
+    }
+
+    async fn stream_events<A: Aggregate>(&self, _: &str) -> Result<ReplayStream, PersistenceError> {
+        Err(unsupported("streams that end early without an error"))
+    }
+
+    async fn stream_all_events<A: Aggregate>(&self) -> Result<ReplayStream, PersistenceError> {
+        Err(unsupported("streams that end early without an error"))
+    }
+}
+
+impl Appending {
+    /// The metadata of one execution carries one event id, the first event's; each further event gets its own.
+    fn new_event(&self, event: &SerializedEvent, first: bool) -> Result<NewEvent, PersistenceError> {
+        let given = event.metadata.get("event_id").and_then(Value::as_str).and_then(|id| Uuid::try_parse(id).ok());
+        let event_id = match given {
+            Some(id) if first => id,
+            _ => self.entropy.uuid_v7(self.clock.now_millis()),
+        };
+        let mut metadata = event.metadata.clone();
+        if let Value::Object(fields) = &mut metadata {
+            fields.insert("event_id".to_owned(), Value::String(event_id.to_string()));
+        }
+        Ok(NewEvent {
+            aggregate_type: event.aggregate_type.clone(),
+            aggregate_id: event.aggregate_id.clone(),
+            sequence: i64::try_from(event.sequence).map_err(|_| damaged("its sequence is too large"))?,
+            event_type: event.event_type.clone(),
+            event_version: event.event_version.clone(),
+            payload: event.payload.to_string(),
+            metadata: metadata.to_string(),
+            event_id,
+        })
+    }
+}
+
+fn damaged(reason: &'static str) -> PersistenceError {
+    PersistenceError::DeserializationError(reason.into())
+}
+
+fn unsupported(what: &'static str) -> PersistenceError {
+    PersistenceError::UnknownError(format!("not supported: {what}").into())
+}
