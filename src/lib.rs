@@ -1,5 +1,6 @@
 //! Grantlog: an OAuth 2.0 authorization server whose database is its audit trail.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod entropy;

@@ -43,3 +43,17 @@ impl Default for StoreOptions {
         }
     }
 }
+
+impl From<&crate::config::StoreSettings> for StoreOptions {
+    fn from(settings: &crate::config::StoreSettings) -> Self {
+        Self {
+            connections: settings.connections,
+            connect_timeout: settings.connect_timeout,
+            append_lanes: settings.append_lanes,
+            append_queue: settings.append_queue,
+            append_batch: settings.append_batch,
+            conflict_retries: settings.conflict_retries,
+            ..Self::default()
+        }
+    }
+}

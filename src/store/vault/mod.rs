@@ -1,2 +1,60 @@
 //! The vault: what may not stand in the log. Passwords, personal data, private keys, and the counting of failed sign-ins.
 //! Mutable rows, sealed; erasing a user destroys the key that everything of theirs is sealed with.
+//!
+//! `users` names, passwords and profiles; `signing_keys` private halves; `attempts` slows guessing down.
+
+mod attempts;
+mod signing_keys;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::sync::Arc;
+
+use grantlog_projections::db::{Db, DbError};
+
+pub use self::attempts::{ATTEMPT_ROWS_MAX, Attempt, SignInLimits};
+pub use self::signing_keys::{NewSigningKey, Signer};
+pub use self::users::{Profile, REGISTRATION_SECONDS_MAX, USERNAME_CHARACTERS_MAX};
+
+use crate::clock::Clock;
+use crate::secrets::Secrets;
+use crate::secrets::password::{PasswordError, Passwords};
+
+/// The vault. Clones share it.
+#[derive(Clone)]
+pub struct Vault(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    secrets: Secrets,
+    passwords: Passwords,
+    clock: Clock,
+    limits: SignInLimits,
+}
+
+/// Why the vault could not do it. Holds nothing personal.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    #[error("this user name is taken")]
+    UsernameTaken,
+    #[error("a user name has 1 to {USERNAME_CHARACTERS_MAX} characters, none of them a control character")]
+    Username,
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// A row was changed from outside, moved, or sealed with a pepper that is not here.
+    #[error("the vault's {what} cannot be opened")]
+    Damaged { what: String },
+    #[error("a key could not be made")]
+    KeyGeneration,
+}
+
+impl Vault {
+    /// The vault of the database `db`.
+    #[must_use]
+    pub fn new(db: Db, secrets: Secrets, passwords: Passwords, clock: Clock, limits: SignInLimits) -> Self {
+        Self(Arc::new(Inner { db, secrets, passwords, clock, limits }))
+    }
+}

@@ -1,0 +1,280 @@
+//! `grantlog client`: register and manage clients. A client is printed with the names of RFC 7591.
+
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
+use grantlog_domain::client::{
+    ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, Registration, ResponseType, Stage,
+    TokenEndpointAuthMethod,
+};
+use grantlog_domain::{ClientId, RedirectUri, Scope};
+use serde_json::{Map, Value, json};
+
+use super::opened::Opened;
+use super::{CliError, output};
+use crate::config::Settings;
+use crate::secrets::{Kind, Secret, Secrets};
+
+type Aggregate = grantlog_domain::client::Client;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Client {
+    /// Register a client; prints its client_id and, once, its client_secret
+    #[command(after_help = CREATE_EXAMPLES)]
+    Create(Create),
+    /// Show one client
+    Show(Named),
+    /// Change a client; what is not given stays as it is, a list that is given replaces the old one
+    Update(Update),
+    /// Give a client a new secret and print it once; the old one ends at once
+    RotateSecret(Named),
+    /// Refuse a client everything; its tokens are inactive from now on
+    Disable(Named),
+    /// Let a disabled client in again
+    Enable(Named),
+}
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  A web application:
+    grantlog client create --name Shop --redirect-uri https://shop.example/callback --scope profile
+  An application in the browser or on a phone:
+    grantlog client create --name Phone --application-type native --auth-method none \\
+        --redirect-uri http://127.0.0.1/callback --scope profile
+  A service that acts for itself:
+    grantlog client create --name Nightly --grant-type client_credentials --scope \"reports:read\"";
+
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// The client_id
+    client_id: ClientId,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Name, as users see it (client_name)
+    #[arg(long)]
+    name: String,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Update {
+    /// The client_id
+    client_id: ClientId,
+    /// Name, as users see it (client_name)
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+/// What a client registers; everything has a default or stays as it is.
+#[derive(Debug, Args)]
+struct Choices {
+    /// Where answers may be sent; exact, may be repeated
+    #[arg(long = "redirect-uri", value_name = "URI")]
+    redirect_uris: Vec<String>,
+    /// authorization_code, refresh_token, client_credentials, password or implicit; may be repeated
+    /// [default: authorization_code and refresh_token]
+    #[arg(long = "grant-type", value_name = "TYPE", value_parser = one_of(GrantType::ALL, GrantType::as_str), hide_possible_values = true)]
+    grant_types: Vec<GrantType>,
+    /// code or token; may be repeated [default: what fits the grant types]
+    #[arg(long = "response-type", value_name = "TYPE", value_parser = one_of(ResponseType::ALL, ResponseType::as_str), hide_possible_values = true)]
+    response_types: Vec<ResponseType>,
+    /// The widest scope that it may ask for, separated by blanks [default: profile]
+    #[arg(long)]
+    scope: Option<String>,
+    /// client_secret_basic, client_secret_post or none [default: client_secret_basic]
+    #[arg(long = "auth-method", value_name = "METHOD", value_parser = one_of(TokenEndpointAuthMethod::ALL, TokenEndpointAuthMethod::as_str), hide_possible_values = true)]
+    auth_method: Option<TokenEndpointAuthMethod>,
+    /// web or native; a native client chooses its loopback port [default: web]
+    #[arg(long, value_name = "TYPE", value_parser = one_of(ApplicationType::ALL, ApplicationType::as_str), hide_possible_values = true)]
+    application_type: Option<ApplicationType>,
+    /// The client's home page (client_uri)
+    #[arg(long, value_name = "URL")]
+    client_uri: Option<String>,
+    /// Ask this client for PKCE even where the server does not
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    require_pkce: Option<bool>,
+}
+
+/// Takes one of the words of `all`; anything else is an error that lists them.
+fn one_of<T>(all: &'static [T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + FromStr<Err = ClientError> + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.iter().map(|value| name(*value))).try_map(|word| word.parse::<T>())
+}
+
+pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Result<(), CliError> {
+    let opened = Opened::open(settings).await?;
+    let secrets = opened.secrets(settings).await?;
+    match command {
+        Client::Create(create) => register(&opened, &secrets, create, json).await,
+        Client::Show(named) => show(&opened, named.client_id, None, json).await,
+        Client::Update(changed) => update(&opened, &secrets, changed, json).await,
+        Client::RotateSecret(named) => rotate_secret(&opened, &secrets, named.client_id, json).await,
+        Client::Disable(named) => {
+            let command = ClientCommand::Disable { at: opened.clock.now() };
+            change(&opened, named.client_id, command).await?;
+            show(&opened, named.client_id, None, json).await
+        }
+        Client::Enable(named) => {
+            let command = ClientCommand::Enable { at: opened.clock.now() };
+            change(&opened, named.client_id, command).await?;
+            show(&opened, named.client_id, None, json).await
+        }
+    }
+}
+
+async fn register(opened: &Opened, secrets: &Secrets, create: Create, json: bool) -> Result<(), CliError> {
+    let blank = ClientMetadata {
+        client_name: create.name,
+        client_uri: None,
+        redirect_uris: Vec::new(),
+        grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+        response_types: Vec::new(),
+        scope: Scope::parse("profile").map_err(|error| CliError::Failed(error.to_string()))?,
+        token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
+        application_type: ApplicationType::Web,
+        require_pkce: false,
+    };
+    let metadata = create.choices.applied_to(blank)?;
+    let client_id = ClientId(opened.new_id());
+    let minted = (!metadata.is_public()).then(|| secrets.mint(Kind::ClientSecret, client_id.0));
+    let (secret, hash) = minted.unzip();
+    let command = ClientCommand::Register { metadata, secret: hash, owner: None, at: opened.clock.now() };
+    opened.store.create::<Aggregate>(&client_id.to_string(), command, &opened.context()).await?;
+    show(opened, client_id, secret, json).await
+}
+
+async fn update(opened: &Opened, secrets: &Secrets, changed: Update, json: bool) -> Result<(), CliError> {
+    let client_id = changed.client_id;
+    let (registration, _) = load(opened, client_id).await?;
+    let was_public = registration.metadata.is_public();
+    let named = ClientMetadata {
+        client_name: changed.name.unwrap_or_else(|| registration.metadata.client_name.clone()),
+        ..registration.metadata
+    };
+    let metadata = changed.choices.applied_to(named)?;
+    // A client that becomes confidential needs a secret; one that is already keeps its own.
+    let minted = (was_public && !metadata.is_public()).then(|| secrets.mint(Kind::ClientSecret, client_id.0));
+    let (secret, hash) = minted.unzip();
+    change(opened, client_id, ClientCommand::Update { metadata, secret: hash, at: opened.clock.now() }).await?;
+    show(opened, client_id, secret, json).await
+}
+
+async fn rotate_secret(opened: &Opened, secrets: &Secrets, client_id: ClientId, json: bool) -> Result<(), CliError> {
+    let (secret, hash) = secrets.mint(Kind::ClientSecret, client_id.0);
+    change(opened, client_id, ClientCommand::RotateSecret { secret: hash, at: opened.clock.now() }).await?;
+    show(opened, client_id, Some(secret), json).await
+}
+
+async fn change(opened: &Opened, client_id: ClientId, command: ClientCommand) -> Result<(), CliError> {
+    load(opened, client_id).await?;
+    opened.store.execute::<Aggregate>(&client_id.to_string(), command, &opened.context()).await?;
+    Ok(())
+}
+
+/// The registration and whether it is enabled.
+async fn load(opened: &Opened, client_id: ClientId) -> Result<(Registration, bool), CliError> {
+    let client = opened.store.load::<Aggregate>(&client_id.to_string()).await?.aggregate;
+    match client.stage() {
+        Stage::Enabled(registration) => Ok((registration.as_ref().clone(), true)),
+        Stage::Disabled(registration) => Ok((registration.as_ref().clone(), false)),
+        Stage::Absent | Stage::Deleted => Err(CliError::NotFound(format!("there is no client {client_id}"))),
+    }
+}
+
+async fn show(
+    opened: &Opened,
+    client_id: ClientId,
+    secret: Option<Secret<String>>,
+    json: bool,
+) -> Result<(), CliError> {
+    let (registration, enabled) = load(opened, client_id).await?;
+    let document = document(client_id, &registration, enabled, secret.as_ref())?;
+    if json {
+        return output::json(&document);
+    }
+    let pairs: Vec<_> = document.iter().map(|(name, value)| (name.as_str(), plain(value))).collect();
+    output::fields(&pairs)?;
+    if secret.is_some() {
+        output::message("The client_secret is shown only now; it cannot be read again.");
+    }
+    Ok(())
+}
+
+/// The client as RFC 7591 3.2.1 answers it, and `enabled`. The secret is there only when it was just made.
+fn document(
+    client_id: ClientId,
+    registration: &Registration,
+    enabled: bool,
+    secret: Option<&Secret<String>>,
+) -> Result<Map<String, Value>, CliError> {
+    let mut document = Map::new();
+    document.insert("client_id".into(), json!(client_id));
+    if let Some(secret) = secret {
+        document.insert("client_secret".into(), json!(secret.expose()));
+        document.insert("client_secret_expires_at".into(), json!(0));
+    }
+    match serde_json::to_value(&registration.metadata) {
+        Ok(Value::Object(metadata)) => document.extend(metadata),
+        _ => return Err(CliError::Failed("the registration cannot be written as JSON".into())),
+    }
+    if let Some(owner) = registration.owner {
+        document.insert("owner".into(), json!(owner));
+    }
+    document.insert("enabled".into(), json!(enabled));
+    Ok(document)
+}
+
+/// A JSON value for people: lists separated by blanks, texts without quotes.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+impl Choices {
+    /// `metadata` with what was given on the command line.
+    fn applied_to(self, mut metadata: ClientMetadata) -> Result<ClientMetadata, CliError> {
+        let refused = |text: String| CliError::Refused(text);
+        metadata.application_type = self.application_type.unwrap_or(metadata.application_type);
+        metadata.token_endpoint_auth_method = self.auth_method.unwrap_or(metadata.token_endpoint_auth_method);
+        metadata.require_pkce = self.require_pkce.unwrap_or(metadata.require_pkce);
+        metadata.client_uri = self.client_uri.or(metadata.client_uri);
+        if let Some(scope) = &self.scope {
+            metadata.scope = Scope::parse(scope).map_err(|error| refused(format!("--scope: {error}")))?;
+        }
+        if !self.redirect_uris.is_empty() {
+            let native = metadata.is_native();
+            let register = |uri: &String| {
+                RedirectUri::register(uri, native).map_err(|error| refused(format!("--redirect-uri {uri}: {error}")))
+            };
+            metadata.redirect_uris = self.redirect_uris.iter().map(register).collect::<Result<_, _>>()?;
+        }
+        let grant_types_given = !self.grant_types.is_empty();
+        if grant_types_given {
+            metadata.grant_types = self.grant_types;
+        }
+        if !self.response_types.is_empty() {
+            metadata.response_types = self.response_types;
+        } else if grant_types_given || metadata.response_types.is_empty() {
+            metadata.response_types = fitting(&metadata.grant_types);
+        }
+        metadata.validate().map_err(|error| refused(error.to_string()))?;
+        Ok(metadata)
+    }
+}
+
+/// RFC 7591 2.1: which response types go with the grant types.
+fn fitting(grant_types: &[GrantType]) -> Vec<ResponseType> {
+    let pairs = [(GrantType::AuthorizationCode, ResponseType::Code), (GrantType::Implicit, ResponseType::Token)];
+    pairs.into_iter().filter(|(grant_type, _)| grant_types.contains(grant_type)).map(|(_, response)| response).collect()
+}

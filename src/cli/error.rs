@@ -1,0 +1,78 @@
+//! Why a command failed, and its exit code.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use grantlog_projections::db::DbError;
+
+use crate::config::ConfigError;
+use crate::store::{ExecuteError, StoreError};
+
+/// The text is for people; it holds no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("{0}")]
+    Failed(String),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Unavailable(String),
+    /// Whoever read our output has stopped reading.
+    #[error("the reader of the output has gone")]
+    ReaderGone,
+}
+
+impl CliError {
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            CliError::Failed(_) | CliError::ReaderGone => 1,
+            CliError::Usage(_) => 2,
+            CliError::NotFound(_) => 3,
+            CliError::Refused(_) => 4,
+            CliError::Unavailable(_) => 5,
+        })
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        CliError::Usage(error.to_string())
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        let text = error.to_string();
+        match error {
+            StoreError::Open { .. } | StoreError::Database(_) => CliError::Unavailable(text),
+            StoreError::NewerSchema { .. }
+            | StoreError::ChangedMigration { .. }
+            | StoreError::OlderSchema { .. }
+            | StoreError::Migration { .. }
+            | StoreError::ForeignLog { .. }
+            | StoreError::Secrets(_)
+            | StoreError::Damaged { .. } => CliError::Failed(text),
+        }
+    }
+}
+
+impl From<DbError> for CliError {
+    fn from(error: DbError) -> Self {
+        CliError::Unavailable(error.to_string())
+    }
+}
+
+impl<E: Error> From<ExecuteError<E>> for CliError {
+    fn from(error: ExecuteError<E>) -> Self {
+        let text = error.to_string();
+        match error {
+            ExecuteError::Refused(_) => CliError::Refused(text),
+            ExecuteError::Conflict | ExecuteError::Fault(_) => CliError::Failed(text),
+            ExecuteError::Busy | ExecuteError::Unavailable(_) => CliError::Unavailable(text),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `grantlog migrate`: bring the database up to date.
+
+use clap::Args;
+use serde_json::json;
+
+use super::opened::Opened;
+use super::{CliError, output};
+use crate::config::Settings;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+`serve` does the same at its start. An existing log is never changed, only what lies around it.")]
+pub(super) struct Migrate {
+    /// After a logical restore into another PostgreSQL cluster: sort new events behind the restored ones. Stop every
+    /// other Grantlog first
+    #[arg(long)]
+    rebase: bool,
+}
+
+pub(super) async fn run(command: Migrate, settings: &Settings, json: bool) -> Result<(), CliError> {
+    let opened = Opened::connect(settings, true).await?;
+    if command.rebase {
+        let bias = opened.store.rebase().await?;
+        return match (json, bias) {
+            (true, bias) => output::json(&json!({ "rebased": bias.is_some(), "bias": bias })),
+            (false, Some(bias)) => output::line(&format!("rebased: new events are sorted {bias} later")),
+            (false, None) => output::line("nothing to do: the log is at home in this cluster"),
+        };
+    }
+    let bar = output::progress("migrating");
+    let applied = opened
+        .store
+        .migrate(&mut |step| {
+            bar.set_length(step.of as u64);
+            bar.set_position(step.number as u64);
+            bar.println(format!("{:04} {}", step.version, step.description));
+        })
+        .await?;
+    bar.finish_and_clear();
+    if json {
+        return output::json(&json!({ "applied": applied }));
+    }
+    output::line(&match applied {
+        0 => format!("{} is up to date", settings.database),
+        applied => format!("{} is up to date now ({applied} migrations applied)", settings.database),
+    })
+}

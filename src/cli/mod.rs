@@ -1,0 +1,142 @@
+//! The command line: one file per noun. Results go to standard output (with `--json` as JSON), messages to standard
+//! error, and the exit code says what kind of failure it was.
+
+mod client;
+mod error;
+mod event_log;
+mod events;
+mod migrate;
+mod opened;
+mod output;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{ConfigError, Settings};
+pub use error::CliError;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage or settings
+  3  not found
+  4  refused by a rule
+  5  the database is not available
+
+Examples:
+  grantlog serve --demo
+  grantlog client create --name Shop --redirect-uri https://shop.example/callback --scope profile
+  grantlog events follow --json
+
+Every setting can be given in a file (--config), in the environment (GRANTLOG_...) or, for some, as a flag; flags beat
+the environment, and that beats the file. grantlog.example.toml has them all.";
+
+/// An OAuth 2.0 authorization server whose database is its audit trail.
+#[derive(Debug, Parser)]
+#[command(name = "grantlog", version, after_help = AFTER_HELP, arg_required_else_help = true, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Where the event log lives: sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE [env: GRANTLOG_DATABASE]
+    /// [default: sqlite:grantlog.db]
+    #[arg(long, global = true, value_name = "URL")]
+    database: Option<String>,
+    /// Settings file [env: GRANTLOG_CONFIG] [default: grantlog.toml, if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Noun {
+    /// Bring the database up to date; makes it when it is new
+    Migrate(migrate::Migrate),
+    /// Register and manage clients
+    #[command(subcommand)]
+    Client(client::Client),
+    /// Read the event log
+    #[command(subcommand)]
+    Events(events::Events),
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    // Wrong usage ends here with exit code 2.
+    let cli = Cli::parse();
+    match settings(&cli).map_err(CliError::from).and_then(|settings| execute(cli, settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::message(&format!("grantlog: {error}"));
+            error.exit_code()
+        }
+    }
+}
+
+fn settings(cli: &Cli) -> Result<Settings, ConfigError> {
+    let mut flags: Vec<(&str, String)> = Vec::new();
+    flags.extend(cli.global.database.clone().map(|url| ("database", url)));
+    Settings::load(cli.global.config.as_deref(), &flags)
+}
+
+fn execute(cli: Cli, settings: Settings) -> Result<(), CliError> {
+    let json = cli.global.json;
+    // What the libraries have to say belongs to a server's log; a command says what is wrong itself.
+    crate::logging::start(&crate::config::LogSettings { json: false, level: "error".into() });
+    runtime(false)?.block_on(async {
+        match cli.noun {
+            Noun::Migrate(command) => migrate::run(command, &settings, json).await,
+            Noun::Client(command) => client::run(command, &settings, json).await,
+            Noun::Events(command) => events::run(command, &settings, json).await,
+        }
+    })
+}
+
+fn runtime(server: bool) -> Result<tokio::runtime::Runtime, CliError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if !server {
+        builder.worker_threads(2);
+    }
+    builder.enable_all().build().map_err(|error| CliError::Failed(format!("cannot start: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself() {
+        fn walk(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no explanation", command.get_name());
+            for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            command.get_subcommands().filter(|inner| inner.get_name() != "help").for_each(walk);
+        }
+        walk(&Cli::command());
+    }
+
+    #[test]
+    fn global_flags_may_stand_behind_the_command() {
+        let cli = Cli::try_parse_from(["grantlog", "client", "list", "--json", "--database", "sqlite:x.db"]).unwrap();
+        assert!(cli.global.json);
+        assert_eq!(cli.global.database.as_deref(), Some("sqlite:x.db"));
+    }
+}

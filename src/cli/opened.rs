@@ -1,0 +1,57 @@
+//! The database as commands use it: opened, up to date, with the secrets that belong to it.
+
+use grantlog_domain::Actor;
+use grantlog_projections::db::Db;
+use uuid::Uuid;
+
+use super::CliError;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::entropy::Entropy;
+use crate::secrets::Secrets;
+use crate::store::{CommandContext, Store, StoreOptions};
+
+/// Connections of a command; it does one thing after the other.
+const CONNECTIONS: u32 = 2;
+
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    entropy: Entropy,
+}
+
+impl Opened {
+    /// Opens a database that exists and is up to date. It may be in use by a server at the same time.
+    pub(super) async fn open(settings: &Settings) -> Result<Self, CliError> {
+        let opened = Self::connect(settings, false).await?;
+        opened.store.check().await?;
+        Ok(opened)
+    }
+
+    /// Opens a database whose schema may be old or missing. `create`: also a SQLite file that is not there yet.
+    pub(super) async fn connect(settings: &Settings, create: bool) -> Result<Self, CliError> {
+        let (clock, entropy) = (Clock::system(), Entropy::system());
+        let options = StoreOptions { connections: CONNECTIONS, create, ..StoreOptions::from(&settings.store) };
+        let store = Store::open(&settings.database, options, clock.clone(), entropy.clone()).await?;
+        Ok(Opened { store, clock, entropy })
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        self.store.db()
+    }
+
+    /// The peppers, which only those commands need that make a secret or look one up.
+    pub(super) async fn secrets(&self, settings: &Settings) -> Result<Secrets, CliError> {
+        Ok(self.store.open_secrets(&settings.pepper).await?)
+    }
+
+    /// A new identifier, UUID version 7.
+    pub(super) fn new_id(&self) -> Uuid {
+        self.entropy.uuid_v7(self.clock.now_millis())
+    }
+
+    /// Who gives the commands: somebody with access to the database.
+    pub(super) fn context(&self) -> CommandContext {
+        CommandContext { actor: Actor::Cli, request_id: None, correlation: None, source_address: None }
+    }
+}

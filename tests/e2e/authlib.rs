@@ -1,0 +1,71 @@
+//! The flows as Python's Authlib drives them: `tests/authlib/flows.py`, with the user's browser played from here.
+
+use std::{path::Path, process::Stdio};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+};
+
+use crate::harness::{
+    Browser, CALLBACK, Client, Server, secrets,
+    suite::{Case, shared},
+};
+
+pub const CASES: &[&[Case]] = &[shared![authlib_drives_every_flow]];
+
+async fn setup(server: &Server, username: &str, password: &str) -> Value {
+    let redirect = ["--redirect-uri", CALLBACK, "--scope", "profile read"];
+    let code = ["--grant-type", "authorization_code", "--grant-type", "refresh_token", "--response-type", "code"];
+    let implicit = ["--grant-type", "implicit", "--response-type", "token", "--auth-method", "none"];
+    let post = server.client(&[&redirect[..], &code, &["--auth-method", "client_secret_post"]].concat()).await;
+    let implicit = server.client(&[&redirect[..], &implicit].concat()).await;
+    let client = |client: Client| json!({ "id": client.id, "secret": client.secret });
+    json!({
+        "base": server.base(),
+        "redirect_uri": CALLBACK,
+        "username": username,
+        "password": password,
+        "web": client(server.web_client().await),
+        "post": client(post),
+        "public": client(server.public_client().await),
+        "service": client(server.service_client().await),
+        "password_client": client(server.password_client().await),
+        "implicit": client(implicit),
+    })
+}
+
+async fn authlib_drives_every_flow(server: Server) {
+    // RFC 6749 4.1 to 4.4 and 6, RFC 7636, RFC 7009, RFC 7662, RFC 8414.
+    let python =
+        std::env::var("GRANTLOG_TEST_PYTHON").expect("Authlib's environment is missing: run tests/run authlib");
+    let user = server.user().await;
+    let setup = setup(&server, &user.username, &user.password).await;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authlib/flows.py");
+    let mut child = Command::new(python)
+        .arg(script)
+        .arg(setup.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("Python runs");
+    let mut input = child.stdin.take().expect("a pipe");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut done = false;
+    while let Some(line) = lines.next_line().await.expect("its output") {
+        let said: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        if let Some(secret) = said["secret"].as_str() {
+            secrets::register(secret);
+        }
+        if let Some(url) = said["authorize"].as_str() {
+            let callback = Browser::new(&server).authorize(url, &user).await.callback();
+            input.write_all(format!("{callback}\n").as_bytes()).await.expect("it listens");
+        }
+        done |= said["done"] == json!(true);
+    }
+    let status = child.wait().await.expect("a child");
+    assert!(status.success() && done, "Authlib's flows ended with {status}");
+}

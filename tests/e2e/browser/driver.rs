@@ -1,0 +1,175 @@
+//! Headless Chromium through chromedriver: starting it, finding things, screenshots.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element, error::CmdError, wd::WebDriverCompatibleCommand};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+use crate::harness::{poll, server::free_port, site};
+
+/// A browser of its own, ended with this value.
+pub struct Driver {
+    pub client: Client,
+    /// Names the screenshots.
+    name: String,
+    driver: Child,
+    profile: tempfile::TempDir,
+}
+
+/// A command of Chromium's own protocol, which chromedriver passes on.
+#[derive(Debug)]
+struct Devtools(&'static str, Value);
+
+impl WebDriverCompatibleCommand for Devtools {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({ "cmd": self.0, "params": self.1 }).to_string()))
+    }
+}
+
+impl Driver {
+    pub async fn start(name: &str) -> Driver {
+        let port = free_port();
+        let log = site::artefacts().join(format!("chromedriver-{name}.log"));
+        let profile = tempfile::tempdir().expect("a directory for the profile");
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdout(fs::File::create(log).expect("a log"))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is missing: run tests/run browser, or apt-get install chromium chromium-driver");
+        let url = format!("http://127.0.0.1:{port}");
+        let capabilities = capabilities(&profile.path().display().to_string());
+        let client = poll::until("chromedriver starts a browser", async || {
+            let mut builder = ClientBuilder::new(HttpConnector::new());
+            builder.capabilities(capabilities.clone()).connect(&url).await.ok()
+        })
+        .await;
+        Driver { client, name: name.to_owned(), driver, profile }
+    }
+
+    pub async fn open(&self, url: &str) {
+        self.client.goto(url).await.expect("the page opens");
+    }
+
+    /// The element with that id, once it is there.
+    pub async fn element(&self, id: &str) -> Element {
+        poll::until(&format!("an element with the id {id}"), async || self.client.find(Locator::Id(id)).await.ok())
+            .await
+    }
+
+    pub async fn has(&self, id: &str) -> bool {
+        self.client.find(Locator::Id(id)).await.is_ok()
+    }
+
+    pub async fn text(&self, id: &str) -> String {
+        self.element(id).await.text().await.expect("its text")
+    }
+
+    pub async fn click(&self, id: &str) {
+        self.element(id).await.click().await.unwrap_or_else(|error| panic!("{id} cannot be clicked: {error}"));
+    }
+
+    pub async fn write(&self, id: &str, text: &str) {
+        let element = self.element(id).await;
+        element.clear().await.expect("it can be emptied");
+        element.send_keys(text).await.unwrap_or_else(|error| panic!("{id} takes no text: {error}"));
+    }
+
+    pub async fn sign_in(&self, username: &str, password: &str) {
+        self.write("username", username).await;
+        if !password.is_empty() {
+            self.write("password", password).await;
+        }
+        self.click("login-submit").await;
+    }
+
+    /// Waits until the address fulfils `wanted`, and gives it back.
+    pub async fn arrives(&self, what: &str, wanted: impl Fn(&url::Url) -> bool) -> url::Url {
+        poll::until(&format!("the browser arrives at {what}"), async || {
+            self.client.current_url().await.ok().filter(|url| wanted(url))
+        })
+        .await
+    }
+
+    /// Four pictures of the page: desktop and mobile, light and dark. Checks that nothing sticks out sideways, that
+    /// every field has a label, and that the page does without a script of its own.
+    pub async fn picture(&self, page: &str) {
+        for (device, width, height) in [("desktop", 1280, 900), ("mobile", 390, 844)] {
+            let mobile = device == "mobile";
+            let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
+            self.devtools("Emulation.setDeviceMetricsOverride", size).await;
+            for scheme in ["light", "dark"] {
+                let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+                self.devtools("Emulation.setEmulatedMedia", media).await;
+                self.save(&format!("{}-{page}-{device}-{scheme}.png", self.name)).await;
+            }
+            let script = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+            let overflow = self.client.execute(script, vec![]).await.expect("a number");
+            assert!(overflow.as_i64().is_some_and(|pixels| pixels <= 0), "{page} sticks out by {overflow} on {device}");
+        }
+        self.devtools("Emulation.clearDeviceMetricsOverride", json!({})).await;
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": [] })).await;
+        let script = "return [...document.querySelectorAll('input:not([type=hidden]), textarea, select')]
+            .filter(field => !field.labels?.length && !field.ariaLabel && field.ariaHidden !== 'true')
+            .map(field => field.name)";
+        let unlabelled = self.client.execute(script, vec![]).await.expect("a list");
+        assert_eq!(unlabelled, json!([]), "fields without a label on {page}");
+    }
+
+    async fn save(&self, file: &str) {
+        let directory = screens();
+        fs::create_dir_all(&directory).expect("a directory for screenshots");
+        let picture = self.client.screenshot().await.expect("a picture");
+        fs::write(directory.join(file), picture).expect("the picture is written");
+    }
+
+    async fn devtools(&self, command: &'static str, parameters: Value) {
+        let sent: Result<Value, CmdError> = self.client.issue_cmd(Devtools(command, parameters)).await;
+        sent.unwrap_or_else(|error| panic!("{command}: {error}"));
+    }
+
+    /// What the browser complained about on the page where it stands: blocked by policy, not found.
+    pub async fn end(self) {
+        let _ = self.client.clone().close().await;
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+        // The browser ends with chromedriver, a moment later; what it still writes is of no interest.
+        let _ = fs::remove_dir_all(self.profile.path());
+    }
+}
+
+fn screens() -> PathBuf {
+    site::artefacts().join("screens")
+}
+
+fn capabilities(profile: &str) -> serde_json::Map<String, Value> {
+    let arguments = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=1280,900",
+        &format!("--user-data-dir={profile}"),
+    ];
+    let options = json!({ "args": arguments });
+    json!({ "browserName": "chrome", "goog:chromeOptions": options }).as_object().expect("an object").clone()
+}

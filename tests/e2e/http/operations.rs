@@ -1,0 +1,263 @@
+//! Running it: health, metrics, restart, crash, graceful stop, a database that goes away and comes back.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::harness::{
+    CALLBACK, Pkce, Server, Site, Store, poll,
+    suite::{Case, on, own, shared},
+};
+
+pub const CASES: &[&[Case]] = &[
+    shared![health_says_live_and_ready, metrics_count_requests, every_answer_carries_a_request_id],
+    own![
+        a_restart_keeps_tokens_sessions_and_revocations,
+        a_crash_keeps_what_was_answered,
+        a_stop_finishes_the_request_in_flight,
+        plain_http_beyond_loopback_is_refused,
+        a_demonstration_beyond_loopback_is_refused,
+        cookies_are_host_bound_where_https_is_spoken,
+    ],
+    on![Postgres: a_database_that_is_down_is_503_and_mends_itself, a_second_node_sees_what_the_first_one_does],
+];
+
+async fn health_says_live_and_ready(server: Server) {
+    server.get("/health/live").send().await.expect(200);
+    server.get("/health/ready").send().await.expect(200);
+}
+
+async fn metrics_count_requests(server: Server) {
+    // The text format of Prometheus.
+    server.get("/health/live").send().await.expect(200);
+    let metrics = server.get("/metrics").send().await.expect(200).text();
+    assert!(metrics.lines().any(|line| line.starts_with("# TYPE ")), "{metrics}");
+    assert!(metrics.contains("grantlog_"), "{metrics}");
+}
+
+async fn every_answer_carries_a_request_id(server: Server) {
+    let (first, second) = (server.get("/").send().await, server.get("/nothing").send().await);
+    let id = |answer: &crate::harness::Answer| answer.header("x-request-id").map(str::to_owned);
+    assert!(id(&first).is_some(), "{first}");
+    assert!(id(&second).is_some(), "{second}");
+    assert_ne!(id(&first), id(&second));
+}
+
+async fn a_restart_keeps_tokens_sessions_and_revocations(store: Store) {
+    let site = Site::new(store, &[]);
+    let server = Server::on(&site, &[]).await;
+    let (user, client, pkce) = (server.user().await, server.web_client().await, Pkce::new());
+    let mut browser = crate::harness::Browser::signed_in(&server, &user).await;
+    let (kept, revoked) = (server.tokens(&client, &user).await, server.tokens(&client, &user).await);
+    server.revoke_as(&client, &revoked.refresh).await.expect(200);
+    let code = server.code(&client, &user, &pkce).await;
+    server.stop();
+
+    let server = Server::on(&site, &[]).await;
+    assert!(server.is_active(&client, &kept.access).await);
+    assert!(!server.is_active(&client, &revoked.access).await);
+    server.get("/api/me").bearer(&kept.access).send().await.expect(200);
+    server.refresh(&client, &kept.refresh).await.expect(200);
+    server.refresh(&client, &revoked.refresh).await.expect_error(400, "invalid_grant");
+    server.redeem(&client, &code, &pkce).await.expect(200);
+    browser = browser.at(&server);
+    let home = browser.open("/").await;
+    assert!(home.form("login-form").is_none(), "the session was lost: {}", home.answer);
+}
+
+async fn a_crash_keeps_what_was_answered(store: Store) {
+    // An answer is given after the commit, and a commit is on the disk.
+    let site = Site::new(store, &[]);
+    let server = Server::on(&site, &[]).await;
+    let (user, client, pkce) = (server.user().await, server.web_client().await, Pkce::new());
+    let tokens = server.tokens(&client, &user).await;
+    let revoked = server.tokens(&client, &user).await;
+    let code = server.code(&client, &user, &pkce).await;
+    server.redeem(&client, &code, &pkce).await.expect(200);
+    server.revoke_as(&client, &revoked.refresh).await.expect(200);
+    server.kill();
+
+    let server = Server::on(&site, &[]).await;
+    assert!(server.is_active(&client, &tokens.access).await);
+    assert!(!server.is_active(&client, &revoked.access).await);
+    server.redeem(&client, &code, &pkce).await.expect_error(400, "invalid_grant");
+}
+
+async fn a_stop_finishes_the_request_in_flight(store: Store) {
+    let server = Server::start(store, &[]).await;
+    let client = server.service_client().await;
+    let requests = (0..40).map(|_| {
+        let request = server.post_as(&client, "/oauth/token", &[("grant_type", "client_credentials")]);
+        tokio::spawn(request.try_send())
+    });
+    let requests: Vec<_> = requests.collect();
+    let stopping = server.clone();
+    tokio::task::spawn_blocking(move || stopping.stop()).await.expect("it stopped well");
+    for request in requests {
+        // Refused at the door or answered; never begun and dropped, and never a failure.
+        if let Ok(answer) = request.await.expect("the request's task") {
+            assert_eq!(answer.status, 200, "{answer}");
+        }
+    }
+}
+
+async fn plain_http_beyond_loopback_is_refused(store: Store) {
+    // RFC 6749 3.1 and 3.2: "MUST require the use of TLS".
+    let site = Site::new(store, &[("ISSUER", "http://auth.example")]);
+    let output = site.run(&["serve", "--listen", "127.0.0.1:0"]).await;
+    assert!(!output.status.success(), "it serves an issuer with plain http");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("https"), "the message does not say what is wanted");
+}
+
+async fn a_demonstration_beyond_loopback_is_refused(store: Store) {
+    let site = Site::new(store, &[]);
+    let output = site.run(&["serve", "--demo", "--listen", "0.0.0.0:0"]).await;
+    assert!(!output.status.success(), "it demonstrates to the whole network");
+    let site = Site::new(store, &[("ISSUER", "https://auth.example"), ("HTTP_TRUSTED_PROXIES", "127.0.0.1")]);
+    let output = site.run(&["serve", "--demo", "--listen", "127.0.0.1:0"]).await;
+    assert!(!output.status.success(), "it demonstrates to whoever the proxy lets in");
+}
+
+async fn cookies_are_host_bound_where_https_is_spoken(store: Store) {
+    // RFC 6265bis 4.1.3.2: a `__Host-` cookie cannot be set by another host or over plain http.
+    let settings = [("ISSUER", "https://auth.example"), ("HTTP_TRUSTED_PROXIES", "127.0.0.1")];
+    let server = Server::start(store, &settings).await;
+    let user = server.user().await;
+    let mut browser = crate::harness::Browser::new(&server);
+    let https = |request: crate::harness::http::Request| request.header("x-forwarded-proto", "https");
+    let answer = browser.send(https(server.get("/login"))).await.expect(200);
+    let form = crate::harness::html::forms(&answer.text()).into_iter().find(|form| form.id == "login-form");
+    let mut fields = form.expect("a login form").fields;
+    fields.retain(|(name, _)| name != "username" && name != "password");
+    let mut sent: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    sent.extend([("username", user.username.as_str()), ("password", user.password.as_str())]);
+    let request = https(server.post("/login")).header("origin", "https://auth.example").form(&sent);
+    let answer = browser.send(request).await;
+    assert!(matches!(answer.status, 302 | 303), "{answer}");
+    let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok()).collect();
+    assert!(!cookies.is_empty(), "{answer}");
+    for cookie in cookies {
+        let lower = cookie.to_ascii_lowercase();
+        let attributes = ["; secure", "; httponly", "; path=/", "; samesite="];
+        assert!(cookie.starts_with("__Host-"), "{cookie:.20}");
+        assert!(attributes.iter().all(|attribute| lower.contains(attribute)), "attributes of {cookie:.20}");
+        assert!(!lower.contains("; domain="), "{cookie:.20}");
+    }
+}
+
+/// A PostgreSQL cluster of the case's own, which it may stop.
+struct Cluster(String);
+
+impl Cluster {
+    fn command(arguments: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster");
+        let mut command = Command::new(script);
+        command.args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit());
+        let output = command.output().expect("tests/cluster runs");
+        assert!(output.status.success(), "tests/cluster {arguments:?}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    async fn run(arguments: Vec<String>) -> String {
+        let work = move || Cluster::command(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        tokio::task::spawn_blocking(work).await.expect("tests/cluster")
+    }
+
+    async fn create() -> Cluster {
+        Cluster(Cluster::run(vec!["create".into()]).await)
+    }
+
+    async fn ask(&self, verb: &str) -> String {
+        Cluster::run(vec![verb.into(), self.0.clone()]).await
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        Cluster::command(&["destroy", &self.0]);
+    }
+}
+
+async fn a_database_that_is_down_is_503_and_mends_itself(_: Store) {
+    // RFC 9110 15.6.4 and 10.2.3.
+    let cluster = Cluster::create().await;
+    let site = Site::on_cluster(&cluster.ask("url").await, &[("STORE_CONNECT_TIMEOUT_SECONDS", "2")]);
+    let server = Server::on(&site, &[]).await;
+    let (user, client, pkce) = (server.user().await, server.web_client().await, Pkce::new());
+    let service = server.service_client().await;
+    let tokens = server.tokens(&client, &user).await;
+    let code = server.code(&client, &user, &pkce).await;
+    cluster.ask("stop").await;
+
+    // What needs the store.
+    let unavailable = [
+        server.token_as(&service, &[("grant_type", "client_credentials")]).await,
+        server.refresh(&client, &tokens.refresh).await,
+        server.redeem(&client, &code, &pkce).await,
+    ];
+    for answer in unavailable {
+        assert_eq!(answer.status, 503, "{answer}");
+        assert!(answer.header("retry-after").is_some(), "{answer}");
+        assert!(!answer.text().to_lowercase().contains("postgres"), "the fault's text is shown: {answer}");
+    }
+    // What does not, stays correct: never active on the strength of a state that may be old.
+    let metadata = server.get("/.well-known/oauth-authorization-server").send().await;
+    metadata.expect(200);
+    server.get("/health/live").send().await.expect(200);
+    poll::until("it says that it is not ready, with a reason to come back", async || {
+        (server.get("/health/ready").send().await.status == 503).then_some(())
+    })
+    .await;
+    poll::until("introspection answers 503 once the bound on staleness has passed", async || {
+        let answer = server.post_as(&client, "/oauth/introspect", &[("token", &tokens.access)]).send().await;
+        assert!(matches!(answer.status, 200 | 503), "{answer}");
+        (answer.status == 503).then_some(())
+    })
+    .await;
+    server.token_as(&service, &[("grant_type", "magic")]).await.expect_client_error();
+    let wrong =
+        [("response_type", "code"), ("client_id", client.id.as_str()), ("redirect_uri", "https://evil.example/")];
+    let wrong = server.get(&server.authorize_url(&wrong)).send().await;
+    assert_eq!(wrong.header("location"), None, "{wrong}");
+
+    cluster.ask("start").await;
+    poll::until("it is ready again without a restart", async || {
+        (server.get("/health/ready").send().await.status == 200).then_some(())
+    })
+    .await;
+    assert!(server.is_active(&client, &tokens.access).await);
+    server.redeem(&client, &code, &pkce).await.expect(200);
+    server.refresh(&client, &tokens.refresh).await.expect(200);
+    server.service_token(&service).await;
+    let request = [
+        ("response_type", "code"),
+        ("client_id", client.id.as_str()),
+        ("redirect_uri", CALLBACK),
+        ("scope", "profile"),
+    ];
+    server.authorized(&user, &request).await;
+    server.stop();
+}
+
+async fn a_second_node_sees_what_the_first_one_does(store: Store) {
+    let site = Site::new(store, &[]);
+    let first = Server::on(&site, &[]).await;
+    let second = Server::on(&site, &[]).await;
+    let (user, client) = (first.user().await, first.web_client().await);
+    second.knows(&client).await;
+    let tokens = first.tokens(&client, &user).await;
+    poll::until("the second node knows a token of the first", async || {
+        second.is_active(&client, &tokens.access).await.then_some(())
+    })
+    .await;
+    // What must have one winner needs no waiting: the log decides.
+    let next = second.refresh(&client, &tokens.refresh).await.expect(200);
+    let next = crate::harness::Tokens::of(next);
+    second.revoke_as(&client, &next.refresh).await.expect(200);
+    poll::until("the first node sees a revocation at the second", async || {
+        (!first.is_active(&client, &tokens.access).await).then_some(())
+    })
+    .await;
+    first.refresh(&client, &next.refresh).await.expect_error(400, "invalid_grant");
+}

@@ -1,0 +1,74 @@
+//! End-to-end tests: the real binary over HTTP, on SQLite and on PostgreSQL. Run them with `tests/run e2e`.
+//!
+//! One binary with a main of its own, so that after the last case it can ask the servers whether their read models
+//! still equal the log, stop them, and search everything they left behind for every secret they handed out.
+
+mod authlib;
+mod browser;
+mod command_line;
+mod concurrency;
+mod demo;
+mod harness;
+mod http;
+mod leftovers;
+mod oauth;
+mod oauth2_crate;
+mod pages;
+
+use std::{fs, process::ExitCode};
+
+use harness::{
+    site,
+    suite::{self, Case},
+};
+use libtest_mimic::Arguments;
+
+/// Every module's cases.
+const CASES: &[&[&[Case]]] = &[
+    oauth::authorize::CASES,
+    oauth::redirect_uri::CASES,
+    oauth::pkce::CASES,
+    oauth::implicit::CASES,
+    oauth::token::CASES,
+    oauth::token::authorization_code::CASES,
+    oauth::token::client_credentials::CASES,
+    oauth::token::password::CASES,
+    oauth::token::refresh_token::CASES,
+    oauth::revoke::CASES,
+    oauth::introspect::CASES,
+    oauth::userinfo::CASES,
+    oauth::metadata::CASES,
+    http::client_auth::CASES,
+    http::bearer::CASES,
+    http::form::CASES,
+    http::limits::CASES,
+    http::operations::CASES,
+    pages::sign_in::CASES,
+    pages::consent::CASES,
+    pages::account::CASES,
+    pages::clients::CASES,
+    pages::headers::CASES,
+    command_line::CASES,
+    concurrency::CASES,
+    demo::CASES,
+    oauth2_crate::CASES,
+    authlib::CASES,
+    browser::CASES,
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if !arguments.list {
+        // What an earlier run left would be searched as if it were of this one.
+        let _ = fs::remove_dir_all(site::artefacts());
+    }
+    let cases = CASES.iter().copied().flatten().copied().flatten();
+    let conclusion = libtest_mimic::run(&arguments, suite::trials(cases));
+    if arguments.list {
+        return conclusion.exit_code();
+    }
+    // One after the other, and whatever was filtered before.
+    let after = Arguments { test_threads: Some(1), ..Arguments::default() };
+    let leftovers = libtest_mimic::run(&after, leftovers::trials());
+    if conclusion.has_failed() { conclusion.exit_code() } else { leftovers.exit_code() }
+}

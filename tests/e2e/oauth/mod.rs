@@ -1,0 +1,11 @@
+//! The protocol endpoints; the modules mirror `src/oauth`.
+
+pub mod authorize;
+pub mod implicit;
+pub mod introspect;
+pub mod metadata;
+pub mod pkce;
+pub mod redirect_uri;
+pub mod revoke;
+pub mod token;
+pub mod userinfo;

@@ -1,0 +1,7 @@
+//! The pages, as a browser without JavaScript sees them.
+
+pub mod account;
+pub mod clients;
+pub mod consent;
+pub mod headers;
+pub mod sign_in;
