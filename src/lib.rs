@@ -6,5 +6,7 @@ pub mod config;
 pub mod entropy;
 pub mod http;
 pub mod logging;
+pub mod oauth;
+pub mod pages;
 pub mod secrets;
 pub mod store;

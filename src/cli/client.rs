@@ -12,7 +12,7 @@ use grantlog_domain::{ClientId, RedirectUri, Scope};
 use serde_json::{Map, Value, json};
 
 use super::opened::Opened;
-use super::{CliError, output};
+use super::{CliError, event_log, output};
 use crate::config::Settings;
 use crate::secrets::{Kind, Secret, Secrets};
 
@@ -23,6 +23,8 @@ pub(super) enum Client {
     /// Register a client; prints its client_id and, once, its client_secret
     #[command(after_help = CREATE_EXAMPLES)]
     Create(Create),
+    /// List clients
+    List(List),
     /// Show one client
     Show(Named),
     /// Change a client; what is not given stays as it is, a list that is given replaces the old one
@@ -49,6 +51,13 @@ Examples:
 pub(super) struct Named {
     /// The client_id
     client_id: ClientId,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// At most so many, newest first
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +123,7 @@ pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Res
     let secrets = opened.secrets(settings).await?;
     match command {
         Client::Create(create) => register(&opened, &secrets, create, json).await,
+        Client::List(list) => list_clients(&opened, list.limit, json).await,
         Client::Show(named) => show(&opened, named.client_id, None, json).await,
         Client::Update(changed) => update(&opened, &secrets, changed, json).await,
         Client::RotateSecret(named) => rotate_secret(&opened, &secrets, named.client_id, json).await,
@@ -206,6 +216,25 @@ async fn show(
         output::message("The client_secret is shown only now; it cannot be read again.");
     }
     Ok(())
+}
+
+async fn list_clients(opened: &Opened, limit: u32, json: bool) -> Result<(), CliError> {
+    let mut documents = Vec::new();
+    for client_id in event_log::newest_ids::<ClientId>(opened.db(), "client", limit).await? {
+        match load(opened, client_id).await {
+            Ok((registration, enabled)) => documents.push(document(client_id, &registration, enabled, None)?),
+            // Deleted ones are not listed.
+            Err(CliError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if json {
+        return output::json(&documents);
+    }
+    let columns = ["client_id", "client_name", "token_endpoint_auth_method", "grant_types", "enabled"];
+    let row = |document: &Map<String, Value>| columns.iter().map(|name| plain(&document[*name])).collect();
+    let head = columns.map(str::to_uppercase);
+    output::table(&head.each_ref().map(String::as_str), &documents.iter().map(row).collect::<Vec<_>>())
 }
 
 /// The client as RFC 7591 3.2.1 answers it, and `enabled`. The secret is there only when it was just made.

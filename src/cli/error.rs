@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use grantlog_projections::db::DbError;
 
 use crate::config::ConfigError;
+use crate::store::vault::VaultError;
 use crate::store::{ExecuteError, StoreError};
 
 /// The text is for people; it holds no secret.
@@ -63,6 +64,17 @@ impl From<StoreError> for CliError {
 impl From<DbError> for CliError {
     fn from(error: DbError) -> Self {
         CliError::Unavailable(error.to_string())
+    }
+}
+
+impl From<VaultError> for CliError {
+    fn from(error: VaultError) -> Self {
+        let text = error.to_string();
+        match error {
+            VaultError::UsernameTaken | VaultError::Username | VaultError::Password(_) => CliError::Refused(text),
+            VaultError::Database(error) => error.into(),
+            VaultError::Damaged { .. } | VaultError::KeyGeneration => CliError::Failed(text),
+        }
     }
 }
 

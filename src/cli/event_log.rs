@@ -1,5 +1,7 @@
 //! The event log as commands read it: rows as they are stored, so that events of a newer Grantlog are shown too.
 
+use std::str::FromStr;
+
 use grantlog_projections::db::{Db, Row, Value};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -139,6 +141,22 @@ pub(super) async fn stream(db: &Db, aggregate_id: &str) -> Result<Vec<LogEntry>,
         columns(db)
     );
     entries(db, &sql, &[Value::Text(aggregate_id.to_owned())]).await
+}
+
+/// The ids of the newest aggregates of one kind, newest first (ids are UUIDs version 7; those of keys are in no order).
+pub(super) async fn newest_ids<T>(db: &Db, aggregate_type: &str, limit: u32) -> Result<Vec<T>, CliError>
+where
+    T: FromStr,
+{
+    let sql = format!(
+        "SELECT aggregate_id FROM events WHERE aggregate_type = $1 AND sequence = 1 ORDER BY aggregate_id DESC LIMIT {limit}"
+    );
+    let rows = db.fetch(&sql, &[Value::Text(aggregate_type.to_owned())]).await?;
+    let id = |row: &Row| {
+        let text = row.text(0)?;
+        text.parse().map_err(|_| CliError::Failed(format!("{aggregate_type} {text} is not an id")))
+    };
+    rows.iter().map(id).collect()
 }
 
 async fn entries(db: &Db, sql: &str, values: &[Value]) -> Result<Vec<LogEntry>, CliError> {

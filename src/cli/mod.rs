@@ -5,9 +5,11 @@ mod client;
 mod error;
 mod event_log;
 mod events;
+mod key;
 mod migrate;
 mod opened;
 mod output;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +67,12 @@ enum Noun {
     /// Register and manage clients
     #[command(subcommand)]
     Client(client::Client),
+    /// Make and manage users
+    #[command(subcommand)]
+    User(user::User),
+    /// Look at signing keys and change them
+    #[command(subcommand)]
+    Key(key::Key),
     /// Read the event log
     #[command(subcommand)]
     Events(events::Events),
@@ -97,6 +105,8 @@ fn execute(cli: Cli, settings: Settings) -> Result<(), CliError> {
         match cli.noun {
             Noun::Migrate(command) => migrate::run(command, &settings, json).await,
             Noun::Client(command) => client::run(command, &settings, json).await,
+            Noun::User(command) => user::run(command, &settings, json).await,
+            Noun::Key(command) => key::run(command, &settings, json).await,
             Noun::Events(command) => events::run(command, &settings, json).await,
         }
     })

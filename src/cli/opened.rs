@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::entropy::Entropy;
 use crate::secrets::Secrets;
+use crate::store::vault::Vault;
 use crate::store::{CommandContext, Store, StoreOptions};
 
 /// Connections of a command; it does one thing after the other.
@@ -43,6 +44,11 @@ impl Opened {
     /// The peppers, which only those commands need that make a secret or look one up.
     pub(super) async fn secrets(&self, settings: &Settings) -> Result<Secrets, CliError> {
         Ok(self.store.open_secrets(&settings.pepper).await?)
+    }
+
+    pub(super) async fn vault(&self, settings: &Settings) -> Result<Vault, CliError> {
+        let secrets = self.secrets(settings).await?;
+        Ok(Vault::from_settings(settings, self.db().clone(), secrets, self.clock.clone())?)
     }
 
     /// A new identifier, UUID version 7.

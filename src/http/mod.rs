@@ -5,7 +5,11 @@
 //! - `request_id`: the id of a request and the address of its caller
 //! - `metrics`, `health`: `/metrics`, `/health/live`, `/health/ready`
 //! - `security_headers`: headers of every page
+//! - `form`: parameters of queries and bodies
+//! - `bearer`, `client_auth`: whose request it is
 
+pub mod bearer;
+pub mod form;
 pub mod metrics;
 pub mod request;
 pub mod request_id;

@@ -18,8 +18,9 @@ pub use self::signing_keys::{NewSigningKey, Signer};
 pub use self::users::{Profile, REGISTRATION_SECONDS_MAX, USERNAME_CHARACTERS_MAX};
 
 use crate::clock::Clock;
+use crate::config::Settings;
 use crate::secrets::Secrets;
-use crate::secrets::password::{PasswordError, Passwords};
+use crate::secrets::password::{PasswordError, PasswordSettings, Passwords};
 
 /// The vault. Clones share it.
 #[derive(Clone)]
@@ -56,5 +57,21 @@ impl Vault {
     #[must_use]
     pub fn new(db: Db, secrets: Secrets, passwords: Passwords, clock: Clock, limits: SignInLimits) -> Self {
         Self(Arc::new(Inner { db, secrets, passwords, clock, limits }))
+    }
+
+    /// The vault as the settings of sign-in say.
+    ///
+    /// # Errors
+    /// [`VaultError::Password`] when the password settings are out of range.
+    pub fn from_settings(settings: &Settings, db: Db, secrets: Secrets, clock: Clock) -> Result<Self, VaultError> {
+        let sign_in = &settings.sign_in;
+        let passwords = PasswordSettings { threads: sign_in.concurrent_password_checks, ..PasswordSettings::default() };
+        let passwords = Passwords::new(passwords, secrets.entropy())?;
+        let limits = SignInLimits {
+            per_account: sign_in.attempts_per_account,
+            per_address: sign_in.attempts_per_address,
+            lock: sign_in.lock,
+        };
+        Ok(Self::new(db, secrets, passwords, clock, limits))
     }
 }

@@ -171,7 +171,7 @@ fn der_element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 /// RFC 7638 3: the required members in the order of their names, without spaces; SHA-256; base64url.
-fn thumbprint(jwk: &Map<String, Json>) -> String {
+pub(super) fn thumbprint(jwk: &Map<String, Json>) -> String {
     let members: std::collections::BTreeMap<_, _> = jwk.iter().collect();
     let text = serde_json::to_string(&members).unwrap_or_default();
     base64url(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())

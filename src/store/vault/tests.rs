@@ -1,1 +1,225 @@
+//! The vault on both databases.
 
+use std::time::Duration;
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantlog_domain::signing_key::Algorithm;
+use grantlog_domain::{KeyId, Timestamp, UserId};
+
+use super::{Attempt, REGISTRATION_SECONDS_MAX, SignInLimits, Vault, VaultError};
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::secrets::password::{PasswordSettings, Passwords};
+use crate::secrets::{Secret, Secrets};
+use crate::store::StoreOptions;
+use crate::store::tests::{Fresh, event, number, on_both};
+
+const LIMITS: SignInLimits = SignInLimits { per_account: 5, per_address: 8, lock: Duration::from_secs(900) };
+
+/// A vault with the cheapest hashing and a clock that tests move.
+fn vault(fresh: &Fresh) -> (Vault, Clock) {
+    let (entropy, clock) = (Entropy::system(), Clock::manual(Timestamp(1_000_000)));
+    let cheap = PasswordSettings { memory_kib: 8, iterations: 1, parallelism: 1, threads: 2, waiting_max: 64 };
+    let passwords = Passwords::new(cheap, &entropy).expect("in range");
+    let secrets = Secrets::ephemeral(&entropy);
+    (Vault::new(fresh.store.db().clone(), secrets, passwords, clock.clone(), LIMITS), clock)
+}
+
+fn secret(text: &str) -> Secret<String> {
+    Secret::new(text.to_owned())
+}
+
+fn user() -> UserId {
+    UserId(Entropy::system().uuid_v7(1_000_000_000))
+}
+
+#[tokio::test]
+async fn a_user_signs_in_with_the_right_name_and_password_only() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, _) = vault(fresh);
+        let ann = user();
+        vault.register(ann, " Ann ", Some(secret("right"))).await.expect("registered");
+        let verify = async |name, password| vault.verify_password(name, secret(password)).await.expect("verified");
+        assert_eq!(verify("ann", "right").await, Some(ann));
+        assert_eq!(verify("ANN", "right").await, Some(ann));
+        assert_eq!(verify("ann", "wrong").await, None);
+        assert_eq!(verify("bob", "right").await, None);
+        assert_eq!(verify("", "right").await, None);
+        let dan = user();
+        vault.register(dan, "dan", None).await.expect("registered");
+        assert_eq!(verify("dan", "").await, None);
+        assert!(vault.set_password(dan, secret("new")).await.expect("set"));
+        assert_eq!(verify("dan", "new").await, Some(dan));
+        assert!(!vault.set_password(user(), secret("new")).await.expect("nobody"));
+        for name in ["", "  ", "a\u{0}b", "line\nbreak", &"x".repeat(129)] {
+            assert!(matches!(vault.register(user(), name, None).await, Err(VaultError::Username)), "{name:?}");
+        }
+        assert_eq!(vault.find("DAN").await.expect("found"), Some(dan));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_want_one_name_one_gets_it() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, _) = vault(fresh);
+        let tasks: Vec<_> = (0..20)
+            .map(|_| {
+                let vault = vault.clone();
+                tokio::spawn(async move { vault.register(user(), "ann", None).await })
+            })
+            .collect();
+        let mut registered = 0;
+        for task in tasks {
+            match task.await.expect("no panic") {
+                Ok(()) => registered += 1,
+                Err(error) => assert!(matches!(error, VaultError::UsernameTaken), "{error}"),
+            }
+        }
+        assert_eq!(registered, 1);
+        let keys = number(fresh.store.db(), "SELECT count(*) FROM vault_user_keys").await;
+        assert_eq!(keys, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_left_behind_is_free_after_a_minute_and_one_in_use_never() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, clock) = vault(fresh);
+        let (left, owner) = (user(), user());
+        vault.register(left, "left", None).await.expect("registered");
+        vault.register(owner, "owned", None).await.expect("registered");
+        let mut registered = event(&owner.to_string(), 1);
+        registered.aggregate_type = "user".to_owned();
+        fresh.store.group_commit().append(vec![registered]).await.expect("appended");
+        assert!(matches!(vault.register(user(), "left", None).await, Err(VaultError::UsernameTaken)));
+        clock.advance(Duration::from_secs(REGISTRATION_SECONDS_MAX.unsigned_abs() + 1));
+        let heir = user();
+        vault.register(heir, "left", None).await.expect("registered");
+        assert_eq!(vault.find("left").await.expect("found"), Some(heir));
+        assert_eq!(vault.profile(left).await.expect("read"), None);
+        assert!(matches!(vault.register(user(), "owned", None).await, Err(VaultError::UsernameTaken)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn profiles_are_sealed_and_erasing_a_user_leaves_nothing() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, _) = vault(fresh);
+        let (ann, bob) = (user(), user());
+        vault.register(ann, "Ann", Some(secret("right"))).await.expect("registered");
+        vault.register(bob, "Bob", None).await.expect("registered");
+        let claims = serde_json::from_str(r#"{"email":"ann@example.org"}"#).expect("an object");
+        assert!(vault.set_claims(ann, claims).await.expect("set"));
+        let profile = vault.profile(ann).await.expect("read").expect("there");
+        assert_eq!((profile.username.as_str(), profile.claims["email"].as_str()), ("Ann", Some("ann@example.org")));
+        let names = vault.usernames(&[ann, bob, user()]).await.expect("read");
+        assert_eq!((names.len(), names[&ann].as_str(), names[&bob].as_str()), (2, "Ann", "Bob"));
+        let plain =
+            "SELECT count(*) FROM vault_users WHERE sealed_profile LIKE '%example%' OR sealed_profile LIKE '%Ann%'";
+        assert_eq!(number(fresh.store.db(), plain).await, 0);
+        // Rows that were swapped open for nobody.
+        let swap = "UPDATE vault_users SET sealed_profile = (SELECT o.sealed_profile FROM vault_users o \
+                    WHERE o.user_id <> vault_users.user_id)";
+        fresh.store.db().execute(swap, &[]).await.expect("swapped");
+        assert!(matches!(vault.profile(ann).await, Err(VaultError::Damaged { .. })));
+        vault.erase(ann).await.expect("erased");
+        vault.erase(ann).await.expect("nothing to do");
+        assert_eq!(vault.profile(ann).await.expect("read"), None);
+        assert_eq!(vault.verify_password("Ann", secret("right")).await.expect("verified"), None);
+        vault.register(user(), "ann", None).await.expect("the name is free");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn guessing_locks_the_account_and_a_lock_ends() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, clock) = vault(fresh);
+        let try_it = async |name, address| vault.begin_sign_in(name, address).await.expect("counted");
+        let second = Duration::from_secs(1);
+        for _ in 0..3 {
+            assert_eq!(try_it("ann", "a").await, Attempt::Allowed);
+        }
+        assert_eq!(try_it("Ann", "b").await, Attempt::Allowed);
+        assert_eq!(try_it("ann", "c").await, Attempt::Locked { retry_after: second });
+        clock.advance(second);
+        assert_eq!(try_it("ann", "c").await, Attempt::Allowed);
+        // The fifth failure locks it for long, from everywhere; others are not concerned.
+        assert_eq!(try_it("ann", "d").await, Attempt::Locked { retry_after: LIMITS.lock });
+        assert_eq!(try_it("bob", "d").await, Attempt::Allowed);
+        clock.advance(LIMITS.lock + second);
+        assert_eq!(try_it("ann", "d").await, Attempt::Allowed);
+        // Success clears the account.
+        vault.sign_in_succeeded("ann", "d").await.expect("cleared");
+        for _ in 0..3 {
+            assert_eq!(try_it("ann", "e").await, Attempt::Allowed);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_that_guesses_names_is_locked_and_old_rows_are_forgotten() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, clock) = vault(fresh);
+        for name in 0..8 {
+            let attempt = vault.begin_sign_in(&format!("user{name}"), "a").await.expect("counted");
+            assert_eq!(attempt, Attempt::Allowed, "{name}");
+        }
+        let locked = vault.begin_sign_in("user9", "a").await.expect("counted");
+        assert_eq!(locked, Attempt::Locked { retry_after: LIMITS.lock });
+        assert_eq!(number(fresh.store.db(), "SELECT count(*) FROM sign_in_attempts").await, 9);
+        clock.advance(LIMITS.lock * 2 + Duration::from_secs(1));
+        vault.begin_sign_in("user9", "b").await.expect("counted");
+        assert_eq!(number(fresh.store.db(), "SELECT count(*) FROM sign_in_attempts").await, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn signing_keys_sign_what_their_public_half_verifies() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, _) = vault(fresh);
+        for alg in Algorithm::ALL {
+            let key = vault.create_signing_key(*alg).await.expect("made");
+            let jwk = &key.public_jwk;
+            assert_eq!(jwk["kid"].as_str(), Some(key.key_id.0.as_str()));
+            assert!(!jwk.contains_key("d"));
+            let number = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("text")).expect("base64url");
+            let signer = vault.signer(&key.key_id).await.expect("read").expect("there");
+            let signature = signer.sign(b"message").expect("signed");
+            match alg {
+                Algorithm::RS256 => RsaPublicKeyComponents { n: number("n"), e: number("e") }.verify(
+                    &RSA_PKCS1_2048_8192_SHA256,
+                    b"message",
+                    &signature,
+                ),
+                Algorithm::ES256 => {
+                    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, [&[4], &*number("x"), &*number("y")].concat())
+                        .verify(b"message", &signature)
+                }
+                Algorithm::EdDSA => UnparsedPublicKey::new(&ED25519, number("x")).verify(b"message", &signature),
+            }
+            .expect("verified");
+            vault.destroy_signing_key(&key.key_id).await.expect("destroyed");
+            assert!(vault.signer(&key.key_id).await.expect("read").is_none());
+        }
+        assert!(vault.signer(&KeyId("none".to_owned())).await.expect("read").is_none());
+    })
+    .await;
+}
+
+/// RFC 7638 3.1 and RFC 8037 A.3.
+#[test]
+fn thumbprints_are_those_of_the_rfcs() {
+    let thumbprint = |jwk: &str| super::signing_keys::thumbprint(&serde_json::from_str(jwk).expect("an object"));
+    let ed25519 = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    assert_eq!(thumbprint(ed25519), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+}

@@ -1,0 +1,200 @@
+//! `grantlog user`: make and manage users. Names and passwords are in the vault; the log knows the user by id.
+
+use std::io::{BufRead, IsTerminal};
+
+use clap::{Args, Subcommand};
+use grantlog_domain::UserId;
+use grantlog_domain::user::{Stage, UserCommand};
+use serde::Serialize;
+
+use super::opened::Opened;
+use super::{CliError, event_log, output};
+use crate::config::Settings;
+use crate::secrets::Secret;
+use crate::secrets::password::PASSWORD_BYTES_MAX;
+use crate::store::vault::Vault;
+
+type Aggregate = grantlog_domain::user::User;
+
+/// Shortest password that is taken, in characters (NIST SP 800-63B 3.1.1.2 for passwords that stand alone asks for
+/// more; this is the least that is not a mistake).
+const PASSWORD_CHARACTERS_MIN: usize = 8;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum User {
+    /// Make a user; reads the password from standard input with --password-stdin
+    #[command(after_help = "\
+Examples:
+  printf '%s' \"$PASSWORD\" | grantlog user create --username ann --password-stdin
+  grantlog user create --username ben        (cannot sign in before `user set-password`)")]
+    Create(Create),
+    /// List users
+    List(List),
+    /// Show one user
+    Show(Named),
+    /// Set a user's password, read from standard input
+    SetPassword(SetPassword),
+    /// Refuse a user everything; their tokens are inactive from now on
+    Disable(Named),
+    /// Let a disabled user in again
+    Enable(Named),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// The name to sign in with; not case-sensitive
+    #[arg(long)]
+    username: String,
+    /// Read the password from standard input: its first line
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SetPassword {
+    #[command(flatten)]
+    named: Named,
+    /// Read the password from standard input: its first line
+    #[arg(long, required = true)]
+    password_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// The user's name or id
+    #[arg(value_name = "USERNAME|ID")]
+    user: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// At most so many, newest first
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+}
+
+/// A user as printed.
+#[derive(Debug, Serialize)]
+struct Shown {
+    user_id: UserId,
+    /// Absent when the user was erased.
+    username: Option<String>,
+    /// `enabled`, `disabled` or `erased`.
+    status: &'static str,
+}
+
+pub(super) async fn run(command: User, settings: &Settings, json: bool) -> Result<(), CliError> {
+    let opened = Opened::open(settings).await?;
+    let vault = opened.vault(settings).await?;
+    match command {
+        User::Create(create) => register(&opened, &vault, create, json).await,
+        User::List(list) => list_users(&opened, &vault, list.limit, json).await,
+        User::Show(named) => show(&opened, &vault, find(&vault, &named.user).await?, json).await,
+        User::SetPassword(set) => {
+            let user_id = find(&vault, &set.named.user).await?;
+            if !vault.set_password(user_id, password_from_stdin()?).await? {
+                return Err(no_such_user(&set.named.user));
+            }
+            change(&opened, user_id, UserCommand::ChangeCredential { at: opened.clock.now() }).await?;
+            show(&opened, &vault, user_id, json).await
+        }
+        User::Disable(named) => {
+            let user_id = find(&vault, &named.user).await?;
+            change(&opened, user_id, UserCommand::Disable { at: opened.clock.now() }).await?;
+            show(&opened, &vault, user_id, json).await
+        }
+        User::Enable(named) => {
+            let user_id = find(&vault, &named.user).await?;
+            change(&opened, user_id, UserCommand::Enable { at: opened.clock.now() }).await?;
+            show(&opened, &vault, user_id, json).await
+        }
+    }
+}
+
+async fn register(opened: &Opened, vault: &Vault, create: Create, json: bool) -> Result<(), CliError> {
+    let password = if create.password_stdin { Some(password_from_stdin()?) } else { None };
+    let user_id = UserId(opened.new_id());
+    // The name first: the log may only tell of users whose name is theirs.
+    vault.register(user_id, &create.username, password).await?;
+    let command = UserCommand::Register { at: opened.clock.now() };
+    opened.store.create::<Aggregate>(&user_id.to_string(), command, &opened.context()).await?;
+    show(opened, vault, user_id, json).await
+}
+
+async fn change(opened: &Opened, user_id: UserId, command: UserCommand) -> Result<(), CliError> {
+    opened.store.execute::<Aggregate>(&user_id.to_string(), command, &opened.context()).await?;
+    Ok(())
+}
+
+/// By name, or else by id.
+async fn find(vault: &Vault, user: &str) -> Result<UserId, CliError> {
+    match (vault.find(user).await?, user.parse::<UserId>()) {
+        (Some(found), _) | (None, Ok(found)) => Ok(found),
+        (None, Err(_)) => Err(no_such_user(user)),
+    }
+}
+
+fn no_such_user(user: &str) -> CliError {
+    CliError::NotFound(format!("there is no user {user}"))
+}
+
+async fn status(opened: &Opened, user_id: UserId) -> Result<Option<&'static str>, CliError> {
+    let user = opened.store.load::<Aggregate>(&user_id.to_string()).await?.aggregate;
+    Ok(match user.stage() {
+        Stage::Absent => None,
+        Stage::Enabled => Some("enabled"),
+        Stage::Disabled => Some("disabled"),
+        Stage::Erased => Some("erased"),
+    })
+}
+
+async fn show(opened: &Opened, vault: &Vault, user_id: UserId, json: bool) -> Result<(), CliError> {
+    let Some(status) = status(opened, user_id).await? else { return Err(no_such_user(&user_id.to_string())) };
+    let username = vault.usernames(&[user_id]).await?.remove(&user_id);
+    let shown = Shown { user_id, username, status };
+    if json {
+        return output::json(&shown);
+    }
+    output::fields(&[
+        ("user_id", shown.user_id.to_string()),
+        ("username", shown.username.unwrap_or_default()),
+        ("status", shown.status.to_owned()),
+    ])
+}
+
+async fn list_users(opened: &Opened, vault: &Vault, limit: u32, json: bool) -> Result<(), CliError> {
+    let ids: Vec<UserId> = event_log::newest_ids(opened.db(), "user", limit).await?;
+    let mut names = vault.usernames(&ids).await?;
+    let mut users = Vec::with_capacity(ids.len());
+    for user_id in ids {
+        let Some(status) = status(opened, user_id).await? else { continue };
+        users.push(Shown { user_id, username: names.remove(&user_id), status });
+    }
+    if json {
+        return output::json(&users);
+    }
+    let row = |user: &Shown| {
+        vec![user.user_id.to_string(), user.username.clone().unwrap_or_default(), user.status.to_owned()]
+    };
+    output::table(&["USER_ID", "USERNAME", "STATUS"], &users.iter().map(row).collect::<Vec<_>>())
+}
+
+/// The first line of standard input. On a terminal it is asked for; what is typed is seen.
+fn password_from_stdin() -> Result<Secret<String>, CliError> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        output::message("Password (it will be seen while you type):");
+    }
+    let mut line = String::new();
+    // A line break, and one byte more, so that too long a password is noticed.
+    let mut bounded = std::io::Read::take(stdin.lock(), PASSWORD_BYTES_MAX as u64 + 3);
+    bounded.read_line(&mut line).map_err(|error| CliError::Usage(format!("cannot read the password: {error}")))?;
+    let password = Secret::new(line);
+    let text = password.expose().trim_end_matches(['\r', '\n']);
+    if text.len() > PASSWORD_BYTES_MAX || text.chars().count() < PASSWORD_CHARACTERS_MIN {
+        return Err(CliError::Refused(format!(
+            "a password has at least {PASSWORD_CHARACTERS_MIN} characters and at most {PASSWORD_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(Secret::new(text.to_owned()))
+}

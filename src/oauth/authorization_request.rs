@@ -1,0 +1,237 @@
+//! What an authorization request asks, checked: RFC 6749 4.1.1 and 4.2.1, RFC 7636 4.3, OpenID Connect Core 3.1.2.1
+//! (`prompt`).
+//!
+//! The request goes to the browser and comes back (to sign in, to consent) as a query or as fields of a form, and is
+//! checked from the beginning each time: nothing that was in a browser is trusted. Not here: who the client is and where
+//! it may be redirected to (`authorize`, `authorization_response`).
+
+use form_urlencoded::Serializer;
+use grantlog_domain::client::{ClientMetadata, ResponseType};
+use grantlog_domain::{ClientId, CodeChallenge, Scope, Timestamp};
+
+use super::authorization_response::VerifiedRedirect;
+use super::error::{AuthorizationError, ErrorCode, OAuthError};
+use crate::config::RequirePkce;
+use crate::http::form::Parameters;
+
+/// Longest `state`, in bytes; it travels in URLs, where it may be escaped twice.
+pub const STATE_BYTES_MAX: usize = 2048;
+
+/// An authorization request that may be granted, if the user agrees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorizationRequest {
+    pub client_id: ClientId,
+    pub client: ClientMetadata,
+    pub response_type: ResponseType,
+    pub redirect: VerifiedRedirect,
+    /// What was asked for; all that the client registered when it named nothing (RFC 6749 3.3).
+    pub scope: Scope,
+    pub code_challenge: Option<CodeChallenge>,
+    pub prompt: Prompt,
+    /// The user must have signed in at this time or later: what `prompt=login` became when it was first seen.
+    pub signed_in_since: Option<Timestamp>,
+}
+
+/// `prompt`: which pages the user must or must not see. `select_account` is answered by the sign-in page too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prompt {
+    pub none: bool,
+    pub login: bool,
+    pub consent: bool,
+}
+
+impl AuthorizationRequest {
+    /// The checks of a request whose client and redirect URI are verified, in their order. Errors go to the client.
+    pub fn check(
+        parameters: &Parameters,
+        client_id: ClientId,
+        client: &ClientMetadata,
+        redirect: VerifiedRedirect,
+        require_pkce: RequirePkce,
+    ) -> Result<Self, AuthorizationError> {
+        let redirect = redirect.with_state(parameters.get("state").filter(|state| state.len() <= STATE_BYTES_MAX));
+        let redirect = match parameters.get("response_type").and_then(|text| text.parse().ok()) {
+            Some(response_type) => redirect.answering(response_type),
+            None => redirect,
+        };
+        let checked = || {
+            check_repeats(parameters)?;
+            check_state(parameters)?;
+            let response_type = response_type(parameters, client)?;
+            check_response_mode(parameters, response_type)?;
+            check_unsupported(parameters)?;
+            let scope = scope(parameters, client)?;
+            let code_challenge = code_challenge(parameters, response_type)?;
+            check_pkce(client, response_type, code_challenge, require_pkce)?;
+            let prompt = prompt(parameters)?;
+            Ok((response_type, scope, code_challenge, prompt))
+        };
+        match checked() {
+            Err(error) => Err(AuthorizationError::Redirect { to: redirect, error }),
+            Ok((response_type, scope, code_challenge, prompt)) => Ok(Self {
+                client_id,
+                client: client.clone(),
+                response_type,
+                redirect,
+                scope,
+                code_challenge,
+                prompt,
+                signed_in_since: parameters.get("signed_in_since").and_then(|at| at.parse().ok()).map(Timestamp),
+            }),
+        }
+    }
+
+    /// The request as parameters: hidden fields of the consent form.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields =
+            vec![("response_type", self.response_type.to_string()), ("client_id", self.client_id.to_string())];
+        if self.redirect.in_request() {
+            fields.push(("redirect_uri", self.redirect.redirect_uri().to_owned()));
+        }
+        if !self.scope.is_empty() {
+            fields.push(("scope", self.scope.to_string()));
+        }
+        if let Some(state) = self.redirect.state() {
+            fields.push(("state", state.to_owned()));
+        }
+        if let Some(code_challenge) = self.code_challenge {
+            fields.push(("code_challenge", code_challenge.to_string()));
+            fields.push(("code_challenge_method", "S256".to_owned()));
+        }
+        if let Some(prompt) = self.prompt.text() {
+            fields.push(("prompt", prompt));
+        }
+        if let Some(at) = self.signed_in_since {
+            fields.push(("signed_in_since", at.to_string()));
+        }
+        fields
+    }
+
+    /// The request as a query, without `?`.
+    #[must_use]
+    pub fn to_query(&self) -> String {
+        Serializer::new(String::new()).extend_pairs(self.fields()).finish()
+    }
+}
+
+impl Prompt {
+    fn text(self) -> Option<String> {
+        let named = [(self.none, "none"), (self.login, "login"), (self.consent, "consent")];
+        let words: Vec<_> = named.into_iter().filter_map(|(set, word)| set.then_some(word)).collect();
+        (!words.is_empty()).then(|| words.join(" "))
+    }
+}
+
+/// RFC 6749 3.1: parameters MUST NOT be included more than once.
+fn check_repeats(parameters: &Parameters) -> Result<(), OAuthError> {
+    if parameters.has_repeats() { Err(OAuthError::invalid_request("a parameter is repeated")) } else { Ok(()) }
+}
+
+fn check_state(parameters: &Parameters) -> Result<(), OAuthError> {
+    match parameters.get("state") {
+        Some(state) if state.len() > STATE_BYTES_MAX => Err(OAuthError::invalid_request("state is too long")),
+        _ => Ok(()),
+    }
+}
+
+/// RFC 6749 3.1.1: known, and one that the client registered.
+fn response_type(parameters: &Parameters, client: &ClientMetadata) -> Result<ResponseType, OAuthError> {
+    let text = parameters.get("response_type").ok_or_else(|| OAuthError::missing("response_type"))?;
+    let response_type: ResponseType = text
+        .parse()
+        .map_err(|_| OAuthError::new(ErrorCode::UnsupportedResponseType, "response_type must be code or token"))?;
+    if client.response_types.contains(&response_type) {
+        return Ok(response_type);
+    }
+    Err(OAuthError::new(ErrorCode::UnauthorizedClient, "the client is not registered for this response_type"))
+}
+
+/// Only the default of each response type (OAuth 2.0 Multiple Response Type Encoding Practices 2.1 and 3).
+fn check_response_mode(parameters: &Parameters, response_type: ResponseType) -> Result<(), OAuthError> {
+    let default = match response_type {
+        ResponseType::Code => "query",
+        ResponseType::Token => "fragment",
+    };
+    match parameters.get("response_mode") {
+        Some(mode) if mode != default => Err(OAuthError::invalid_request("response_mode is not supported here")),
+        _ => Ok(()),
+    }
+}
+
+/// What a client must not believe to have been understood: RFC 9101 6, RFC 8707 2.
+fn check_unsupported(parameters: &Parameters) -> Result<(), OAuthError> {
+    for (name, code) in [
+        ("request", ErrorCode::RequestNotSupported),
+        ("request_uri", ErrorCode::RequestUriNotSupported),
+        ("resource", ErrorCode::InvalidTarget),
+    ] {
+        if parameters.get(name).is_some() {
+            return Err(OAuthError::new(code, format!("the parameter {name} is not supported")));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 6749 3.3: within what the client registered; without one, all of that.
+pub fn scope(parameters: &Parameters, client: &ClientMetadata) -> Result<Scope, OAuthError> {
+    let Some(text) = parameters.get("scope") else { return Ok(client.scope.clone()) };
+    let scope = Scope::parse(text).map_err(|error| OAuthError::new(ErrorCode::InvalidScope, error.to_string()))?;
+    if scope.is_subset_of(&client.scope) {
+        return Ok(scope);
+    }
+    Err(OAuthError::new(ErrorCode::InvalidScope, "the client is not registered for all of this scope"))
+}
+
+/// RFC 7636 4.3: S256 only; without a method it would be plain.
+fn code_challenge(parameters: &Parameters, response_type: ResponseType) -> Result<Option<CodeChallenge>, OAuthError> {
+    let method = parameters.get("code_challenge_method");
+    let Some(text) = parameters.get("code_challenge") else {
+        return match method {
+            Some(_) => Err(OAuthError::missing("code_challenge")),
+            None => Ok(None),
+        };
+    };
+    // A challenge that nobody would ever ask the verifier for must not look as if it protected anything.
+    if response_type != ResponseType::Code {
+        return Err(OAuthError::invalid_request("code_challenge goes with response_type code"));
+    }
+    if method != Some("S256") {
+        return Err(OAuthError::invalid_request("code_challenge_method must be S256"));
+    }
+    CodeChallenge::parse(text).map(Some).map_err(|error| OAuthError::invalid_request(error.to_string()))
+}
+
+/// RFC 7636 4.4.1, RFC 9700 2.1.1.
+fn check_pkce(
+    client: &ClientMetadata,
+    response_type: ResponseType,
+    code_challenge: Option<CodeChallenge>,
+    require_pkce: RequirePkce,
+) -> Result<(), OAuthError> {
+    let required = client.is_public() || client.require_pkce || require_pkce == RequirePkce::All;
+    if required && response_type == ResponseType::Code && code_challenge.is_none() {
+        return Err(OAuthError::invalid_request("code challenge required"));
+    }
+    Ok(())
+}
+
+/// OpenID Connect Core 3.1.2.1; words that are not known are ignored, as unknown parameters are.
+fn prompt(parameters: &Parameters) -> Result<Prompt, OAuthError> {
+    let mut prompt = Prompt::default();
+    for word in parameters.get("prompt").unwrap_or_default().split(' ') {
+        match word {
+            "none" => prompt.none = true,
+            "login" | "select_account" => prompt.login = true,
+            "consent" => prompt.consent = true,
+            _ => {}
+        }
+    }
+    if prompt.none && (prompt.login || prompt.consent) {
+        return Err(OAuthError::invalid_request("prompt none goes with nothing else"));
+    }
+    Ok(prompt)
+}
+
+#[cfg(test)]
+mod tests;

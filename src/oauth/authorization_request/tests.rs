@@ -1,0 +1,95 @@
+use grantlog_domain::RedirectUri;
+use grantlog_domain::client::{ApplicationType, GrantType, TokenEndpointAuthMethod};
+use uuid::Uuid;
+
+use super::*;
+
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+fn client(method: TokenEndpointAuthMethod) -> ClientMetadata {
+    ClientMetadata {
+        client_name: "Test".into(),
+        client_uri: None,
+        redirect_uris: vec![RedirectUri::register("https://app.example/cb", false).expect("registered")],
+        grant_types: vec![GrantType::AuthorizationCode],
+        response_types: vec![ResponseType::Code],
+        scope: Scope::parse("a b").expect("a scope"),
+        token_endpoint_auth_method: method,
+        application_type: ApplicationType::Web,
+        require_pkce: false,
+    }
+}
+
+fn confidential() -> ClientMetadata {
+    client(TokenEndpointAuthMethod::ClientSecretBasic)
+}
+
+fn check(client: &ClientMetadata, query: &str) -> Result<AuthorizationRequest, AuthorizationError> {
+    let parameters = Parameters::parse_keeping_repeats(query.as_bytes(), 20).expect("parameters");
+    let redirect = VerifiedRedirect::verify(client, parameters.get("redirect_uri"))?;
+    AuthorizationRequest::check(&parameters, ClientId(Uuid::nil()), client, redirect, RequirePkce::Public)
+}
+
+/// The error code that goes to the client.
+fn error(client: &ClientMetadata, query: &str) -> &'static str {
+    match check(client, query) {
+        Err(AuthorizationError::Redirect { error, .. }) => error.code().as_str(),
+        other => panic!("{query}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_request_survives_the_way_through_the_browser() {
+    let query = format!(
+        "response_type=code&redirect_uri=https%3A%2F%2Fapp.example%2Fcb&scope=b+a&state=%22x%26&code_challenge={CHALLENGE}\
+         &code_challenge_method=S256&prompt=consent+login&signed_in_since=17"
+    );
+    let request = check(&confidential(), &query).expect("a request");
+    assert_eq!(check(&confidential(), &request.to_query()).expect("the same"), request);
+    assert_eq!(request.redirect.state(), Some("\"x&"));
+    assert!(request.prompt.consent && request.prompt.login && !request.prompt.none);
+}
+
+#[test]
+fn each_wrong_parameter_has_its_error() {
+    for (query, code) in [
+        ("", "invalid_request"),
+        ("response_type=magic", "unsupported_response_type"),
+        ("response_type=code+token", "unsupported_response_type"),
+        ("response_type=token", "unauthorized_client"),
+        ("response_type=code&scope=a+c", "invalid_scope"),
+        ("response_type=code&scope=%22", "invalid_scope"),
+        ("response_type=code&scope=a&scope=b", "invalid_request"),
+        ("response_type=code&response_mode=form_post", "invalid_request"),
+        ("response_type=code&request=x", "request_not_supported"),
+        ("response_type=code&request_uri=x", "request_uri_not_supported"),
+        ("response_type=code&resource=x", "invalid_target"),
+        ("response_type=code&prompt=none+login", "invalid_request"),
+        ("response_type=code&code_challenge_method=S256", "invalid_request"),
+        (&format!("response_type=code&code_challenge={CHALLENGE}"), "invalid_request"),
+        (&format!("response_type=code&code_challenge={CHALLENGE}&code_challenge_method=plain"), "invalid_request"),
+        ("response_type=code&code_challenge=short&code_challenge_method=S256", "invalid_request"),
+        (&format!("response_type=code&state={}", "x".repeat(STATE_BYTES_MAX + 1)), "invalid_request"),
+    ] {
+        assert_eq!(error(&confidential(), query), code, "{query}");
+    }
+}
+
+#[test]
+fn a_public_client_must_send_a_challenge() {
+    let public = client(TokenEndpointAuthMethod::None);
+    assert_eq!(error(&public, "response_type=code"), "invalid_request");
+    let query = format!("response_type=code&code_challenge={CHALLENGE}&code_challenge_method=S256");
+    assert!(check(&public, &query).is_ok());
+}
+
+#[test]
+fn without_scope_it_is_all_that_was_registered() {
+    assert_eq!(check(&confidential(), "response_type=code").expect("a request").scope.to_string(), "a b");
+}
+
+#[test]
+fn the_default_response_mode_may_be_named() {
+    assert!(check(&confidential(), "response_type=code&response_mode=query").is_ok());
+    assert_eq!(error(&confidential(), "response_type=code&response_mode=fragment"), "invalid_request");
+}

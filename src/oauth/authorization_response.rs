@@ -1,0 +1,169 @@
+//! The way back to the client: RFC 6749 4.1.2, 4.1.2.1, 4.2.2, 4.2.2.1, and `iss` in all of them (RFC 9207 2).
+//!
+//! Nothing but a [`VerifiedRedirect`] redirects to a client, and only a registered `redirect_uri` makes one, so this
+//! server is no open redirector (RFC 9700 4.11).
+
+use form_urlencoded::Serializer;
+use grantlog_domain::client::{ClientMetadata, ResponseType};
+use http::header::{LOCATION, REFERRER_POLICY};
+use http::{HeaderValue, StatusCode};
+use warp::reply::Response;
+
+use super::error::{OAuthError, no_store};
+use crate::config::Issuer;
+
+/// A `redirect_uri` that the client registered, with what goes back with every answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedRedirect {
+    redirect_uri: String,
+    /// RFC 6749 4.1.3: then the token request must repeat it.
+    in_request: bool,
+    state: Option<String>,
+    /// RFC 6749 4.2.2: the implicit grant answers in the fragment, errors included.
+    in_fragment: bool,
+}
+
+impl VerifiedRedirect {
+    /// RFC 6749 3.1.2.3: compares `presented` with what was registered; one that is left out stands for the only one
+    /// that was registered.
+    pub fn verify(client: &ClientMetadata, presented: Option<&str>) -> Result<Self, OAuthError> {
+        let redirect_uri = match (presented, client.redirect_uris.as_slice()) {
+            (Some(presented), registered) => {
+                if !registered.iter().any(|uri| uri.matches(presented, client.is_native())) {
+                    return Err(OAuthError::invalid_request("redirect_uri is not one that the client registered"));
+                }
+                presented
+            }
+            (None, [only]) => only.as_str(),
+            (None, _) => return Err(OAuthError::missing("redirect_uri")),
+        };
+        let redirect_uri = redirect_uri.to_owned();
+        Ok(Self { redirect_uri, in_request: presented.is_some(), state: None, in_fragment: false })
+    }
+
+    /// RFC 6749 4.1.2: `state` comes back exactly as it was sent.
+    #[must_use]
+    pub fn with_state(mut self, state: Option<&str>) -> Self {
+        self.state = state.map(str::to_owned);
+        self
+    }
+
+    /// Answers where that response type is answered.
+    #[must_use]
+    pub fn answering(mut self, response_type: ResponseType) -> Self {
+        self.in_fragment = response_type == ResponseType::Token;
+        self
+    }
+
+    #[must_use]
+    pub fn redirect_uri(&self) -> &str {
+        &self.redirect_uri
+    }
+
+    #[must_use]
+    pub const fn in_request(&self) -> bool {
+        self.in_request
+    }
+
+    #[must_use]
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
+    /// Sends the browser to the client with these parameters, `state` and `iss`. Never cached, never a referrer. 303, so
+    /// that a form that was posted here is not posted there (RFC 9700 4.12).
+    #[must_use]
+    pub fn respond(&self, issuer: &Issuer, parameters: &[(&str, &str)]) -> Response {
+        let mut encoded = Serializer::new(String::new());
+        encoded.extend_pairs(parameters);
+        if let Some(state) = &self.state {
+            encoded.append_pair("state", state);
+        }
+        encoded.append_pair("iss", issuer.as_str());
+        let separator = match (self.in_fragment, self.redirect_uri.contains('?')) {
+            (true, _) => '#',
+            (false, true) => '&',
+            (false, false) => '?',
+        };
+        see_other(&format!("{}{separator}{}", self.redirect_uri, encoded.finish()))
+    }
+
+    /// Tells the client why it gets nothing (RFC 6749 4.1.2.1).
+    #[must_use]
+    pub fn refuse(&self, issuer: &Issuer, error: &OAuthError) -> Response {
+        self.respond(issuer, &[("error", error.code().as_str()), ("error_description", error.description())])
+    }
+}
+
+/// 303 See Other, not to be cached.
+#[must_use]
+pub fn see_other(location: &str) -> Response {
+    // Registered URIs are printable ASCII and parameters are percent-encoded, so this is always a header value.
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return OAuthError::invalid_request("the redirect cannot be written").into_response();
+    };
+    let mut response = Response::new(String::new().into());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location);
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    no_store(headers);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grantlog_domain::client::{ApplicationType, GrantType, TokenEndpointAuthMethod};
+    use grantlog_domain::{RedirectUri, Scope};
+
+    fn client(uris: &[&str]) -> ClientMetadata {
+        ClientMetadata {
+            client_name: "Test".into(),
+            client_uri: None,
+            redirect_uris: uris.iter().map(|uri| RedirectUri::register(uri, false).expect("registered")).collect(),
+            grant_types: vec![GrantType::AuthorizationCode],
+            response_types: vec![ResponseType::Code],
+            scope: Scope::default(),
+            token_endpoint_auth_method: TokenEndpointAuthMethod::None,
+            application_type: ApplicationType::Web,
+            require_pkce: false,
+        }
+    }
+
+    fn location(response: &Response) -> &str {
+        response.headers()[LOCATION].to_str().expect("ASCII")
+    }
+
+    fn issuer() -> Issuer {
+        "https://id.example".parse().expect("an issuer")
+    }
+
+    #[test]
+    fn only_a_registered_uri_is_verified() {
+        let client = client(&["https://app.example/cb", "https://app.example/other"]);
+        assert!(VerifiedRedirect::verify(&client, Some("https://app.example/cb")).is_ok());
+        assert!(VerifiedRedirect::verify(&client, Some("https://app.example/cb/")).is_err());
+        assert!(VerifiedRedirect::verify(&client, None).is_err());
+    }
+
+    #[test]
+    fn the_only_registered_uri_need_not_be_named() {
+        let redirect = VerifiedRedirect::verify(&client(&["https://app.example/cb"]), None).expect("verified");
+        assert_eq!((redirect.redirect_uri(), redirect.in_request()), ("https://app.example/cb", false));
+    }
+
+    #[test]
+    fn state_and_issuer_are_in_every_answer() {
+        let redirect = VerifiedRedirect::verify(&client(&["https://app.example/cb?x=1"]), None).expect("verified");
+        let redirect = redirect.with_state(Some("a b&"));
+        let answer = redirect.respond(&issuer(), &[("code", "c")]);
+        assert_eq!(answer.status(), 303);
+        let expected = "https://app.example/cb?x=1&code=c&state=a+b%26&iss=https%3A%2F%2Fid.example";
+        assert_eq!(location(&answer), expected);
+        let error = OAuthError::new(super::super::error::ErrorCode::AccessDenied, "no");
+        let answer = redirect.answering(ResponseType::Token).refuse(&issuer(), &error);
+        let expected = "https://app.example/cb?x=1#error=access_denied&error_description=no&state=a+b%26&iss=";
+        assert!(location(&answer).starts_with(expected), "{}", location(&answer));
+    }
+}

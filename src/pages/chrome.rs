@@ -1,0 +1,92 @@
+//! What every page has around its content, and how a page becomes an answer.
+
+use askama::Template;
+use http::StatusCode;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
+use warp::reply::Response;
+
+use super::assets;
+use super::form_action::FormAction;
+use crate::http::security_headers;
+
+/// The frame of a page: banner, navigation, and the token that its forms carry.
+#[derive(Clone, Debug, Default)]
+pub struct Chrome {
+    /// Says on every page that this is a demo.
+    pub demo: bool,
+    /// Somebody is signed in.
+    pub signed_in: bool,
+    /// Their name, when the page knows it.
+    pub user: Option<String>,
+    /// For the hidden field `csrf` of every form.
+    pub csrf: String,
+    /// The entry of the navigation that this page is.
+    pub here: &'static str,
+    /// Browsers reach this server over TLS.
+    pub https: bool,
+    /// `Set-Cookie` values that go with the page.
+    pub cookies: Vec<HeaderValue>,
+}
+
+impl Chrome {
+    /// Path of the style sheet.
+    pub fn stylesheet(&self) -> &'static str {
+        &assets::style().path
+    }
+
+    /// Path of the logo.
+    pub fn logo(&self) -> &'static str {
+        &assets::logo().path
+    }
+
+    /// The page as an answer, never cached. Its forms may lead to this server only.
+    pub fn page(&self, status: StatusCode, template: &impl Template) -> Response {
+        self.page_leading_to(status, template, &FormAction::default())
+    }
+
+    /// The same for a page whose form may end at a client's redirect URI.
+    pub fn page_leading_to(&self, status: StatusCode, template: &impl Template, leads: &FormAction) -> Response {
+        // Rendering fails only when a value cannot be formatted; ours are text and numbers.
+        let (status, html) = match template.render() {
+            Ok(html) => (status, html),
+            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side.\n".to_owned()),
+        };
+        let mut response = Response::new(html.into());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        security_headers::page(headers, self.https);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        let policy = headers.get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok()).unwrap_or_default();
+        if let Ok(policy) = HeaderValue::try_from(format!("{policy}; form-action {leads}")) {
+            headers.insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        self.finished(response)
+    }
+
+    /// Sends the browser to `path` with a GET.
+    pub fn redirect(&self, path: &str) -> Response {
+        let mut response = self.plain(StatusCode::SEE_OTHER, String::new());
+        if let Ok(location) = HeaderValue::try_from(path) {
+            response.headers_mut().insert(LOCATION, location);
+        }
+        response
+    }
+
+    /// An answer that is no page.
+    pub fn plain(&self, status: StatusCode, body: String) -> Response {
+        let mut response = Response::new(body.into());
+        *response.status_mut() = status;
+        security_headers::page(response.headers_mut(), self.https);
+        self.finished(response)
+    }
+
+    fn finished(&self, mut response: Response) -> Response {
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        for cookie in &self.cookies {
+            response.headers_mut().append(SET_COOKIE, cookie.clone());
+        }
+        response
+    }
+}

@@ -1,0 +1,328 @@
+//! The fields of a client as a form: read, checked, shown again with what is wrong beside each field.
+//!
+//! The kinds group what belongs together, so that a newcomer chooses one of three and is done; whoever knows the
+//! RFCs takes the fourth and chooses each thing. Every checkbox has a name of its own, because repeated parameters are
+//! refused everywhere.
+
+use grantlog_domain::client::{
+    ApplicationType, ClientError, ClientMetadata, GrantType, REDIRECT_URIS_MAX, ResponseType, TokenEndpointAuthMethod,
+};
+use grantlog_domain::{RedirectUri, Scope};
+
+use super::scopes;
+use crate::http::form::Parameters;
+
+/// What stands in the form.
+#[derive(Clone, Debug, Default)]
+pub struct ClientForm {
+    pub client_name: String,
+    pub client_uri: String,
+    pub redirect_uris: String,
+    pub other_scope: String,
+    pub kinds: Vec<Choice>,
+    pub grant_types: Vec<Choice>,
+    pub auth_methods: Vec<Choice>,
+    pub scopes: Vec<Choice>,
+    pub native: bool,
+    pub require_pkce: bool,
+    pub errors: FormErrors,
+}
+
+/// One radio button or checkbox.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    pub value: &'static str,
+    pub title: &'static str,
+    pub hint: &'static str,
+    pub chosen: bool,
+}
+
+/// What is wrong, beside the field it is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FormErrors {
+    pub client_name: Option<String>,
+    pub client_uri: Option<String>,
+    pub kind: Option<String>,
+    pub grant_types: Option<String>,
+    pub auth_method: Option<String>,
+    pub redirect_uris: Option<String>,
+    pub scope: Option<String>,
+    /// About no field.
+    pub form: Option<String>,
+}
+
+impl FormErrors {
+    /// Whether a field is marked.
+    pub fn any(&self) -> bool {
+        let fields = [
+            &self.client_name,
+            &self.client_uri,
+            &self.kind,
+            &self.grant_types,
+            &self.auth_method,
+            &self.redirect_uris,
+            &self.scope,
+        ];
+        fields.into_iter().any(Option::is_some)
+    }
+}
+
+/// Value, title, hint.
+type Offer = (&'static str, &'static str, &'static str);
+
+const KINDS: [Offer; 4] = [
+    ("web", "Web application", "Runs on a server of yours and can keep a secret. People sign in and allow it."),
+    (
+        "native",
+        "Single-page, mobile or desktop application",
+        "Runs in the hands of its users, so it has no secret; PKCE protects its codes.",
+    ),
+    ("machine", "Machine to machine", "A service that asks for tokens for itself. No people, no redirects."),
+    ("custom", "Something else", "Choose grant types and the rest one by one."),
+];
+
+const GRANT_TYPES: [(GrantType, &str, &str); 5] = [
+    (GrantType::AuthorizationCode, "Authorization code", "People sign in here, allow it, and come back with a code."),
+    (GrantType::RefreshToken, "Refresh token", "Gets new access tokens without asking again."),
+    (GrantType::ClientCredentials, "Client credentials", "Gets tokens for itself. Needs a secret."),
+    (GrantType::Password, "Password", "Takes the user's password itself. Only for what cannot be changed any more."),
+    (GrantType::Implicit, "Implicit", "Gets tokens in the redirect. Outdated; the authorization code is better."),
+];
+
+const AUTH_METHODS: [(TokenEndpointAuthMethod, &str, &str); 3] = [
+    (TokenEndpointAuthMethod::ClientSecretBasic, "Secret in the header", "HTTP Basic (client_secret_basic)."),
+    (TokenEndpointAuthMethod::ClientSecretPost, "Secret in the form", "As a parameter (client_secret_post)."),
+    (TokenEndpointAuthMethod::None, "No secret", "A public client (none); its codes are protected by PKCE."),
+];
+
+impl ClientForm {
+    /// The form before anything was filled in: nothing is chosen for the user but the harmless scope.
+    pub fn empty() -> Self {
+        let mut form = Self::unchosen();
+        for scope in &mut form.scopes {
+            scope.chosen = scope.value == "profile";
+        }
+        form
+    }
+
+    fn unchosen() -> Self {
+        let choice = |(value, title, hint): Offer| Choice { value, title, hint, chosen: false };
+        Self {
+            kinds: KINDS.into_iter().map(choice).collect(),
+            grant_types: GRANT_TYPES
+                .into_iter()
+                .map(|(value, title, hint)| choice((value.as_str(), title, hint)))
+                .collect(),
+            auth_methods: AUTH_METHODS
+                .into_iter()
+                .map(|(value, title, hint)| choice((value.as_str(), title, hint)))
+                .collect(),
+            scopes: scopes::KNOWN.iter().map(|known| choice((known.token, known.title, known.title))).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The form as a client's owner sees it.
+    pub fn of(metadata: &ClientMetadata) -> Self {
+        let mut form = Self::unchosen();
+        form.client_name.clone_from(&metadata.client_name);
+        form.client_uri = metadata.client_uri.clone().unwrap_or_default();
+        form.redirect_uris = metadata.redirect_uris.iter().map(RedirectUri::as_str).collect::<Vec<_>>().join("\n");
+        form.native = metadata.is_native();
+        form.require_pkce = metadata.require_pkce;
+        choose(&mut form.grant_types, |value| metadata.grant_types.iter().any(|held| held.as_str() == value));
+        choose(&mut form.auth_methods, |value| metadata.token_endpoint_auth_method.as_str() == value);
+        choose(&mut form.scopes, |value| metadata.scope.contains(value));
+        let others = metadata.scope.tokens().filter(|token| !scopes::KNOWN.iter().any(|known| known.token == *token));
+        form.other_scope = others.collect::<Vec<_>>().join(" ");
+        form
+    }
+
+    /// What a browser sent. Everything is kept, also what is wrong, so that it can be shown again.
+    pub fn read(parameters: &Parameters) -> Self {
+        let text = |name| parameters.get(name).unwrap_or_default().to_owned();
+        let mut form = Self::unchosen();
+        form.client_name = text("client_name");
+        form.client_uri = text("client_uri").trim().to_owned();
+        form.redirect_uris = text("redirect_uris");
+        form.other_scope = text("other_scope");
+        form.native = parameters.get("native").is_some();
+        form.require_pkce = parameters.get("require_pkce").is_some();
+        choose(&mut form.kinds, |value| parameters.get("kind") == Some(value));
+        choose(&mut form.grant_types, |value| parameters.get(&format!("grant_type_{value}")).is_some());
+        choose(&mut form.auth_methods, |value| parameters.get("token_endpoint_auth_method") == Some(value));
+        choose(&mut form.scopes, |value| parameters.get(&format!("scope_{value}")).is_some());
+        form
+    }
+
+    /// The metadata of a new client: its kind decides what the form does not ask.
+    pub fn register(&mut self) -> Option<ClientMetadata> {
+        let metadata = match chosen(&self.kinds) {
+            Some("web") => self.metadata(
+                &[GrantType::AuthorizationCode, GrantType::RefreshToken],
+                TokenEndpointAuthMethod::ClientSecretBasic,
+                ApplicationType::Web,
+            ),
+            Some("native") => self.metadata(
+                &[GrantType::AuthorizationCode, GrantType::RefreshToken],
+                TokenEndpointAuthMethod::None,
+                ApplicationType::Native,
+            ),
+            Some("machine") => {
+                // Hidden for this kind: what was typed before the choice changed does not count.
+                let redirect_uris = std::mem::take(&mut self.redirect_uris);
+                let metadata = self.metadata(
+                    &[GrantType::ClientCredentials],
+                    TokenEndpointAuthMethod::ClientSecretBasic,
+                    ApplicationType::Web,
+                );
+                self.redirect_uris = redirect_uris;
+                metadata
+            }
+            Some("custom") => return self.update(),
+            _ => {
+                self.errors.kind = Some("Choose one.".to_owned());
+                return None;
+            }
+        };
+        self.checked(metadata)
+    }
+
+    /// The metadata as each field says.
+    pub fn update(&mut self) -> Option<ClientMetadata> {
+        let grant_types: Vec<GrantType> = self.grant_types.iter().filter_map(Choice::parsed).collect();
+        let Some(auth_method) = self.auth_methods.iter().find_map(Choice::parsed) else {
+            self.errors.auth_method = Some("Choose one.".to_owned());
+            return None;
+        };
+        let application_type = if self.native { ApplicationType::Native } else { ApplicationType::Web };
+        let metadata = self.metadata(&grant_types, auth_method, application_type);
+        self.checked(metadata)
+    }
+
+    fn metadata(
+        &mut self,
+        grant_types: &[GrantType],
+        token_endpoint_auth_method: TokenEndpointAuthMethod,
+        application_type: ApplicationType,
+    ) -> Option<ClientMetadata> {
+        let native = application_type == ApplicationType::Native;
+        let redirect_uris = self.read_redirect_uris(native);
+        let scope = self.read_scope();
+        let pairs = [(ResponseType::Code, GrantType::AuthorizationCode), (ResponseType::Token, GrantType::Implicit)];
+        let response_types = pairs.into_iter().filter(|(_, grant_type)| grant_types.contains(grant_type));
+        Some(ClientMetadata {
+            client_name: self.client_name.clone(),
+            client_uri: Some(self.client_uri.clone()).filter(|uri| !uri.is_empty()),
+            redirect_uris: redirect_uris?,
+            grant_types: grant_types.to_vec(),
+            response_types: response_types.map(|(response_type, _)| response_type).collect(),
+            scope: scope?,
+            token_endpoint_auth_method,
+            application_type,
+            require_pkce: self.require_pkce,
+        })
+    }
+
+    fn read_redirect_uris(&mut self, native: bool) -> Option<Vec<RedirectUri>> {
+        let lines: Vec<&str> = self.redirect_uris.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if lines.len() > REDIRECT_URIS_MAX {
+            self.errors.redirect_uris = Some(sentence(&ClientError::TooManyRedirectUris));
+            return None;
+        }
+        let mut uris = Vec::with_capacity(lines.len());
+        for line in lines {
+            match RedirectUri::register(line, native) {
+                Ok(uri) => uris.push(uri),
+                Err(error) => {
+                    let shown: String = line.chars().take(60).collect();
+                    self.errors.redirect_uris = Some(format!("“{shown}”: {error}."));
+                    return None;
+                }
+            }
+        }
+        Some(uris)
+    }
+
+    fn read_scope(&mut self) -> Option<Scope> {
+        let known = self.scopes.iter().filter(|scope| scope.chosen).map(|scope| scope.value);
+        let text = known.chain([self.other_scope.as_str()]).collect::<Vec<_>>().join(" ");
+        let scope = Scope::parse(&text);
+        self.errors.scope = scope.as_ref().err().map(sentence);
+        scope.ok()
+    }
+
+    fn checked(&mut self, metadata: Option<ClientMetadata>) -> Option<ClientMetadata> {
+        let metadata = metadata?;
+        match metadata.validate() {
+            Ok(()) => Some(metadata),
+            Err(error) => {
+                self.refuse(error);
+                None
+            }
+        }
+    }
+
+    /// Puts a refusal beside its field.
+    pub fn refuse(&mut self, error: ClientError) {
+        let words = Some(match error {
+            ClientError::NoRedirectUri => "Name at least one; this kind of client gets its answers there.".to_owned(),
+            ClientError::NoGrantType => "Choose at least one.".to_owned(),
+            ClientError::ClientName => "A name of 1 to 100 characters is needed.".to_owned(),
+            ClientError::ClientUri => "This must be an http or https address.".to_owned(),
+            ref other => sentence(other),
+        });
+        let errors = &mut self.errors;
+        match error {
+            ClientError::ClientName => errors.client_name = words,
+            ClientError::ClientUri => errors.client_uri = words,
+            ClientError::NoGrantType | ClientError::ResponseTypes | ClientError::NothingToRefresh => {
+                errors.grant_types = words;
+            }
+            ClientError::NoRedirectUri | ClientError::TooManyRedirectUris | ClientError::RedirectUri(_) => {
+                errors.redirect_uris = words;
+            }
+            ClientError::PublicClientCredentials | ClientError::SecretMissing | ClientError::SecretUnexpected => {
+                errors.auth_method = words;
+            }
+            ClientError::AlreadyExists | ClientError::NotFound | ClientError::Deleted | ClientError::UnknownValue => {
+                errors.form = words;
+            }
+        }
+    }
+}
+
+impl Choice {
+    fn parsed<T: std::str::FromStr>(&self) -> Option<T> {
+        if self.chosen { self.value.parse().ok() } else { None }
+    }
+}
+
+fn choose(choices: &mut [Choice], chosen: impl Fn(&str) -> bool) {
+    for choice in choices {
+        choice.chosen = chosen(choice.value);
+    }
+}
+
+fn chosen(choices: &[Choice]) -> Option<&'static str> {
+    choices.iter().find(|choice| choice.chosen).map(|choice| choice.value)
+}
+
+/// An error's text as a sentence.
+fn sentence(error: &impl ToString) -> String {
+    let text = error.to_string();
+    let mut letters = text.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", letters.as_str())
+}
+
+/// What kind of client it is, in words for a list.
+pub fn kind_in_words(metadata: &ClientMetadata) -> &'static str {
+    let people = metadata.allows(GrantType::AuthorizationCode) || metadata.allows(GrantType::Implicit);
+    match (people, metadata.is_public()) {
+        (true, false) => "Web application",
+        (true, true) => "Application without a secret",
+        (false, _) if metadata.allows(GrantType::Password) => "Client that takes passwords",
+        (false, _) => "Machine to machine",
+    }
+}

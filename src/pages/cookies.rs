@@ -1,0 +1,114 @@
+//! Cookies: RFC 6265 and its successor draft (`SameSite`, the `__Host-` prefix).
+//!
+//! On https every name has the prefix `__Host-`, so that browsers take it only from this host, only over TLS and only for
+//! the whole host. Plain http exists on loopback addresses only, where browsers refuse that prefix.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{COOKIE, HeaderValue};
+
+/// Longest value that is looked at, in bytes.
+const VALUE_BYTES_MAX: usize = 4096;
+
+/// The cookies of this server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cookie {
+    /// Who is signed in.
+    Session,
+    /// Ties forms to a browser that is not signed in.
+    Form,
+    /// State of the demo's client between its requests.
+    Demo,
+}
+
+impl Cookie {
+    /// The name as the browser knows it.
+    pub const fn name(self, https: bool) -> &'static str {
+        match (self, https) {
+            (Self::Session, true) => "__Host-grantlog",
+            (Self::Session, false) => "grantlog",
+            (Self::Form, true) => "__Host-grantlog_form",
+            (Self::Form, false) => "grantlog_form",
+            (Self::Demo, true) => "__Host-grantlog_demo",
+            (Self::Demo, false) => "grantlog_demo",
+        }
+    }
+
+    /// Its value in a request. One that is there twice is not believed: somebody else put one of them there.
+    pub fn read(self, headers: &HeaderMap, https: bool) -> Option<String> {
+        let name = self.name(https);
+        let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut values = pairs
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter_map(|(held, value)| (held == name).then_some(value));
+        match (values.next(), values.next()) {
+            (Some(value), None) if !value.is_empty() && value.len() <= VALUE_BYTES_MAX => Some(value.to_owned()),
+            _ => None,
+        }
+    }
+
+    /// `Set-Cookie` for it; `value` is made of the characters of base64url, dots and underscores. `None` for `life`
+    /// keeps it until the browser is closed.
+    pub fn set(self, value: &str, life: Option<Duration>, https: bool) -> Option<HeaderValue> {
+        let max_age = life.map(|life| format!("; Max-Age={}", life.as_secs())).unwrap_or_default();
+        let secure = if https { "; Secure" } else { "" };
+        let name = self.name(https);
+        HeaderValue::try_from(format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{max_age}{secure}")).ok()
+    }
+
+    /// `Set-Cookie` that takes it away.
+    pub fn clear(self, https: bool) -> Option<HeaderValue> {
+        self.set("", Some(Duration::ZERO), https)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[&'static str]) -> HeaderMap {
+        values.iter().map(|value| (COOKIE, HeaderValue::from_static(value))).collect()
+    }
+
+    fn set(https: bool) -> String {
+        let value = Cookie::Session.set("gln_x", Some(Duration::from_secs(60)), https).expect("a header");
+        value.to_str().expect("ASCII").to_owned()
+    }
+
+    #[test]
+    fn on_https_the_cookie_is_bound_to_the_host() {
+        assert_eq!(set(true), "__Host-grantlog=gln_x; Path=/; HttpOnly; SameSite=Lax; Max-Age=60; Secure");
+    }
+
+    #[test]
+    fn on_loopback_http_it_has_no_prefix_and_is_not_secure() {
+        assert_eq!(set(false), "grantlog=gln_x; Path=/; HttpOnly; SameSite=Lax; Max-Age=60");
+    }
+
+    #[test]
+    fn no_cookie_is_for_a_domain() {
+        for https in [true, false] {
+            for cookie in [Cookie::Session, Cookie::Form, Cookie::Demo] {
+                let set = cookie.set("x", None, https).expect("a header");
+                assert!(!set.to_str().expect("ASCII").contains("Domain"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_found_among_others() {
+        let headers = headers(&["a=b; grantlog=gln_x;c=d", "grantlog_form=y"]);
+        assert_eq!(Cookie::Session.read(&headers, false).as_deref(), Some("gln_x"));
+        assert_eq!(Cookie::Form.read(&headers, false).as_deref(), Some("y"));
+        assert_eq!(Cookie::Session.read(&headers, true), None);
+    }
+
+    #[test]
+    fn a_cookie_that_is_there_twice_is_not_believed() {
+        assert_eq!(Cookie::Session.read(&headers(&["grantlog=a; grantlog=b"]), false), None);
+        assert_eq!(Cookie::Session.read(&headers(&["grantlog=a", "grantlog=b"]), false), None);
+        assert_eq!(Cookie::Session.read(&headers(&["grantlog="]), false), None);
+    }
+}
