@@ -11,8 +11,7 @@ use grantlog_domain::{Actor, GrantId};
 use grantlog_projections::checkpoint;
 use grantlog_projections::db::DbError;
 use grantlog_projections::feed::Cursor;
-use grantlog_projections::tables::Page;
-use grantlog_projections::tables::grants::{self, GrantFilter};
+use grantlog_projections::tables::grants::{self, GrantsOf};
 
 use crate::clock::Clock;
 use crate::store::{CommandContext, ExecuteError, Store};
@@ -21,8 +20,6 @@ use crate::store::{CommandContext, ExecuteError, Store};
 const INTERVAL: Duration = Duration::from_millis(250);
 /// The longest pause after a failure; it starts at [`INTERVAL`] and doubles.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Grants ended between two looks at the table.
-const GRANTS_AT_ONCE: i64 = 200;
 
 /// Why a step failed; it is taken again later.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +56,8 @@ async fn step(store: &Store, clock: &Clock) -> Result<(), StepError> {
     if from >= to {
         return Ok(());
     }
-    for (filter, reason) in causes(store, from, to).await? {
-        end_grants(store, clock, filter, reason).await?;
+    for (of, reason) in causes(store, from, to).await? {
+        end_grants(store, clock, of, reason).await?;
     }
     let sql = "UPDATE consequences_checkpoint SET txid = $1, position = $2 WHERE (txid, position) < ($1, $2)";
     store.db().execute(sql, &[to.txid.into(), to.position.into()]).await?;
@@ -73,7 +70,7 @@ async fn grants_cursor(store: &Store) -> Result<Option<Cursor>, DbError> {
 }
 
 /// Whose grants end, and why, in the order of the log.
-async fn causes(store: &Store, from: Cursor, to: Cursor) -> Result<Vec<(GrantFilter, RevocationReason)>, DbError> {
+async fn causes(store: &Store, from: Cursor, to: Cursor) -> Result<Vec<(GrantsOf, RevocationReason)>, DbError> {
     let sql = "SELECT event_type, aggregate_id FROM events \
                WHERE event_type IN ('client.disabled', 'client.deleted', 'user.disabled', 'user.erased') \
                AND (txid, position) > ($1, $2) AND (txid, position) <= ($3, $4) ORDER BY txid, position";
@@ -81,37 +78,24 @@ async fn causes(store: &Store, from: Cursor, to: Cursor) -> Result<Vec<(GrantFil
     let mut causes = Vec::new();
     for row in store.db().fetch(sql, &bounds).await? {
         causes.push(match row.str(0)? {
-            "client.disabled" | "client.deleted" => {
-                let client = Some(row.parse(1)?);
-                (GrantFilter { client, ..GrantFilter::default() }, RevocationReason::ClientDisabled)
-            }
-            _ => {
-                let user = Some(row.parse(1)?);
-                (GrantFilter { user, ..GrantFilter::default() }, RevocationReason::UserDisabled)
-            }
+            "client.disabled" | "client.deleted" => (GrantsOf::Client(row.parse(1)?), RevocationReason::ClientDisabled),
+            _ => (GrantsOf::User(row.parse(1)?), RevocationReason::UserDisabled),
         });
     }
     Ok(causes)
 }
 
-async fn end_grants(
-    store: &Store,
-    clock: &Clock,
-    filter: GrantFilter,
-    reason: RevocationReason,
-) -> Result<(), StepError> {
-    let mut offset = 0;
+async fn end_grants(store: &Store, clock: &Clock, of: GrantsOf, reason: RevocationReason) -> Result<(), StepError> {
+    let mut after = None;
     loop {
-        let filter = GrantFilter { living_at: Some(clock.now()), ..filter };
-        let page = grants::list(store.db(), filter, Page { limit: GRANTS_AT_ONCE, offset }).await?;
-        for grant in &page {
-            end_grant(store, clock, grant.grant_id, reason).await?;
+        let page = grants::living_after(store.db(), of, clock.now(), after).await?;
+        for id in &page {
+            end_grant(store, clock, *id, reason).await?;
         }
-        // The table hears of the ends later, so what was ended may still be listed: go on behind it.
-        offset += i64::try_from(page.len()).unwrap_or(i64::MAX);
-        if page.len() < usize::try_from(GRANTS_AT_ONCE).unwrap_or(usize::MAX) {
-            return Ok(());
-        }
+        after = match page.last() {
+            Some(last) => Some(*last),
+            None => return Ok(()),
+        };
     }
 }
 
