@@ -277,6 +277,34 @@ pub async fn list(db: &Db, filter: GrantFilter, page: Page) -> Result<Vec<GrantR
     super::rows::<Grants>(db, &rest, &values).await
 }
 
+/// Ids of grants that live at `now`, in the order of ids from behind `after`, at most [`super::PAGE_MAX`]: for walking
+/// over all of a client or user while they change.
+pub async fn living_after(
+    db: &Db,
+    of: GrantsOf,
+    now: Timestamp,
+    after: Option<GrantId>,
+) -> Result<Vec<GrantId>, DbError> {
+    let (column, id) = match of {
+        GrantsOf::Client(id) => ("client_id", id.to_string()),
+        GrantsOf::User(id) => ("user_id", id.to_string()),
+    };
+    let sql = format!(
+        "SELECT grant_id FROM {NAME}_v{VERSION} WHERE {LIVING} AND {column} = $2 AND grant_id > $3 \
+         ORDER BY grant_id LIMIT $4"
+    );
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let values = [now.0.into(), id.into(), after.into(), super::PAGE_MAX.into()];
+    db.fetch(&sql, &values).await?.iter().map(|row| row.parse(0)).collect()
+}
+
+/// Whose grants.
+#[derive(Clone, Copy, Debug)]
+pub enum GrantsOf {
+    Client(ClientId),
+    User(UserId),
+}
+
 /// What a user allowed one client: all living grants together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
