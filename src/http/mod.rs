@@ -10,6 +10,7 @@
 
 pub mod bearer;
 pub mod form;
+pub mod health;
 pub mod metrics;
 pub mod request;
 pub mod request_id;
