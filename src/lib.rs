@@ -1,12 +1,16 @@
 //! Grantlog: an OAuth 2.0 authorization server whose database is its audit trail.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod consequences;
 pub mod entropy;
 pub mod http;
 pub mod logging;
 pub mod oauth;
 pub mod pages;
+pub mod resource;
 pub mod secrets;
+pub mod sign_in;
 pub mod store;
