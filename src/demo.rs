@@ -1,108 +1,133 @@
-//! The demo client of `serve --demo`: first-party, with every grant, the same at every start.
-
-use std::io::IsTerminal;
+//! What `--demo` adds: a client that everybody may see the secret of, and users that come to be when they are named.
+//!
+//! Only on loopback addresses (`config` refuses anything else). Not here: the pages of the demo (`pages::demo`).
 
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType, Stage,
+    ApplicationType, Client, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType,
     TokenEndpointAuthMethod,
 };
-use grantlog_domain::{Actor, ClientId, RedirectUri, Scope, SecretHash};
+use grantlog_domain::redirect_uri::RedirectUriError;
+use grantlog_domain::user::{User, UserCommand, UserError};
+use grantlog_domain::{Actor, ClientId, RedirectUri, Scope, SecretHash, UserId};
+use uuid::Uuid;
 
 use crate::app::App;
-use crate::config::Issuer;
-use crate::secrets::{Kind, Secret, Secrets};
-use crate::store::{CommandContext, ExecuteError, StoreError};
+use crate::http::request_id::RequestContext;
+use crate::secrets::{Kind, Secret};
+use crate::store::vault::VaultError;
+use crate::store::{CommandContext, ExecuteError};
 
-/// The demo client's id; fixed, so that a bookmark of the demo keeps working.
-pub const DEMO_CLIENT_ID: ClientId = ClientId(uuid::uuid!("01980000-0000-7000-8000-00000000de30"));
-/// The password that the password grant takes for any user name (`--demo` only).
-pub const DEMO_PASSWORD: &str = "valid";
+/// As consent and home show it.
+pub const CLIENT_NAME: &str = "Demo client";
+/// The password that the password grant takes for every user.
+pub const PASSWORD: &str = "valid";
+/// Where the demo client gets its answers, on this server.
+pub const CALLBACK: &str = "/demo/callback";
 
-/// Why the demo client cannot be made.
+/// The same in every demo, so that a second start finds the client of the first.
+const CLIENT_ID: ClientId = ClientId(Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_de30));
+
+/// Why the demo could not be prepared, or a user not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
+    #[error("the demo's redirect URI: {0}")]
+    RedirectUri(#[from] RedirectUriError),
     #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("cannot make the demo client: {0}")]
     Client(#[from] ExecuteError<ClientError>),
-    #[error("cannot describe the demo client: {0}")]
-    Metadata(String),
+    #[error(transparent)]
+    User(#[from] ExecuteError<UserError>),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
 }
 
-/// The demo client's secret: derived from the pepper, so that it is stored nowhere and is the same after a restart.
-pub fn client_secret(secrets: &Secrets) -> Secret<String> {
-    derived(secrets).0
+/// `client_id` of the demo client.
+pub const fn client_id() -> ClientId {
+    CLIENT_ID
 }
 
-/// Where the demo client is sent back to: a page of this server that shows what came.
-pub fn redirect_uri(issuer: &Issuer) -> String {
-    issuer.url("/demo/callback")
+/// Its secret: the same as long as the pepper stays, so that it can be shown at every start.
+pub fn client_secret(app: &App) -> Secret<String> {
+    secret(app).0
 }
 
-/// Makes the demo client, or brings it in line with this start's issuer and pepper.
-///
-/// # Errors
-/// See [`DemoError`].
-pub async fn ensure_client(app: &App) -> Result<(), DemoError> {
-    let id = DEMO_CLIENT_ID.to_string();
-    let context = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
-    let (_, hash) = derived(&app.secrets);
-    let metadata = metadata(&app.settings.issuer)?;
-    let at = app.now();
-    let client = app.store.load::<Client>(&id).await?.aggregate;
-    let commands = match client.stage() {
-        Stage::Absent => vec![ClientCommand::Register { metadata, secret: Some(hash), owner: None, at }],
-        Stage::Enabled(registration) | Stage::Disabled(registration) => {
-            let secret = (registration.secret.as_ref() != Some(&hash)).then_some(hash);
-            vec![ClientCommand::Update { metadata, secret, at }, ClientCommand::Enable { at }]
-        }
-        // Nothing deletes a client by its own; what an operator deleted stays so.
-        Stage::Deleted => Vec::new(),
-    };
-    for command in commands {
-        app.store.execute::<Client>(&id, command, &context).await?;
-    }
-    Ok(())
+fn secret(app: &App) -> (Secret<String>, SecretHash) {
+    app.secrets.mint_derived(Kind::ClientSecret, CLIENT_ID.0, b"demo")
 }
 
-/// What the terminal shows: the address, the demo client, and a line to paste.
-pub fn banner(app: &App) -> String {
-    let issuer = &app.settings.issuer;
-    let secret = client_secret(&app.secrets);
-    let (bold, plain) = if std::io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
-    let rule = "=".repeat(78);
+/// A line for a terminal that gets a token as it stands.
+pub fn curl_line(app: &App) -> String {
     format!(
-        "{rule}\n{bold}  DEMO: anybody signs in with any name. Never use it for anything real.{plain}\n{rule}\n\n  \
-         Open            {bold}{issuer}/{plain}\n  Client id       {DEMO_CLIENT_ID}\n  Client secret   {}\n\n  \
-         Or paste this:\n\n  curl -u {DEMO_CLIENT_ID}:{} -XPOST {issuer}/oauth/token \
-         -F grant_type=password -F username=ann -F password={DEMO_PASSWORD} -F scope=profile\n",
-        secret.expose(),
-        secret.expose(),
+        "curl -u {CLIENT_ID}:{} -XPOST {} -F grant_type=password -F username=ann -F password={PASSWORD} -F scope=profile",
+        client_secret(app).expose(),
+        app.settings.issuer.url("/oauth/token")
     )
 }
 
-fn derived(secrets: &Secrets) -> (Secret<String>, SecretHash) {
-    secrets.mint_derived(Kind::ClientSecret, DEMO_CLIENT_ID.0, b"demo client")
+/// Makes the demo client, or brings the one of an earlier demo up to date. Done at every start, before the first
+/// request.
+///
+/// # Errors
+/// See [`DemoError`].
+pub async fn set_up(app: &App) -> Result<(), DemoError> {
+    let metadata = metadata(app)?;
+    let (_, secret) = secret(app);
+    let by = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
+    let (id, at) = (CLIENT_ID.to_string(), app.now());
+    let stored = app.store.load::<Client>(&id).await?;
+    let Some(registration) = stored.aggregate.registration() else {
+        let command = ClientCommand::Register { metadata, secret: Some(secret), owner: None, at };
+        app.store.create::<Client>(&id, command, &by).await?;
+        return Ok(());
+    };
+    // A new pepper, or an operator, gave it another secret.
+    let rotated = (registration.secret != Some(secret)).then_some(secret);
+    app.store.execute::<Client>(&id, ClientCommand::Update { metadata, secret: rotated, at }, &by).await?;
+    app.store.execute::<Client>(&id, ClientCommand::Enable { at }, &by).await?;
+    Ok(())
 }
 
-fn metadata(issuer: &Issuer) -> Result<ClientMetadata, DemoError> {
-    let redirect_uri =
-        RedirectUri::register(&redirect_uri(issuer), false).map_err(|error| DemoError::Metadata(error.to_string()))?;
+fn metadata(app: &App) -> Result<ClientMetadata, DemoError> {
+    let scope = Scope::parse("profile").unwrap_or_default();
     Ok(ClientMetadata {
-        client_name: "Demo application".to_owned(),
+        client_name: CLIENT_NAME.to_owned(),
         client_uri: None,
-        redirect_uris: vec![redirect_uri],
+        redirect_uris: vec![RedirectUri::register(&app.settings.issuer.url(CALLBACK), false)?],
         grant_types: vec![
             GrantType::AuthorizationCode,
-            GrantType::Implicit,
             GrantType::Password,
             GrantType::ClientCredentials,
             GrantType::RefreshToken,
         ],
-        response_types: vec![ResponseType::Code, ResponseType::Token],
-        scope: Scope::parse("profile").map_err(|error| DemoError::Metadata(error.to_string()))?,
+        response_types: vec![ResponseType::Code],
+        scope,
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
     })
+}
+
+/// The user with that name, made now if there is none. `None` when it is not a name.
+///
+/// # Errors
+/// See [`DemoError`].
+pub async fn user(app: &App, username: &str, context: &RequestContext) -> Result<Option<UserId>, DemoError> {
+    if username.trim().is_empty() {
+        return Ok(None);
+    }
+    if let Some(user_id) = app.vault.find(username).await? {
+        return Ok(Some(user_id));
+    }
+    let user_id = UserId(app.new_id());
+    match app.vault.register(user_id, username, None).await {
+        Ok(()) => {}
+        Err(VaultError::Username) => return Ok(None),
+        // Somebody made it a moment ago.
+        Err(VaultError::UsernameTaken) => return Ok(app.vault.find(username).await?),
+        Err(error) => return Err(error.into()),
+    }
+    let by = app.command_context(Actor::User(user_id), context, None);
+    app.store.create::<User>(&user_id.to_string(), UserCommand::Register { at: app.now() }, &by).await?;
+    Ok(Some(user_id))
 }

@@ -12,10 +12,18 @@ use warp::{Filter, Reply};
 
 use crate::app::App;
 use crate::http::{health, metrics};
+use crate::oauth::endpoints;
 
 /// Every route of the server.
 pub fn routes(app: &App, handle: PrometheusHandle) -> BoxedFilter<(Response,)> {
-    health::routes(app).or(metrics::route(app, handle)).unify().recover(rejected).map(Reply::into_response).boxed()
+    endpoints::routes(app)
+        .or(health::routes(app))
+        .unify()
+        .or(metrics::route(app, handle))
+        .unify()
+        .recover(rejected)
+        .map(Reply::into_response)
+        .boxed()
 }
 
 /// No route took the request. Says no more than the status: what was asked is not repeated.

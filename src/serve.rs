@@ -1,6 +1,6 @@
 //! The server from its start to its end: binds, opens the store, brings the read models up to date, serves, stops.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use grantlog_projections::db::DbError;
@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::{App, AppInner};
 use crate::clock::Clock;
 use crate::config::{ConfigError, Settings};
+use crate::consequences;
 use crate::demo::{self, DemoError};
 use crate::entropy::Entropy;
 use crate::http::metrics;
@@ -74,14 +75,16 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let follower = app.live.follow(app.store.db(), &wake, FollowOptions::new(now.clone()));
     let projector = Projector::start(app.store.db(), &wake, ProjectorOptions::new(now));
     observe(&app, &wake);
+    let following = tokio::spawn(consequences::run(app.store.clone(), app.clock.clone()));
     if app.settings.demo {
-        demo::ensure_client(&app).await?;
+        demo::set_up(&app).await?;
     }
     announce(&app);
 
     let process = u32::from_be_bytes(app.secrets.entropy().bytes());
     let surroundings = Arc::new(Surroundings::new(&app.settings.http, process));
     server.run(TowerToHyperService::new(warp::service(routes(&app, handle))), surroundings, stop).await;
+    following.abort();
     // Appends under way are finished; what the models have not seen they will read at the next start.
     app.store.close().await;
     follower.stop().await;
@@ -115,13 +118,27 @@ fn observe(app: &App, wake: &Wake) {
     });
 }
 
+/// Says where the server is. In a demo also the client, its secret and a line to paste, which is what a demo is for.
 fn announce(app: &App) {
     let settings = &app.settings;
     tracing::info!(listen = %settings.listen, issuer = %settings.issuer, database = %settings.database, "serving");
     let text = match settings.demo {
-        true => demo::banner(app),
+        true => banner(app),
         false => format!("Grantlog serves {} (listening on {})\n", settings.issuer, settings.listen),
     };
     // Whoever closed the terminal does not need it.
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn banner(app: &App) -> String {
+    let (bold, plain) = if std::io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    let rule = "=".repeat(78);
+    let (issuer, client_id, curl) = (&app.settings.issuer, demo::client_id(), demo::curl_line(app));
+    let secret = demo::client_secret(app);
+    format!(
+        "{rule}\n{bold}  DEMO: anybody signs in with any name. Never use it for anything real.{plain}\n{rule}\n\n  \
+         Open            {bold}{issuer}/{plain}\n  Client id       {client_id}\n  Client secret   {}\n\n  \
+         Or paste this:\n\n  {curl}\n\n",
+        secret.expose(),
+    )
 }
