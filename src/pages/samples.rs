@@ -22,8 +22,8 @@ fn at(minutes: i64) -> Moment {
     Moment::from(Timestamp(1_795_474_000 - minutes * 60))
 }
 
-fn panel(name: &str) -> home::DemoPanel {
-    home::DemoPanel {
+fn panel(name: &str) -> demo::DemoPanel {
+    demo::DemoPanel {
         client_name: name.to_owned(),
         client_id: "0199f7a2-8d3c-7b5e-9d6a-1f2e3d4c5b6a".into(),
         client_secret: "gls_AZn3oo08e16dah8uPUxbagABq0mXn5rVj1mGkX0zT2fE9cZJr3H8dQ4wL6yB7uNpS1o".into(),
@@ -83,10 +83,10 @@ fn rendered(name: &str) -> Vec<(&'static str, String)> {
     broken.errors.grant_types = Some("Choose at least one.".into());
     let json = serde_json::to_string_pretty(&serde_json::json!({"access_token": "gla_AZn3oo08e16dah8uPUxbagABq0mXn5rVj1mGkX0zT2fE9cZJr3H8dQ4wL6yB7uNpS1o", "token_type": "Bearer", "expires_in": 3600, "scope": name})).expect("JSON");
     vec![
-        ("login", login::LoginPage { chrome: chrome(None, false, "/login"), next: "/".into(), username: name.into(), client_name: Some(name.into()), error: None }.render()),
-        ("login_error", login::LoginPage { chrome: chrome(user, true, "/login"), next: "/".into(), username: name.into(), client_name: None, error: Some("User name or password is wrong, or the account is locked for a while.") }.render()),
-        ("logout", logout::LogoutPage { chrome: chrome(user, false, "/logout") }.render()),
-        ("logged_out", logout::LoggedOutPage { chrome: chrome(None, false, "") }.render()),
+        ("login", sign_in::LoginPage { chrome: chrome(None, false, "/login"), next: "/".into(), username: name.into(), client_name: Some(name.into()), error: None }.render()),
+        ("login_error", sign_in::LoginPage { chrome: chrome(user, true, "/login"), next: "/".into(), username: name.into(), client_name: None, error: Some("User name or password is wrong, or the account is locked for a while.") }.render()),
+        ("logout", sign_out::LogoutPage { chrome: chrome(user, false, "/logout") }.render()),
+        ("logged_out", sign_out::LoggedOutPage { chrome: chrome(None, false, "") }.render()),
         ("consent", consent::ConsentPage { chrome: chrome(user, false, ""), client_name: name, client_uri: Some("https://reports.example"), monogram: "R".into(), asks: scopes::asks(&Scope::parse("profile reports:read").expect("a scope"), &Scope::parse("profile").expect("a scope")), account: "ann", destination: "reports.example".into(), switch_account: "/login?next=%2F".into(), action: "/oauth/authorize", fields: vec![("client_id", "x".into()), ("state", name.into())] }.render()),
         ("welcome", home::WelcomePage { chrome: chrome(None, false, "/"), demo: None }.render()),
         ("welcome_demo", home::WelcomePage { chrome: chrome(None, true, "/"), demo: Some(panel(name)) }.render()),
@@ -100,7 +100,7 @@ fn rendered(name: &str) -> Vec<(&'static str, String)> {
         ("client", client::ClientPage { chrome: chrome(user, false, ""), client_name: name.into(), client_id: "0199f7a2-8d3c-7b5e-9d6a-1f2e3d4c5b6a".into(), disabled: false, confidential: true, saved: true, examples: vec![client::Example { title: "Send people here", text: "http://127.0.0.1:5000/oauth/authorize?response_type=code&client_id=0199f7a2-8d3c-7b5e-9d6a-1f2e3d4c5b6a&redirect_uri=https%3A%2F%2Fapp.example%2Fcallback&scope=profile&state=RANDOM&code_challenge=CHALLENGE&code_challenge_method=S256".into(), hint: Some("state and code_challenge are made anew for each request.") }], form: form(name), lines: lines(name) }.render()),
         ("account", account::AccountPage { chrome: chrome(user, false, "/account"), username: "ann".into(), said: Some("Done. Everything that you allowed to this application has ended."), allowed: allowed(name), sessions: vec![
             account::SessionRow { session_id: "a".into(), current: true, since: at(3), until: at(-700) }, account::SessionRow { session_id: "b".into(), current: false, since: at(300), until: at(-400) }], password_error: None, password_chars_min: 8 }.render()),
-        ("demo_result", demo::DemoResultPage { chrome: chrome(user, true, ""), title: "It worked", last_step: Some(demo::Step { refused: true, title: "You used the code a second time.", words: "The server refused it and ended everything that the first use gave.", answer: "HTTP 400\n{\"error\":\"invalid_grant\"}".into() }), has_refresh_token: true, token_response: json.clone(), active: true, introspection: json.clone(), me_status: "HTTP 200".into(), me: "{\n  \"sub\": \"x\"\n}".into(), grant_id: "0199f7a2-8d3c-7b5e-9d6a-1f2e3d4c5b6a".into(), lines: lines(name).into_iter().map(|line| demo::EventLine { words: line.words, at: line.at, event_type: line.event_type, ended: line.ended, json: json.clone() }).collect() }.render()),
+        ("demo_result", demo::DemoResultPage { chrome: chrome(user, true, ""), title: "It worked", last_step: Some(demo::StepView { refused: true, title: "You used the code a second time.", words: "The server refused it and ended everything that the first use gave.", answer: "HTTP 400\n{\"error\":\"invalid_grant\"}".into() }), has_refresh_token: true, token_response: json.clone(), active: true, introspection: json.clone(), me_status: "HTTP 200".into(), me: "{\n  \"sub\": \"x\"\n}".into(), grant_id: "0199f7a2-8d3c-7b5e-9d6a-1f2e3d4c5b6a".into(), lines: lines(name).into_iter().map(|line| demo::EventLine { words: line.words, at: line.at, event_type: line.event_type, ended: line.ended, json: json.clone() }).collect() }.render()),
     ].into_iter().map(|(page, html)| (page, html.expect("rendered"))).collect()
 }
 
