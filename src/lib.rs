@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod consequences;
 pub mod entropy;
 pub mod http;
 pub mod logging;

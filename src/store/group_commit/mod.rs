@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::batch::Lane;
@@ -53,6 +54,7 @@ pub struct Placed {
 struct Append {
     events: Vec<NewEvent>,
     answer: oneshot::Sender<Result<Vec<Placed>, AppendError>>,
+    queued_at: Instant,
 }
 
 /// The way into the log. Clones share the lanes.
@@ -99,8 +101,11 @@ impl GroupCommit {
         let lanes = self.0.lanes.len();
         let lane = self.0.lanes.get(lane_of(&first.aggregate_id, lanes)).ok_or_else(stopped)?;
         let (answer, answered) = oneshot::channel();
-        lane.try_send(Append { events, answer }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => AppendError::Busy,
+        lane.try_send(Append { events, answer, queued_at: Instant::now() }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                metrics::counter!("grantlog_appends_total", "outcome" => "busy").increment(1);
+                AppendError::Busy
+            }
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
         answered.await.map_err(|_| stopped())?

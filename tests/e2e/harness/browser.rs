@@ -133,6 +133,12 @@ impl Browser {
         self.send(request).await
     }
 
+    /// Presses the button with that id, wherever it stands, with its form as it is.
+    pub async fn press(&mut self, page: &Page, button: &str) -> Page {
+        let answer = self.submit_form(page, &page.form_of(button), button, &[]).await;
+        self.follow(answer).await
+    }
+
     pub async fn fill_in_login(&mut self, page: &Page, user: &User) -> Page {
         let fields = [("username", user.username.as_str()), ("password", user.password.as_str())];
         self.submit(page, "login-form", "login-submit", &fields).await
@@ -154,6 +160,14 @@ impl Browser {
 impl Page {
     pub fn form(&self, id: &str) -> Option<html::Form> {
         html::forms(&self.answer.text()).into_iter().find(|form| form.id == id)
+    }
+
+    /// The form that holds the button with that id.
+    #[track_caller]
+    pub fn form_of(&self, button: &str) -> html::Form {
+        let forms = html::forms(&self.answer.text());
+        let form = forms.into_iter().find(|form| form.buttons.iter().any(|(id, _)| id == button));
+        form.unwrap_or_else(|| panic!("no button {button:?} in a form: {}", self.answer))
     }
 
     /// The text of the element with that id.

@@ -27,6 +27,13 @@ async fn client(server: &Server, redirect_uris: &[&str]) -> Client {
     server.client(&arguments).await
 }
 
+/// An application on the user's own device.
+async fn native_client(server: &Server, redirect_uris: &[&str]) -> Client {
+    let uris: Vec<&str> = redirect_uris.iter().flat_map(|uri| ["--redirect-uri", uri]).collect();
+    let kind = ["--grant-type", "authorization_code", "--response-type", "code", "--application-type", "native"];
+    server.client(&[&uris[..], &kind, &["--scope", "profile"]].concat()).await
+}
+
 fn request<'a>(client: &'a Client, redirect_uri: &'a str) -> Vec<(&'a str, &'a str)> {
     let mut request = vec![("response_type", "code"), ("client_id", client.id.as_str()), ("scope", "profile")];
     if !redirect_uri.is_empty() {
@@ -118,7 +125,7 @@ async fn a_registered_query_is_kept(server: Server) {
 async fn a_native_client_chooses_its_loopback_port(server: Server) {
     // RFC 8252 7.3: "MUST allow any port to be specified at the time of the request for loopback IP redirect URIs".
     let registered = ["http://127.0.0.1/callback", "http://[::1]/callback"];
-    let (user, client) = (server.user().await, client(&server, &registered).await);
+    let (user, client) = (server.user().await, native_client(&server, &registered).await);
     for uri in ["http://127.0.0.1:51004/callback", "http://[::1]:61023/callback", "http://127.0.0.1/callback"] {
         let callback = server.authorized(&user, &request(&client, uri)).await;
         assert!(callback.as_str().starts_with(uri), "{callback}");
@@ -130,7 +137,7 @@ async fn a_native_client_chooses_its_loopback_port(server: Server) {
 
 async fn only_the_port_of_a_loopback_uri_is_free(server: Server) {
     // RFC 8252 7.3.
-    let client = client(&server, &["http://127.0.0.1/callback"]).await;
+    let client = native_client(&server, &["http://127.0.0.1/callback"]).await;
     let near = [
         "http://127.0.0.1:51004/other",
         "https://127.0.0.1:51004/callback",

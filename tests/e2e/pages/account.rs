@@ -1,14 +1,16 @@
 //! What a user allowed, and taking it back.
 
 use crate::harness::{
-    Browser, Server, html,
+    Browser, Server, User, html, poll, random,
     suite::{Case, shared},
 };
 
 pub const CASES: &[&[Case]] = &[shared![
     the_account_page_needs_a_sign_in,
     what_was_allowed_is_shown_and_can_be_revoked,
-    revoking_needs_the_csrf_token
+    revoking_needs_the_csrf_token,
+    a_password_is_changed_with_the_current_one_only,
+    another_browser_is_signed_out_from_here,
 ]];
 
 async fn the_account_page_needs_a_sign_in(server: Server) {
@@ -29,7 +31,7 @@ async fn what_was_allowed_is_shown_and_can_be_revoked(server: Server) {
     let (user, client) = (server.user().await, server.web_client().await);
     let tokens = server.tokens(&client, &user).await;
     let mut browser = Browser::signed_in(&server, &user).await;
-    let page = crate::harness::poll::until("the account page shows what was allowed", async || {
+    let page = poll::until("the account page shows what was allowed", async || {
         let page = browser.open("/account").await;
         (!revoke_forms(&page.answer.text()).is_empty()).then_some(page)
     })
@@ -47,7 +49,7 @@ async fn revoking_needs_the_csrf_token(server: Server) {
     let (user, client) = (server.user().await, server.web_client().await);
     let tokens = server.tokens(&client, &user).await;
     let mut browser = Browser::signed_in(&server, &user).await;
-    let page = crate::harness::poll::until("the account page shows what was allowed", async || {
+    let page = poll::until("the account page shows what was allowed", async || {
         let page = browser.open("/account").await;
         (!revoke_forms(&page.answer.text()).is_empty()).then_some(page)
     })
@@ -57,4 +59,41 @@ async fn revoking_needs_the_csrf_token(server: Server) {
     let answer = browser.submit_form(&page, form, "", &[(csrf, "wrong")]).await;
     assert!(matches!(answer.status, 400 | 403), "{answer}");
     assert!(server.is_active(&client, &tokens.access).await);
+}
+
+async fn a_password_is_changed_with_the_current_one_only(server: Server) {
+    let user = server.user().await;
+    let mut browser = Browser::signed_in(&server, &user).await;
+    let changed = User { password: random(18), ..user.clone() };
+    let page = browser.open("/account").await;
+    let fields = [("current_password", "not the current one"), ("new_password", &changed.password)];
+    let page = browser.submit(&page, "password-form", "password-submit", &fields).await;
+    assert!(page.text_of("password-error").is_some(), "{}", page.answer);
+    Browser::signed_in(&server, &user).await;
+
+    let fields = [("current_password", user.password.as_str()), ("new_password", &changed.password)];
+    let page = browser.submit(&page, "password-form", "password-submit", &fields).await;
+    assert!(page.text_of("password-error").is_none(), "{}", page.answer);
+    Browser::signed_in(&server, &changed).await;
+    let mut other = Browser::new(&server);
+    let page = other.open("/login").await;
+    other.fill_in_login(&page, &user).await;
+    assert!(!other.open("/").await.is_signed_in(), "the old password still works");
+}
+
+async fn another_browser_is_signed_out_from_here(server: Server) {
+    let user = server.user().await;
+    let mut lost = Browser::signed_in(&server, &user).await;
+    let mut here = Browser::signed_in(&server, &user).await;
+    let page = poll::until("the account page shows the other browser", async || {
+        let page = here.open("/account").await;
+        html::forms(&page.answer.text()).iter().any(|form| form.action.contains("end_session")).then_some(page)
+    })
+    .await;
+    let forms = html::forms(&page.answer.text());
+    let form = forms.iter().find(|form| form.action.contains("end_session")).expect("a form that ends a session");
+    let answer = here.submit_form(&page, form, "", &[]).await;
+    assert!(answer.status < 400, "{answer}");
+    assert!(!lost.open("/").await.is_signed_in(), "the other browser is still signed in");
+    assert!(here.open("/").await.is_signed_in());
 }
