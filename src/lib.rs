@@ -1,9 +1,11 @@
 //! Grantlog: an OAuth 2.0 authorization server whose database is its audit trail.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod consequences;
+pub mod demo;
 pub mod entropy;
 pub mod http;
 pub mod logging;

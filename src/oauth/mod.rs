@@ -13,3 +13,4 @@
 pub mod authorization_request;
 pub mod authorization_response;
 pub mod error;
+pub mod profiles;

@@ -13,6 +13,7 @@ use super::chrome::Chrome;
 use super::failure::PageError;
 use super::home::{Allowed, allowed_by};
 use super::moment::Moment;
+use super::settled::settled;
 use super::sign_out::end_session;
 use super::visit::{SignedIn, Visit};
 use crate::secrets::Secret;
@@ -83,6 +84,7 @@ async fn page(
 ) -> Result<Response, PageError> {
     let (app, user_id) = (&visit.app, session.user_id);
     let chrome = visit.chrome("/account").await?;
+    settled(app).await?;
     let rows = sessions::of_user(app.store.db(), user_id, app.now(), Page::default()).await?;
     let row = |row: sessions::SessionRow| SessionRow {
         session_id: row.session_id.to_string(),
@@ -118,9 +120,11 @@ pub async fn change(visit: Visit, change: Change) -> Result<Response, PageError>
 async fn revoke(visit: &Visit, session: &SignedIn) -> Result<Response, PageError> {
     let app = &visit.app;
     let client_id: ClientId = parsed(visit, "client_id")?;
+    settled(app).await?;
     // The table only finds them; whether there is something to revoke is decided on each grant.
     let allowed = grants::allowed_by(app.store.db(), session.user_id, app.now()).await?;
-    for grant in allowed.into_iter().filter(|allowed| allowed.client_id == client_id).flat_map(|allowed| allowed.grants) {
+    for grant in allowed.into_iter().filter(|allowed| allowed.client_id == client_id).flat_map(|allowed| allowed.grants)
+    {
         let id = grant.to_string();
         let by = visit.by_user(session.user_id, Some(id.clone()));
         let command = GrantCommand::Revoke { reason: RevocationReason::User, at: app.now() };

@@ -15,9 +15,8 @@ use super::chrome::Chrome;
 use super::client_form::ClientForm;
 use super::create_client::secret_page;
 use super::failure::PageError;
-use super::home;
 use super::visit::{SignedIn, Visit};
-use super::words::Line;
+use super::words::{self, Line};
 use crate::config::Issuer;
 use crate::secrets::Kind;
 use crate::store::ExecuteError;
@@ -77,12 +76,7 @@ pub async fn show(visit: &Visit, id: ClientId) -> Result<Response, PageError> {
     page(visit, StatusCode::OK, &client, ClientForm::of(&client.metadata)).await
 }
 
-async fn page(
-    visit: &Visit,
-    status: StatusCode,
-    client: &LiveClient,
-    form: ClientForm,
-) -> Result<Response, PageError> {
+async fn page(visit: &Visit, status: StatusCode, client: &LiveClient, form: ClientForm) -> Result<Response, PageError> {
     let chrome = visit.chrome("").await?;
     let events = stream::newest(visit.app.store.db(), "client", &client.id.to_string(), EVENTS_MAX).await?;
     let view = ClientPage {
@@ -94,7 +88,7 @@ async fn page(
         saved: visit.parameters.get("saved").is_some(),
         examples: examples(&visit.app.settings.issuer, client.id, &client.metadata),
         form,
-        lines: events.iter().rev().map(|recorded| home::line(&visit.app, recorded)).collect(),
+        lines: events.iter().rev().map(|event| words::of_client(event, &client.metadata.client_name)).collect(),
     };
     Ok(chrome.page(status, &view))
 }
@@ -178,12 +172,17 @@ fn examples(issuer: &Issuer, id: ClientId, metadata: &ClientMetadata) -> Vec<Exa
         });
         examples.push(Example {
             title: "Exchange the code that comes back",
-            text: curl(issuer, id, metadata, &[
-                ("grant_type", "authorization_code"),
-                ("code", "CODE"),
-                ("redirect_uri", redirect_uri),
-                ("code_verifier", "VERIFIER"),
-            ]),
+            text: curl(
+                issuer,
+                id,
+                metadata,
+                &[
+                    ("grant_type", "authorization_code"),
+                    ("code", "CODE"),
+                    ("redirect_uri", redirect_uri),
+                    ("code_verifier", "VERIFIER"),
+                ],
+            ),
             hint: None,
         });
     }

@@ -5,13 +5,14 @@ use std::fmt;
 
 use askama::Template;
 use grantlog_projections::DbError;
-use http::header::{ALLOW, ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
-use super::visit::{bare_chrome, signed_in};
 use super::next::Next;
+use super::visit::{bare_chrome, signed_in};
 use crate::app::App;
+use crate::demo::DemoError;
 use crate::http::form::FormError;
 use crate::http::request_id::RequestContext;
 use crate::oauth::error::OAuthError;
@@ -151,7 +152,8 @@ pub(super) fn error_without_request(app: &App, error: PageError) -> Response {
     let (status, title, code, description) = error.words();
     let chrome = bare_chrome(app, true);
     let description = description.into_owned();
-    let view = ErrorPage { chrome: chrome.clone(), status: status.as_u16(), title, code, description, request_id: None };
+    let view =
+        ErrorPage { chrome: chrome.clone(), status: status.as_u16(), title, code, description, request_id: None };
     chrome.page(status, &view)
 }
 
@@ -222,6 +224,18 @@ impl From<VaultError> for PageError {
             VaultError::Database(error) => error.into(),
             VaultError::Password(PasswordError::Busy) => Self::Unavailable(error.to_string()),
             other => Self::Fault(other.to_string()),
+        }
+    }
+}
+
+impl From<DemoError> for PageError {
+    fn from(error: DemoError) -> Self {
+        match error {
+            DemoError::Client(error) => Self::not_executed(error, |refusal| Self::Fault(refusal.to_string())),
+            DemoError::User(error) => Self::not_executed(error, |refusal| Self::Fault(refusal.to_string())),
+            DemoError::Vault(error) => error.into(),
+            DemoError::Store(error) => error.into(),
+            DemoError::RedirectUri(error) => Self::Fault(error.to_string()),
         }
     }
 }

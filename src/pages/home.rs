@@ -1,7 +1,7 @@
 //! The first page: what this is, or what is mine: my clients, what I allowed, what happened lately.
 
 use askama::Template;
-use grantlog_domain::{ClientId, Event, Recorded, UserId};
+use grantlog_domain::{ClientId, UserId};
 use grantlog_projections::tables::{Page, activity, clients, grants};
 use http::StatusCode;
 use warp::reply::Response;
@@ -12,6 +12,7 @@ use super::demo::DemoPanel;
 use super::failure::PageError;
 use super::moment::Moment;
 use super::scopes;
+use super::settled::settled;
 use super::visit::Visit;
 use super::words::{self, Line};
 use crate::app::App;
@@ -62,6 +63,7 @@ pub async fn show(visit: &Visit) -> Result<Response, PageError> {
         return Ok(chrome.page(StatusCode::OK, &WelcomePage { chrome: chrome.clone(), demo }));
     };
     let (app, user_id) = (&visit.app, session.user_id);
+    settled(app).await?;
     let view = HomePage {
         chrome: chrome.clone(),
         username: chrome.user.clone().unwrap_or_default(),
@@ -90,7 +92,10 @@ pub(super) async fn allowed_by(app: &App, user_id: UserId) -> Result<Vec<Allowed
     let rows = grants::allowed_by(app.store.db(), user_id, app.now()).await?;
     let allowed = |row: grants::Allowed| Allowed {
         client_id: row.client_id.to_string(),
-        client_name: row.client_name.or_else(|| client_name(app, row.client_id)).unwrap_or_else(|| "A client".to_owned()),
+        client_name: row
+            .client_name
+            .or_else(|| client_name(app, row.client_id))
+            .unwrap_or_else(|| "A client".to_owned()),
         words: scopes::sentence(&row.scope),
         since: Moment::from(row.first_at),
         grants: row.grants.len(),
@@ -99,19 +104,26 @@ pub(super) async fn allowed_by(app: &App, user_id: UserId) -> Result<Vec<Allowed
 }
 
 async fn recent_activity(app: &App, user_id: UserId) -> Result<Vec<Line>, PageError> {
-    let rows = activity::of_user(app.store.db(), user_id, Page::default()).await?;
-    Ok(rows.iter().map(|row| line(app, &row.event)).collect())
+    let mut lines = Vec::new();
+    for row in activity::of_user(app.store.db(), user_id).await? {
+        lines.push(words::of_activity(&row, client_of(app, &row).await?.as_deref()));
+    }
+    Ok(lines)
 }
 
-/// An event in words, with the name of the client that it is about.
-pub(super) fn line(app: &App, recorded: &Recorded) -> Line {
-    let client = match &recorded.event {
-        Event::Client(_) => recorded.aggregate_id.parse().ok(),
-        _ => None,
+/// The name of the client that an event is about; what happens to a grant does not name it again.
+async fn client_of(app: &App, row: &activity::ActivityRow) -> Result<Option<String>, PageError> {
+    let client_id = match row.client_id {
+        Some(client_id) => Some(client_id),
+        None if row.event_type.starts_with("grant.") => match row.aggregate_id.parse() {
+            Ok(grant_id) => grants::find(app.store.db(), grant_id).await?.map(|grant| grant.client_id),
+            Err(_) => None,
+        },
+        None => None,
     };
-    words::line(recorded, client.and_then(|id| client_name(app, id)).as_deref())
+    Ok(client_id.and_then(|id| client_name(app, id)))
 }
 
-pub(super) fn client_name(app: &App, id: ClientId) -> Option<String> {
+fn client_name(app: &App, id: ClientId) -> Option<String> {
     app.live.client(id).map(|client| client.metadata.client_name.clone())
 }

@@ -4,7 +4,7 @@
 //! - `sign_in`, `sign_out`, `consent`, `home`, `create_client`, `client`, `account`, `demo`: one page (or a few) each
 //! - `chrome`: what is around every page; `assets`: style sheet and logo; `templates/`: the HTML
 //! - `csrf`, `cookies`, `next`, `form_action`: the rules that protect a browser, each in one place
-//! - `scopes`, `words`, `moment`: how scopes, events and times are said
+//! - `scopes`, `words`, `moment`: how scopes, events and times are said; `settled`: reading one's own writes
 //!
 //! Not here: the protocol (`oauth`), the rules (the domain crate). Ids of elements are a stable interface for people
 //! who automate a browser.
@@ -25,11 +25,12 @@ pub mod home;
 pub mod moment;
 pub mod next;
 pub mod routes;
-#[cfg(test)]
-mod samples;
 pub mod scopes;
+pub mod settled;
 pub mod sign_in;
 pub mod sign_out;
+#[cfg(test)]
+mod tests;
 pub mod visit;
 pub mod words;
 

@@ -79,10 +79,10 @@ impl Route<'_> {
     /// As the `Allow` header says it.
     const fn allow(self) -> &'static str {
         match self {
-            Route::Home | Route::Account | Route::Asset(_) | Route::Demo(demo::Page::Result | demo::Page::Callback) => "GET, HEAD",
-            Route::SignIn | Route::SignOut | Route::CreateClient | Route::Client(_) => {
-                "GET, HEAD, POST"
+            Route::Home | Route::Account | Route::Asset(_) | Route::Demo(demo::Page::Result | demo::Page::Callback) => {
+                "GET, HEAD"
             }
+            Route::SignIn | Route::SignOut | Route::CreateClient | Route::Client(_) => "GET, HEAD, POST",
             Route::ClientChange(..) | Route::AccountChange(_) | Route::Demo(_) => "POST",
         }
     }
@@ -117,8 +117,7 @@ async fn page<B: Buf>(
     if !route.allow().contains(if posted { "POST" } else { "GET" }) {
         return Err(PageError::Method(route.allow()));
     }
-    let limits =
-        FormLimits { body_bytes: app.settings.http.body_bytes, parameters: app.settings.http.parameters };
+    let limits = FormLimits { body_bytes: app.settings.http.body_bytes, parameters: app.settings.http.parameters };
     let parameters = if posted {
         form::read(headers.get(CONTENT_TYPE), body, Encodings::UrlEncoded, limits).await?
     } else {
@@ -154,7 +153,8 @@ mod tests {
         for path in ["/", "/login", "/clients/0199f7a2-8d3c-7b5e-9d6a-1f2e3d4c5b6a", "/demo/callback"] {
             assert!(Route::find(path).is_some(), "{path}");
         }
-        for path in ["", "//", "/login/", "/LOGIN", "/clients/", "/clients/x", "/clients/%00", "/account/x", "/demo/x"] {
+        for path in ["", "//", "/login/", "/LOGIN", "/clients/", "/clients/x", "/clients/%00", "/account/x", "/demo/x"]
+        {
             assert_eq!(Route::find(path), None, "{path}");
         }
     }

@@ -43,7 +43,8 @@ pub(super) struct LoginPage {
 }
 
 /// One text for every reason.
-const REFUSED: &str = "This name and password do not fit, or there were too many attempts. Please try again in a while.";
+const REFUSED: &str =
+    "This name and password do not fit, or there were too many attempts. Please try again in a while.";
 
 pub async fn show(visit: &Visit) -> Result<Response, PageError> {
     page(visit, String::new(), None).await
@@ -128,7 +129,9 @@ async fn start_session(visit: &Visit, user_id: UserId) -> Result<Response, PageE
     };
     let by = visit.by_user(user_id, Some(session_id.to_string()));
     let started = app.store.create::<Session>(&session_id.to_string(), command, &by).await;
-    started.map_err(|error| PageError::not_executed(error, |refusal: SessionError| PageError::Fault(refusal.to_string())))?;
+    started.map_err(|error| {
+        PageError::not_executed(error, |refusal: SessionError| PageError::Fault(refusal.to_string()))
+    })?;
     if let Some(old) = &visit.signed_in {
         end_session(visit, old.user_id, old.session_id, grantlog_domain::session::EndReason::Replaced).await?;
     }

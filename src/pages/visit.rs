@@ -41,12 +41,7 @@ pub fn signed_in(app: &App, headers: &HeaderMap) -> Option<SignedIn> {
     let session = app.live.session(SessionId(id))?;
     let user = app.live.user(session.user_id)?;
     let valid = session.cookie == presented && app.now() < session.expires_at && !user.disabled;
-    valid.then(|| SignedIn {
-        session_id: session.id,
-        user_id: session.user_id,
-        auth_time: session.auth_time,
-        cookie,
-    })
+    valid.then(|| SignedIn { session_id: session.id, user_id: session.user_id, auth_time: session.auth_time, cookie })
 }
 
 /// Whether `presented` is the form token of that session.
@@ -136,6 +131,7 @@ pub async fn username(app: &App, user_id: UserId) -> Result<String, PageError> {
 
 fn form_cookie(app: &App, headers: &HeaderMap) -> Option<String> {
     let cookie = Cookie::Form.read(headers, app.settings.issuer.is_https())?;
-    let shaped = cookie.len() == FORM_COOKIE_CHARS && cookie.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let shaped = cookie.len() == FORM_COOKIE_CHARS
+        && cookie.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     shaped.then_some(cookie)
 }

@@ -11,7 +11,8 @@ mod result;
 use form_urlencoded::Serializer;
 use warp::reply::Response;
 
-pub(super) use self::result::{DeniedPage, DemoResultPage, EventLine, StepView};
+#[cfg(test)]
+pub(super) use self::result::{hostile_denial, hostile_result};
 
 use self::calls::Called;
 use self::flow::{Done, Kept, Started, Step, StepKind};

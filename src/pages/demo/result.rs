@@ -1,8 +1,8 @@
 //! The page of the demo: the client's view on the left, the log's on the right.
 
 use askama::Template;
-use grantlog_domain::{Event, Recorded, Timestamp};
 use grantlog_domain::grant::GrantEvent;
+use grantlog_domain::{Event, Recorded, Timestamp};
 use grantlog_projections::feed::stream;
 use http::StatusCode;
 use serde_json::json;
@@ -140,4 +140,30 @@ fn line(recorded: &Recorded) -> EventLine {
         ended: matches!(&recorded.event, Event::Grant(GrantEvent::Revoked { .. })),
         json: calls::pretty(&stored),
     }
+}
+
+/// The page with one value wherever a value goes, for the test that every page escapes.
+#[cfg(test)]
+pub(crate) fn hostile_result(chrome: Chrome, value: &'static str) -> DemoResultPage {
+    let step = StepView { refused: true, title: value, words: value, status: 400, answer: value.to_owned() };
+    let at = Moment::from(Timestamp(0));
+    let line = EventLine { words: value, at, event_type: value, ended: true, json: value.to_owned() };
+    DemoResultPage {
+        chrome,
+        title: value,
+        last_step: Some(step),
+        has_refresh_token: true,
+        token_response: value.to_owned(),
+        active: true,
+        introspection: value.to_owned(),
+        me_status: 200,
+        me: value.to_owned(),
+        grant_id: value.to_owned(),
+        lines: vec![line],
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn hostile_denial(chrome: Chrome, value: &'static str) -> DeniedPage {
+    DeniedPage { chrome, error: value.to_owned() }
 }
