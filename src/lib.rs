@@ -11,5 +11,7 @@ pub mod http;
 pub mod logging;
 pub mod oauth;
 pub mod pages;
+pub mod resource;
 pub mod secrets;
+pub mod sign_in;
 pub mod store;

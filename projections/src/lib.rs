@@ -15,6 +15,8 @@ pub mod rebuild;
 pub mod status;
 pub mod table;
 pub mod tables;
+#[cfg(test)]
+mod testing;
 
 pub use db::{Db, DbError, Row, Tx, Value};
 pub use engine::{Projector, ProjectorOptions, ProjectorStatus, prepare};

@@ -9,6 +9,7 @@
 //! - `bearer`, `client_auth`: whose request it is
 
 pub mod bearer;
+pub mod client_auth;
 pub mod form;
 pub mod metrics;
 pub mod request;

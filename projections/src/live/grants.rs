@@ -413,3 +413,9 @@ impl Grants {
         all
     }
 }
+
+/// Bytes of a map entry and of what it points to.
+#[cfg(test)]
+pub(super) const fn entry_bytes() -> (usize, usize) {
+    (size_of::<(GrantId, Box<Entry>)>(), size_of::<Entry>())
+}

@@ -7,9 +7,11 @@ mod batch;
 mod postgres;
 mod sqlite;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use grantlog_projections::db::Db;
 use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
@@ -108,7 +110,7 @@ impl GroupCommit {
             }
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
-        answered.await.map_err(|_| stopped())?
+        answered.await.map_err(|_| AppendError::Unavailable("the outcome is unknown".to_owned()))?
     }
 
     /// Takes no more appends, finishes those that wait, for at most `longest`.
@@ -148,7 +150,11 @@ async fn run<L: Lane>(
             break;
         }
         // The batch is closed before any SQL: what arrives from here on goes into the next one.
-        batch::append_all(&mut lane, std::mem::take(&mut gathered), settle).await;
+        let batch = batch::append_all(&mut lane, std::mem::take(&mut gathered), settle);
+        // A lane that ended would refuse everything until a restart; who waited hears that the outcome is unknown.
+        if AssertUnwindSafe(batch).catch_unwind().await.is_err() {
+            tracing::error!("appending a batch panicked");
+        }
         gathered.reserve(batch_max);
     }
     lane.close().await;
