@@ -12,7 +12,6 @@ use warp::reply::Response;
 use super::next::Next;
 use super::visit::{bare_chrome, signed_in};
 use crate::app::App;
-use crate::demo::DemoError;
 use crate::http::form::FormError;
 use crate::http::request_id::RequestContext;
 use crate::oauth::error::OAuthError;
@@ -224,18 +223,6 @@ impl From<VaultError> for PageError {
             VaultError::Database(error) => error.into(),
             VaultError::Password(PasswordError::Busy) => Self::Unavailable(error.to_string()),
             other => Self::Fault(other.to_string()),
-        }
-    }
-}
-
-impl From<DemoError> for PageError {
-    fn from(error: DemoError) -> Self {
-        match error {
-            DemoError::Client(error) => Self::not_executed(error, |refusal| Self::Fault(refusal.to_string())),
-            DemoError::User(error) => Self::not_executed(error, |refusal| Self::Fault(refusal.to_string())),
-            DemoError::Vault(error) => error.into(),
-            DemoError::Store(error) => error.into(),
-            DemoError::RedirectUri(error) => Self::Fault(error.to_string()),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! same work.
 
 use askama::Template;
-use grantlog_domain::session::{Session, SessionCommand, SessionError};
+use grantlog_domain::session::{EndReason, Session, SessionCommand, SessionError};
 use grantlog_domain::{SessionId, UserId};
 use http::StatusCode;
 use warp::reply::Response;
@@ -17,10 +17,9 @@ use super::next::Next;
 use super::sign_out::end_session;
 use super::visit::Visit;
 use crate::app::App;
-use crate::demo;
 use crate::http::form::Parameters;
 use crate::secrets::{Kind, Secret};
-use crate::store::vault::Attempt;
+use crate::sign_in::{SignInError, check_password, demo_user};
 
 /// Where an authorization request sends the browser to sign in; `next` is a path with query on this server. `again`:
 /// also when somebody is signed in already (OpenID Connect Core 3.1.2.1 `prompt=login`).
@@ -85,31 +84,23 @@ pub async fn submit(mut visit: Visit) -> Result<Response, PageError> {
     visit.check_form()?;
     let username = visit.parameters.get("username").unwrap_or_default().to_owned();
     let password = Secret::new(visit.parameters.take("password").unwrap_or_default());
-    let user = if visit.app.settings.demo {
-        demo::user(&visit.app, &username, &visit.context).await?
-    } else {
-        verify(&visit, &username, password).await?
-    };
-    // A disabled user is told no more than anybody else.
-    let user = user.filter(|user| visit.app.live.user(*user).is_some_and(|user| !user.disabled));
-    match user {
-        Some(user_id) => start_session(&visit, user_id).await,
-        None => page(&visit, username, Some(REFUSED)).await,
+    match who(&visit, &username, password).await {
+        Ok(user_id) => start_session(&visit, user_id).await,
+        Err(SignInError::Refused | SignInError::Locked) => page(&visit, username, Some(REFUSED)).await,
+        Err(SignInError::Unavailable) => Err(PageError::Unavailable("signing in".to_owned())),
+        Err(SignInError::Fault(fault)) => Err(PageError::Fault(fault)),
     }
 }
 
-async fn verify(visit: &Visit, username: &str, password: Secret<String>) -> Result<Option<UserId>, PageError> {
-    let (vault, address) = (&visit.app.vault, visit.context.caller.to_string());
-    let attempt = vault.begin_sign_in(username, &address).await?;
-    // Also while it is locked: the time must not tell.
-    let verified = vault.verify_password(username, password).await?;
-    match (attempt, verified) {
-        (Attempt::Allowed, Some(user_id)) => {
-            vault.sign_in_succeeded(username, &address).await?;
-            Ok(Some(user_id))
-        }
-        (Attempt::Allowed, None) | (Attempt::Locked { .. }, _) => Ok(None),
+/// In the demo any name will do; otherwise name and password must fit.
+async fn who(visit: &Visit, username: &str, password: Secret<String>) -> Result<UserId, SignInError> {
+    let (app, context) = (&visit.app, &visit.context);
+    if !app.settings.demo {
+        return check_password(app, username, password, context).await;
     }
+    let user_id = demo_user(app, username, context).await?;
+    let disabled = app.live.user(user_id).is_none_or(|user| user.disabled);
+    if disabled { Err(SignInError::Refused) } else { Ok(user_id) }
 }
 
 /// A new session with a new cookie; the one that this browser had before ends, so an id from before the sign-in is worth
@@ -133,7 +124,7 @@ async fn start_session(visit: &Visit, user_id: UserId) -> Result<Response, PageE
         PageError::not_executed(error, |refusal: SessionError| PageError::Fault(refusal.to_string()))
     })?;
     if let Some(old) = &visit.signed_in {
-        end_session(visit, old.user_id, old.session_id, grantlog_domain::session::EndReason::Replaced).await?;
+        end_session(visit, old.user_id, old.session_id, EndReason::Replaced).await?;
     }
     let mut chrome = super::visit::bare_chrome(app, true);
     chrome.cookies.extend(Cookie::Session.set(cookie.expose(), Some(lifetime), chrome.https));
