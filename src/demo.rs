@@ -1,7 +1,7 @@
 //! What `--demo` adds: a client whose secret everybody may see.
 //!
-//! Only on loopback addresses (`config` refuses anything else). Not here: the pages of the demo (`pages::demo`), and its users, who come
-//! to be when they are named (`sign_in`).
+//! Only on loopback addresses (`config` refuses anything else). Not here: the pages of the demo (`pages::demo`), and
+//! its users, who come to be when they are named (`sign_in`).
 
 use grantlog_domain::client::{
     ApplicationType, Client, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType,

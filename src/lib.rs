@@ -12,6 +12,8 @@ pub mod logging;
 pub mod oauth;
 pub mod pages;
 pub mod resource;
+pub mod routes;
 pub mod secrets;
+pub mod serve;
 pub mod sign_in;
 pub mod store;

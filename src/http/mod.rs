@@ -11,6 +11,7 @@
 pub mod bearer;
 pub mod client_auth;
 pub mod form;
+pub mod health;
 pub mod metrics;
 pub mod request;
 pub mod request_id;
