@@ -55,6 +55,8 @@ enum Route<'a> {
     AccountChange(account::Change),
     Demo(demo::Page),
     Asset(&'a str),
+    /// Answered elsewhere, for GET.
+    Operations,
 }
 
 impl Route<'_> {
@@ -72,6 +74,7 @@ impl Route<'_> {
             ["demo"] => Route::Demo(demo::Page::Result),
             ["demo", page] => Route::Demo(demo::Page::find(page)?),
             ["assets", name] => Route::Asset(name),
+            ["metrics"] | ["health", "live" | "ready"] => Route::Operations,
             _ => return None,
         })
     }
@@ -79,9 +82,11 @@ impl Route<'_> {
     /// As the `Allow` header says it.
     const fn allow(self) -> &'static str {
         match self {
-            Route::Home | Route::Account | Route::Asset(_) | Route::Demo(demo::Page::Result | demo::Page::Callback) => {
-                "GET, HEAD"
-            }
+            Route::Home
+            | Route::Account
+            | Route::Asset(_)
+            | Route::Operations
+            | Route::Demo(demo::Page::Result | demo::Page::Callback) => "GET, HEAD",
             Route::SignIn | Route::SignOut | Route::CreateClient | Route::Client(_) => "GET, HEAD, POST",
             Route::ClientChange(..) | Route::AccountChange(_) | Route::Demo(_) => "POST",
         }
@@ -140,7 +145,7 @@ async fn page<B: Buf>(
         (Route::Account, _) => account::show(&visit).await,
         (Route::AccountChange(change), _) => account::change(visit, change).await,
         (Route::Demo(page), _) => demo::answer(&visit, page).await,
-        (Route::Asset(_), _) => Err(PageError::NotFound),
+        (Route::Asset(_) | Route::Operations, _) => Err(PageError::NotFound),
     }
 }
 
