@@ -7,6 +7,8 @@
 pub mod eager;
 pub mod ordered;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod wake;
 
 pub use stored::{Fault, Stored};
