@@ -8,6 +8,8 @@ pub mod eager;
 pub mod ordered;
 mod stored;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 mod wake;
 
 pub use stored::{Fault, Stored};
