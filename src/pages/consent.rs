@@ -3,6 +3,7 @@
 //! Only the page. Its form goes to the authorization endpoint with the whole request, which is checked again there.
 
 use askama::Template;
+use grantlog_domain::Scope;
 use http::StatusCode;
 use url::{Host, Url};
 use warp::reply::Response;
@@ -42,7 +43,7 @@ pub async fn consent_page(app: &App, request: &AuthorizationRequest, session: &S
 
 async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Result<Response, PageError> {
     let chrome = named_chrome(app, session, "").await?;
-    let allowed = app.live.consented_scope(session.user_id, request.client_id, app.now());
+    let allowed = allowed_before(app, request, session);
     let redirect_uri = request.redirect.redirect_uri();
     let view = ConsentPage {
         chrome: chrome.clone(),
@@ -57,6 +58,16 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
         fields: request.fields(),
     };
     Ok(chrome.page_leading_to(StatusCode::OK, &view, &FormAction::also(redirect_uri)))
+}
+
+/// What of the request the user allowed this client before.
+fn allowed_before(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Scope {
+    let allowed = |token: &&str| {
+        let token = Scope::parse(token).unwrap_or_default();
+        app.live.has_consented(session.user_id, request.client_id, &token, app.now())
+    };
+    let tokens: Vec<&str> = request.scope.tokens().filter(allowed).collect();
+    Scope::parse(&tokens.join(" ")).unwrap_or_default()
 }
 
 /// The host of a redirect URI, or the application on this device that a private-use scheme names (RFC 8252 7.1).
