@@ -27,19 +27,13 @@ pub(super) struct UserCell {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     stage: Newest<Stage>,
     erased: bool,
     quarantined: bool,
     /// Grants that the user allowed on the consent page, in the order of their ids, which is that of time.
     consents: Vec<GrantId>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self { stage: Newest::default(), erased: false, quarantined: false, consents: Vec::new() }
-    }
 }
 
 impl State {
