@@ -89,11 +89,12 @@ fn metadata(app: &App) -> Result<ClientMetadata, DemoError> {
         redirect_uris: vec![RedirectUri::register(&app.settings.issuer.url(CALLBACK), false)?],
         grant_types: vec![
             GrantType::AuthorizationCode,
+            GrantType::Implicit,
             GrantType::Password,
             GrantType::ClientCredentials,
             GrantType::RefreshToken,
         ],
-        response_types: vec![ResponseType::Code],
+        response_types: vec![ResponseType::Code, ResponseType::Token],
         scope,
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,

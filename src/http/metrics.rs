@@ -120,7 +120,7 @@ pub async fn upkeep(handle: PrometheusHandle) {
     }
 }
 
-/// Route patterns as they appear in the label `route`. A last `*` stands for one id; any other path is `other`, so
+/// Route patterns as they appear in the label `route`. A last `*` stands for what is below; any other path is `other`, so
 /// that callers cannot make labels.
 const ROUTES: &[&str] = &[
     "/oauth/introspect",
@@ -137,8 +137,10 @@ const ROUTES: &[&str] = &[
     "/create_client",
     "/clients/*",
     "/account",
+    "/account/*",
     "/assets/*",
-    "/demo/callback",
+    "/demo",
+    "/demo/*",
     "/health/live",
     "/health/ready",
     "/metrics",
