@@ -7,6 +7,7 @@
 pub mod eager;
 pub mod ordered;
 mod stored;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 mod wake;
