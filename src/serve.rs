@@ -98,7 +98,9 @@ async fn open(settings: Settings) -> Result<App, ServeError> {
     let (clock, entropy) = (Clock::system(), Entropy::system());
     let options = StoreOptions::from(&settings.store);
     let store = Store::open(&settings.database, options, clock.clone(), entropy).await?;
-    store.migrate(&mut |step| tracing::info!(version = step.version, step.description, "migrating")).await?;
+    store
+        .migrate(&mut |step| tracing::info!(version = step.version, description = step.description, "migrating"))
+        .await?;
     let secrets = store.open_secrets(&settings.pepper).await?;
     let vault = Vault::from_settings(&settings, store.db().clone(), secrets.clone(), clock.clone())?;
     prepare(store.db()).await?;
