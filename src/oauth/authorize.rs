@@ -91,14 +91,15 @@ async fn authorize(
     }
     match parameters.get("decision").filter(|_| visit.posted) {
         Some(decision) => {
-            // A form that was not made for this session: show the page, decide nothing.
+            // RFC 6749 10.12: nothing is decided by a form that was not made for this session.
             let meant = parameters.get("csrf").is_some_and(|csrf| pages::is_csrf_token(app, &session, csrf));
             match (meant, decision) {
                 (true, "allow") => issue(app, &request, &session, context).await,
                 (true, "deny") => {
                     Err(refuse(request, OAuthError::new(ErrorCode::AccessDenied, "the user did not allow it")))
                 }
-                _ => Ok(pages::consent_page(app, &request, &session).await),
+                (true, _) => Ok(pages::consent_page(app, &request, &session).await),
+                (false, _) => Ok(pages::foreign_form(app, &visit.headers, context)),
             }
         }
         None if !needs_consent(app, &request, &session) => issue(app, &request, &session, context).await,

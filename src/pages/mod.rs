@@ -14,6 +14,8 @@ pub mod assets;
 pub mod chrome;
 pub mod client;
 pub mod client_form;
+#[cfg(test)]
+mod client_form_tests;
 pub mod consent;
 pub mod cookies;
 pub mod create_client;
@@ -35,7 +37,7 @@ pub mod visit;
 pub mod words;
 
 pub use consent::consent_page;
-pub use failure::error_page;
+pub use failure::{error_page, foreign_form};
 pub use routes::routes;
 pub use sign_in::login_path;
 pub use visit::{SignedIn, is_csrf_token, signed_in};
