@@ -16,7 +16,13 @@ enum Source {
     /// The operating system's, through the cryptographic library.
     System,
     /// The same bytes for the same seed: for tests only.
-    Seeded { key: hmac::Key, counter: Arc<AtomicU64> },
+    Seeded(Arc<Seeded>),
+}
+
+#[derive(Debug)]
+struct Seeded {
+    key: hmac::Key,
+    counter: AtomicU64,
 }
 
 impl Entropy {
@@ -30,7 +36,7 @@ impl Entropy {
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &seed.to_be_bytes());
-        Self(Source::Seeded { key, counter: Arc::new(AtomicU64::new(0)) })
+        Self(Source::Seeded(Arc::new(Seeded { key, counter: AtomicU64::new(0) })))
     }
 
     /// Fills `out` with random bytes.
@@ -40,9 +46,9 @@ impl Entropy {
     pub fn fill(&self, out: &mut [u8]) {
         match &self.0 {
             Source::System => rand::fill(out).expect("the operating system gives random bytes"),
-            Source::Seeded { key, counter } => {
+            Source::Seeded(seeded) => {
                 for chunk in out.chunks_mut(32) {
-                    let block = hmac::sign(key, &counter.fetch_add(1, Ordering::SeqCst).to_be_bytes());
+                    let block = hmac::sign(&seeded.key, &seeded.counter.fetch_add(1, Ordering::SeqCst).to_be_bytes());
                     chunk.copy_from_slice(&block.as_ref()[..chunk.len()]);
                 }
             }

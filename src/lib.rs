@@ -1,12 +1,19 @@
 //! Grantlog: an OAuth 2.0 authorization server whose database is its audit trail.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod consequences;
+pub mod demo;
 pub mod entropy;
 pub mod http;
 pub mod logging;
 pub mod oauth;
 pub mod pages;
+pub mod resource;
+pub mod routes;
 pub mod secrets;
+pub mod serve;
+pub mod sign_in;
 pub mod store;

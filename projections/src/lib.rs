@@ -1,5 +1,24 @@
 //! The answers of Grantlog: read models folded from the event log, and the engine that keeps them.
+//!
+//! [`feed`] reads the log in order. [`tables`] are SQL tables folded from it by the [`engine`]; pages and the command
+//! line ask them. [`live`] models are in memory; the hot paths ask them. [`rebuild`] builds a table anew beside the old
+//! one, [`check`] proves that a table is what the log says, [`status`] tells how far everything is.
 
+pub mod check;
+pub mod checkpoint;
 pub mod db;
+pub mod engine;
+pub mod feed;
+pub mod live;
+pub mod poison;
+pub mod rebuild;
+pub mod status;
+pub mod table;
+pub mod tables;
+#[cfg(test)]
+mod testing;
 
 pub use db::{Db, DbError, Row, Tx, Value};
+pub use engine::{Projector, ProjectorOptions, ProjectorStatus, prepare};
+pub use feed::Wake;
+pub use live::{FollowOptions, Follower, Live, Now};

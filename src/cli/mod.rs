@@ -5,10 +5,14 @@ mod client;
 mod error;
 mod event_log;
 mod events;
+mod grant;
 mod key;
 mod migrate;
 mod opened;
 mod output;
+mod projections;
+mod read_models;
+mod serve;
 mod user;
 
 use std::path::PathBuf;
@@ -33,8 +37,8 @@ Examples:
   grantlog client create --name Shop --redirect-uri https://shop.example/callback --scope profile
   grantlog events follow --json
 
-Every setting can be given in a file (--config), in the environment (GRANTLOG_...) or, for some, as a flag; flags beat
-the environment, and that beats the file. grantlog.example.toml has them all.";
+Every setting can be given in a file (--config) or in the environment (GRANTLOG_...), some as flags.
+Flags beat the environment, and that beats the file. grantlog.example.toml has them all.";
 
 /// An OAuth 2.0 authorization server whose database is its audit trail.
 #[derive(Debug, Parser)]
@@ -47,6 +51,7 @@ struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 struct Global {
     /// Where the event log lives: sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE [env: GRANTLOG_DATABASE]
     /// [default: sqlite:grantlog.db]
@@ -62,6 +67,8 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Noun {
+    /// Start the server
+    Serve(serve::Serve),
     /// Bring the database up to date; makes it when it is new
     Migrate(migrate::Migrate),
     /// Register and manage clients
@@ -70,12 +77,18 @@ enum Noun {
     /// Make and manage users
     #[command(subcommand)]
     User(user::User),
+    /// Look at grants and revoke them
+    #[command(subcommand)]
+    Grant(grant::Grant),
     /// Look at signing keys and change them
     #[command(subcommand)]
     Key(key::Key),
     /// Read the event log
     #[command(subcommand)]
     Events(events::Events),
+    /// Look at the read models, check and rebuild them
+    #[command(subcommand)]
+    Projections(projections::Projections),
 }
 
 /// Runs the command line of this process.
@@ -94,20 +107,31 @@ pub fn run() -> ExitCode {
 fn settings(cli: &Cli) -> Result<Settings, ConfigError> {
     let mut flags: Vec<(&str, String)> = Vec::new();
     flags.extend(cli.global.database.clone().map(|url| ("database", url)));
+    if let Noun::Serve(serve) = &cli.noun {
+        flags.extend(serve.flags());
+    }
     Settings::load(cli.global.config.as_deref(), &flags)
 }
 
 fn execute(cli: Cli, settings: Settings) -> Result<(), CliError> {
     let json = cli.global.json;
+    if let Noun::Serve(_) = cli.noun {
+        crate::logging::start(&settings.log);
+        return runtime(true)?.block_on(serve::run(settings));
+    }
     // What the libraries have to say belongs to a server's log; a command says what is wrong itself.
     crate::logging::start(&crate::config::LogSettings { json: false, level: "error".into() });
     runtime(false)?.block_on(async {
         match cli.noun {
+            // Started above, in a runtime of its own.
+            Noun::Serve(_) => Ok(()),
             Noun::Migrate(command) => migrate::run(command, &settings, json).await,
             Noun::Client(command) => client::run(command, &settings, json).await,
             Noun::User(command) => user::run(command, &settings, json).await,
+            Noun::Grant(command) => grant::run(command, &settings, json).await,
             Noun::Key(command) => key::run(command, &settings, json).await,
             Noun::Events(command) => events::run(command, &settings, json).await,
+            Noun::Projections(command) => projections::run(command, &settings, json).await,
         }
     })
 }

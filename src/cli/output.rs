@@ -2,10 +2,12 @@
 
 use std::io::{IsTerminal, Write};
 
+use grantlog_domain::Timestamp;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
 
 use super::CliError;
 
@@ -66,18 +68,17 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// Unix seconds as `2026-01-31T12:00:00Z`; empty for none.
-pub(super) fn moment(seconds: Option<i64>) -> String {
-    seconds
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .and_then(|at| at.format(&Rfc3339).ok())
-        .unwrap_or_default()
+/// A time as `2026-01-31T12:00:00Z`.
+pub(super) fn moment(at: Timestamp) -> String {
+    let at = OffsetDateTime::from_unix_timestamp(at.0).ok();
+    at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
 /// Unix milliseconds as `2026-01-31T12:00:00.123Z`.
 pub(super) fn moment_millis(millis: i64) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000).ok();
-    at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+    at.and_then(|at| at.format(format).ok()).unwrap_or_default()
 }
 
 /// A progress bar on standard error, when that is a terminal: place, rate and time left.
@@ -102,8 +103,8 @@ mod tests {
 
     #[test]
     fn moments_are_in_utc() {
-        assert_eq!(moment(Some(1_700_000_000)), "2023-11-14T22:13:20Z");
-        assert_eq!(moment(None), "");
+        assert_eq!(moment(Timestamp(1_700_000_000)), "2023-11-14T22:13:20Z");
         assert_eq!(moment_millis(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert_eq!(moment_millis(1_700_000_000_100), "2023-11-14T22:13:20.100Z");
     }
 }

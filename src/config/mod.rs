@@ -195,6 +195,10 @@ impl Settings {
             Ok(url) => url,
             Err(reason) => return Err(values.refuse("database", reason)),
         };
+        let demo = flag(values, "demo");
+        if demo && !listen.ip().is_loopback() {
+            return Err(demo_refused(&format!("listen is {listen}")));
+        }
         let issuer_text = text(values, "issuer");
         let issuer = match issuer_text {
             "" => Issuer::from_listen(listen, tls.is_some()),
@@ -208,7 +212,7 @@ impl Settings {
                 path(values, "pepper_file").unwrap_or_else(|| database.beside("grantlog.pepper")),
             ),
             database,
-            demo: flag(values, "demo"),
+            demo,
             tls,
             http: http(values)?,
             oauth: oauth(values),
@@ -222,7 +226,9 @@ impl Settings {
             store: store(values),
             log: LogSettings { json: text(values, "log.format") == "json", level: log_level(values)? },
         };
-        settings.check_demo()?;
+        if demo && !settings.issuer.is_loopback() {
+            return Err(demo_refused(&format!("issuer is {}", settings.issuer)));
+        }
         settings.check_lifetimes()?;
         Ok(settings)
     }
@@ -251,17 +257,6 @@ impl Settings {
         )))
     }
 
-    fn check_demo(&self) -> Result<(), ConfigError> {
-        if self.demo && !(self.listen.ip().is_loopback() && self.issuer.is_loopback()) {
-            return Err(ConfigError::Refused(format!(
-                "the demo signs in anyone without a password, so it runs on a loopback address only; listen is {}, \
-                 issuer is {}",
-                self.listen, self.issuer
-            )));
-        }
-        Ok(())
-    }
-
     fn check_lifetimes(&self) -> Result<(), ConfigError> {
         let oauth = &self.oauth;
         if oauth.access_token_lifetime <= oauth.grant_lifetime && oauth.code_lifetime <= oauth.grant_lifetime {
@@ -271,6 +266,12 @@ impl Settings {
             "oauth.grant_lifetime_seconds must not be shorter than the lifetimes of codes and access tokens".into(),
         ))
     }
+}
+
+fn demo_refused(why: &str) -> ConfigError {
+    ConfigError::Refused(format!(
+        "the demo signs in anyone without a password, so it runs on a loopback address only; {why}"
+    ))
 }
 
 /// The environment of this process; a value that is not Unicode is taken with the odd bytes replaced.

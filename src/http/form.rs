@@ -4,10 +4,13 @@
 //! Strict: wrong percent encoding, NUL, bytes that are not UTF-8 and repeated parameters are refused, because what two
 //! readers understand differently is an attack. Limits: `http.body_bytes` and `http.parameters`.
 
+use std::convert::Infallible;
+
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt as _, stream};
 use http::HeaderValue;
 use http_body_util::LengthLimitError;
+use warp::{Filter, Rejection};
 
 /// The parameters of one request.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -180,6 +183,11 @@ pub async fn read_keeping_repeats<B: Buf>(
         return Err(FormError::ContentType);
     }
     Parameters::parse_keeping_repeats(&read_body(body, limits.body_bytes).await?, limits.parameters)
+}
+
+/// The raw query of a request; empty when there is none.
+pub fn raw_query() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
+    warp::query::raw().or_else(async |_: Rejection| Ok::<_, Infallible>((String::new(),)))
 }
 
 /// Whether that is `application/x-www-form-urlencoded`; what follows a semicolon (a charset) changes nothing.

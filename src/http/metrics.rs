@@ -3,11 +3,21 @@
 //! Recording costs a few atomic operations: the handles of each route are made once and kept.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use grantlog_projections::status;
 use http::StatusCode;
-use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::sync::Mutex;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::app::{App, with};
 
 /// Requests answered; labels `route` and `status`.
 pub const HTTP_REQUESTS: &str = "grantlog_http_requests_total";
@@ -17,12 +27,14 @@ pub const HTTP_SECONDS: &str = "grantlog_http_request_seconds";
 pub const HTTP_CONNECTIONS: &str = "grantlog_http_connections";
 /// Handlers that panicked; each was answered 500.
 pub const HTTP_PANICS: &str = "grantlog_http_panics_total";
-/// Appends by outcome; label `outcome`: appended, conflict, busy, failed.
-pub const APPENDS: &str = "grantlog_appends_total";
-/// Seconds from the queue to the durable answer.
-pub const APPEND_SECONDS: &str = "grantlog_append_seconds";
-/// Appends joined into one transaction.
-pub const APPEND_BATCH: &str = "grantlog_append_batch_size";
+/// Events appended.
+pub const APPEND_EVENTS: &str = "grantlog_append_events_total";
+/// Appends that lost a race.
+pub const APPEND_CONFLICTS: &str = "grantlog_append_conflicts_total";
+/// Events joined into one transaction.
+pub const APPEND_BATCH: &str = "grantlog_append_batch_events";
+/// Seconds that one such transaction took.
+pub const APPEND_SECONDS: &str = "grantlog_append_batch_seconds";
 /// Seconds since the live models last read the feed to its end.
 pub const LIVE_STALENESS: &str = "grantlog_live_staleness_seconds";
 /// Events between a projection's checkpoint and the end of the log; label `projection`.
@@ -46,15 +58,58 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "From the last header to the answer, by route");
     describe_gauge!(HTTP_CONNECTIONS, "Open connections");
     describe_counter!(HTTP_PANICS, "Handlers that panicked and were answered 500");
-    describe_counter!(APPENDS, "Appends to the event log, by outcome");
-    describe_histogram!(APPEND_SECONDS, Unit::Seconds, "From the queue to the durable answer");
-    describe_histogram!(APPEND_BATCH, "Appends joined into one transaction");
+    describe_counter!(APPEND_EVENTS, "Events appended to the log");
+    describe_counter!(APPEND_CONFLICTS, "Appends that lost a race");
+    describe_histogram!(APPEND_BATCH, "Events joined into one transaction");
+    describe_histogram!(APPEND_SECONDS, Unit::Seconds, "Of one such transaction");
     describe_gauge!(LIVE_STALENESS, Unit::Seconds, "Since the live models last read the feed to its end");
     describe_gauge!(PROJECTION_LAG_EVENTS, "Events between a projection's checkpoint and the end of the log");
     describe_gauge!(PROJECTION_LAG_SECONDS, Unit::Seconds, "By which a projection is behind");
     describe_gauge!(PROJECTION_POISON, "Aggregates in quarantine, by projection");
     Ok(handle)
 }
+
+/// `GET /metrics`.
+pub fn route(app: &App, handle: PrometheusHandle) -> BoxedFilter<(Response,)> {
+    let measured = Arc::new(Mutex::new(None));
+    warp::path!("metrics")
+        .and(warp::get())
+        .and(with(app))
+        .then(move |app: App| {
+            let (handle, measured) = (handle.clone(), Arc::clone(&measured));
+            async move {
+                measure(&app, &measured).await;
+                let mut response = Response::new(handle.render().into());
+                response.headers_mut().insert(CONTENT_TYPE, TEXT_FORMAT);
+                response
+            }
+        })
+        .boxed()
+}
+
+/// Least time between two looks at the database for the lag: anybody may ask for the metrics.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+
+/// Looks how far the read models are. A database that does not answer in time leaves the last values.
+async fn measure(app: &App, measured: &Mutex<Option<Instant>>) {
+    gauge!(LIVE_STALENESS).set(app.live.staleness().as_secs_f64());
+    let Ok(mut last) = measured.try_lock() else { return };
+    if last.is_some_and(|last| last.elapsed() < MEASURE_EVERY) {
+        return;
+    }
+    let status = tokio::time::timeout(MEASURE_EVERY, status::read(app.store.db(), app.now())).await;
+    if let Ok(Ok(status)) = status {
+        for table in status.tables.into_iter().filter(|table| table.active) {
+            gauge!(PROJECTION_LAG_EVENTS, "projection" => table.name.clone()).set(table.lag_events as f64);
+            gauge!(PROJECTION_LAG_SECONDS, "projection" => table.name.clone()).set(table.lag_seconds as f64);
+            gauge!(PROJECTION_POISON, "projection" => table.name).set(table.poison as f64);
+        }
+    }
+    *last = Some(Instant::now());
+}
+
+/// Prometheus text format.
+const TEXT_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// How often recorded values are folded into their buckets; until then each takes 8 bytes.
 const UPKEEP: Duration = Duration::from_secs(1);

@@ -9,7 +9,9 @@
 //! - `bearer`, `client_auth`: whose request it is
 
 pub mod bearer;
+pub mod client_auth;
 pub mod form;
+pub mod health;
 pub mod metrics;
 pub mod request;
 pub mod request_id;

@@ -59,7 +59,7 @@ where
     let context = RequestContext::new(&surroundings.ids, &surroundings.trusted_proxies, peer, request.headers());
     let route = RouteIndex::of(request.uri().path());
     // The path, never the query: that may hold what should not be in a log.
-    let span = tracing::error_span!(
+    let span = tracing::debug_span!(
         target: "grantlog::http",
         "request",
         id = context.id.as_str(),
@@ -72,15 +72,18 @@ where
 
     let elapsed = started.elapsed();
     surroundings.metrics.record(route, response.status(), elapsed);
-    span.in_scope(|| log(response.status(), elapsed));
+    span.in_scope(|| log(&response, route, elapsed));
     Ok(response)
 }
 
-/// One line per request at `debug`; failures of ours at `error`. The event log is the audit trail, not this.
-fn log(status: StatusCode, elapsed: Duration) {
-    let milliseconds = elapsed.as_secs_f64() * 1000.0;
+/// One line per request at `debug`, in a span of its own; failures of ours at `error`. The event log is the audit
+/// trail, not this: at the default level a request that went well costs nothing here.
+fn log(response: &Response, route: RouteIndex, elapsed: Duration) {
+    let (status, milliseconds) = (response.status(), elapsed.as_secs_f64() * 1000.0);
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-        tracing::error!(target: "grantlog::http", status = status.as_u16(), milliseconds, "answered");
+        let id = response.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
+        let route = route.pattern();
+        tracing::error!(target: "grantlog::http", id, route, status = status.as_u16(), milliseconds, "failed");
     } else {
         tracing::debug!(target: "grantlog::http", status = status.as_u16(), milliseconds, "answered");
     }

@@ -213,6 +213,37 @@ async fn a_stop_does_not_wait_for_ever() {
     server.task.await.unwrap();
 }
 
+/// A certificate for 127.0.0.1 that is its own authority, in files.
+fn self_signed(directory: &std::path::Path) -> (rustls::RootCertStore, [String; 2]) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let files = ["cert.pem", "key.pem"].map(|name| directory.join(name).display().to_string());
+    std::fs::write(&files[0], made.cert.pem()).unwrap();
+    std::fs::write(&files[1], made.signing_key.serialize_pem()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    (roots, files)
+}
+
+#[tokio::test]
+async fn with_a_certificate_it_speaks_tls_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let (roots, [cert_file, key_file]) = self_signed(directory.path());
+    let server = start(&[("tls.cert_file", &cert_file), ("tls.key_file", &key_file)]).await;
+
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let client = client.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+    stream.write_all(&get("/hello")).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    assert!(!exchange(server.address, &get("/hello")).await.contains("200 OK"));
+}
+
 #[tokio::test]
 async fn an_address_in_use_and_a_missing_certificate_are_clear_errors() {
     let server = start(&[]).await;

@@ -1,15 +1,25 @@
 //! The protocol endpoints of OAuth 2.0 and its extensions.
 //!
 //! - `endpoints`: the one table of them, from which come the routes and the metadata
-//! - `authorization_request` (what it asks) and `authorization_response` (the way back)
+//! - `authorize`: RFC 6749 3.1, with `authorization_request` (what it asks) and `authorization_response` (the way back)
 //! - `token`: RFC 6749 3.2, one file per grant type
 //! - `revoke`, `introspect`, `metadata`, `jwks`, `userinfo`: one endpoint each
 //! - `error`: every error code and status
-//! - `posted`: the request of the endpoints that take a form
+//! - `posted`: the request of the endpoints that take a form; `active_token`, `profiles`: what several of them ask
 //!
 //! Not here: client authentication, bearer tokens and forms (`http`), pages (`pages`), rules (the domain crate). Places
 //! for what comes later: `register` (RFC 7591), `par` (RFC 9126), `device` (RFC 8628).
 
+pub mod active_token;
 pub mod authorization_request;
 pub mod authorization_response;
+pub mod endpoints;
 pub mod error;
+pub mod introspect;
+pub mod jwks;
+pub mod metadata;
+pub mod posted;
+pub mod profiles;
+pub mod revoke;
+pub mod token;
+pub mod userinfo;

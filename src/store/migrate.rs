@@ -45,6 +45,15 @@ pub(super) async fn apply(db: &Db, progress: &mut (dyn FnMut(&Step) + Send)) -> 
 
 /// Checks that the schema is exactly the one that this binary knows.
 pub(super) async fn check(db: &Db) -> Result<(), StoreError> {
+    // Looking must not make the table, least of all in a database that is not ours.
+    let tables = match db {
+        Db::Postgres(_) => "SELECT count(*) FROM pg_tables WHERE tablename = '_sqlx_migrations'",
+        Db::Sqlite { .. } => "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'",
+    };
+    let rows = db.fetch(tables, &[]).await?;
+    if rows.first().map(|row| row.int(0)).transpose()?.unwrap_or(0) == 0 {
+        return Err(StoreError::OlderSchema { found: 0, needed: newest(migrator_of(db)) });
+    }
     let (found, pending) = match db {
         Db::Postgres(pool) => {
             let mut connection = pool.acquire().await.map_err(unavailable)?;

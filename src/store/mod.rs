@@ -83,6 +83,7 @@ impl Store {
     pub async fn migrate(&self, progress: &mut (dyn FnMut(&Step) + Send)) -> Result<usize, StoreError> {
         let applied = migrate::apply(&self.0.db, progress).await?;
         identity::check(&self.0.db).await?;
+        grantlog_projections::prepare(&self.0.db).await?;
         Ok(applied)
     }
 

@@ -31,7 +31,8 @@ pub(super) fn postgres_options(url: &DatabaseUrl) -> Result<PgConnectOptions, St
     Ok(options.application_name("grantlog").disable_statement_logging())
 }
 
-/// Bounds every statement, wait for a lock and forgotten transaction of this session.
+/// Bounds every statement, wait for a lock and forgotten transaction of this session, and makes a commit mean that the
+/// data is on disk, whatever the server's default is.
 pub(super) async fn prepare_session(
     connection: &mut PgConnection,
     statement_timeout: Duration,
@@ -39,7 +40,8 @@ pub(super) async fn prepare_session(
     let millis = statement_timeout.as_millis();
     let sql = format!(
         "SET statement_timeout = {millis}; SET lock_timeout = {millis}; \
-         SET idle_in_transaction_session_timeout = {millis}; SET client_min_messages = warning"
+         SET idle_in_transaction_session_timeout = {millis}; SET client_min_messages = warning; \
+         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     );
     connection.execute(sql.as_str()).await?;
     Ok(())

@@ -28,6 +28,22 @@ impl DbError {
     pub const fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict(_))
     }
+
+    /// Whether a value is at fault, rather than the statement or the state of the database.
+    #[must_use]
+    pub fn blames_the_data(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => false,
+            Self::Malformed(_) | Self::Conflict(_) => true,
+            Self::Data(error) => {
+                let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+                // PostgreSQL: data exceptions and constraints. SQLite: TOOBIG, CONSTRAINT, MISMATCH.
+                code.starts_with("22") && code.len() == 5
+                    || code.starts_with("23") && code.len() == 5
+                    || code.parse().is_ok_and(|code: i32| matches!(code & 0xff, 18 | 19 | 20) && code < 10_000)
+            }
+        }
+    }
 }
 
 impl From<sqlx::Error> for DbError {

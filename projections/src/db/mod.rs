@@ -23,6 +23,9 @@ use value::{postgres_arguments, sqlite_arguments};
 /// Seconds that a statement waits for a free connection, or SQLite for its lock, before it is refused as unavailable.
 pub const WAIT_SECONDS_MAX: u64 = 5;
 
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+     SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
+
 /// A database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Db {
@@ -110,12 +113,10 @@ impl Db {
         }))
     }
 
-    /// A transaction in which every statement sees the same snapshot; it cannot write.
+    /// A transaction in which every statement sees the same snapshot; it cannot write. Its statements may take long.
     pub async fn begin_read(&self) -> Result<Tx, DbError> {
         Ok(Tx(match self {
-            Self::Postgres(pool) => {
-                Inner::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
-            }
+            Self::Postgres(pool) => Inner::Postgres(pool.begin_with(BEGIN_READ).await?),
             Self::Sqlite { read, .. } => Inner::Sqlite(read.begin().await?),
         }))
     }

@@ -12,11 +12,15 @@ use sqlx::{Arguments as _, Postgres, Row as _};
 use super::DbError;
 
 /// A bound parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Value {
     Text(String),
     Int(i64),
     Null,
+    /// PostgreSQL only: for `= ANY($1)` and `UNNEST($1, …)`.
+    TextArray(Vec<Option<String>>),
+    /// PostgreSQL only.
+    IntArray(Vec<Option<i64>>),
 }
 
 impl From<&str> for Value {
@@ -72,6 +76,8 @@ pub(super) fn postgres_arguments(values: &[Value]) -> Result<PgArguments, DbErro
             Value::Text(text) => arguments.add(text.as_str()),
             Value::Int(int) => arguments.add(*int),
             Value::Null => arguments.add(UntypedNull),
+            Value::TextArray(texts) => arguments.add(texts),
+            Value::IntArray(ints) => arguments.add(ints),
         }
         .map_err(|error| DbError::Data(sqlx::Error::Encode(error)))?;
     }
@@ -85,6 +91,7 @@ pub(super) fn sqlite_arguments(values: &[Value]) -> Result<SqliteArguments<'_>, 
             Value::Text(text) => arguments.add(text.as_str()),
             Value::Int(int) => arguments.add(*int),
             Value::Null => arguments.add(None::<i64>),
+            Value::TextArray(_) | Value::IntArray(_) => Err("SQLite has no arrays".into()),
         }
         .map_err(|error| DbError::Data(sqlx::Error::Encode(error)))?;
     }

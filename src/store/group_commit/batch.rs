@@ -68,17 +68,17 @@ pub(super) fn partial(groups: &[usize], placed: &[Option<Placed>]) -> Vec<usize>
 
 /// Appends a gathered batch and answers everyone in it.
 pub(super) async fn append_all<L: Lane>(lane: &mut L, gathered: Vec<Append>, settle: Duration) {
-    let started = Instant::now();
-    let mut parts = vec![first_of_each_stream(gathered)];
+    let mut answers = Answers::new(gathered.len());
+    let mut parts = vec![first_of_each_stream(gathered, &mut answers)];
     while let Some(mut part) = parts.pop() {
         if part.is_empty() {
             continue;
         }
         match append_part(lane, &part, settle).await {
-            Ok(Inserted::Committed(placed)) => answer_committed(part, &placed),
+            Ok(Inserted::Committed(placed)) => answers.committed(part, &placed),
             Ok(Inserted::Partial(losers)) => {
                 for index in losers.into_iter().rev() {
-                    answer(part.remove(index), Err(AppendError::Conflict));
+                    answers.one(part.remove(index), Err(AppendError::Conflict));
                 }
                 parts.push(part);
             }
@@ -87,26 +87,27 @@ pub(super) async fn append_all<L: Lane>(lane: &mut L, gathered: Vec<Append>, set
                 let rest = part.split_off(part.len() / 2);
                 parts.extend([rest, part]);
             }
-            Err(LaneError::Data(reason)) => answer_failed(part, &AppendError::Refused(reason)),
+            Err(LaneError::Data(reason)) => answers.failed(part, &AppendError::Refused(reason)),
             Err(LaneError::Unavailable(reason) | LaneError::Lost(reason)) => {
                 tracing::warn!(appends = part.len(), reason, "an append failed: the event log is not available");
-                answer_failed(part, &AppendError::Unavailable(reason));
+                answers.failed(part, &AppendError::Unavailable(reason));
             }
         }
     }
-    metrics::histogram!("grantlog_append_batch_seconds").record(started.elapsed().as_secs_f64());
+    answers.report();
 }
 
 /// Of appends to the same stream the first stays; the others have lost, and need no SQL to know it.
-fn first_of_each_stream(gathered: Vec<Append>) -> Vec<Append> {
+fn first_of_each_stream(gathered: Vec<Append>, answers: &mut Answers) -> Vec<Append> {
     let mut streams = HashSet::with_capacity(gathered.len());
     let (mut first, mut losers) = (Vec::with_capacity(gathered.len()), Vec::new());
     for append in gathered {
         let stream = append.events.first().map(|event| (event.aggregate_type.clone(), event.aggregate_id.clone()));
         if streams.insert(stream) { first.push(append) } else { losers.push(append) }
     }
+    drop(streams);
     for loser in losers {
-        answer(loser, Err(AppendError::Conflict));
+        answers.one(loser, Err(AppendError::Conflict));
     }
     first
 }
@@ -155,36 +156,53 @@ async fn settle_once<L: Lane>(lane: &mut L, events: &[&NewEvent], groups: &[usiz
     Ok(Inserted::Committed(placed))
 }
 
-fn answer_committed(part: Vec<Append>, placed: &[Option<Placed>]) {
-    let mut from = 0;
-    let (mut events, mut conflicts) = (0, 0);
-    for append in part {
-        let places = &placed[from..from + append.events.len()];
-        from += append.events.len();
-        match places.iter().copied().collect::<Option<Vec<Placed>>>() {
-            Some(places) => {
-                events += places.len() as u64;
-                answer(append, Ok(places));
-            }
-            None => {
-                conflicts += 1;
-                answer(append, Err(AppendError::Conflict));
+/// Answers those who wait, and counts for `/metrics`.
+struct Answers {
+    seconds: metrics::Histogram,
+    appended: u64,
+    conflicts: u64,
+    failed: u64,
+}
+
+impl Answers {
+    #[expect(clippy::cast_precision_loss, reason = "a batch has some hundred appends")]
+    fn new(batch: usize) -> Self {
+        metrics::histogram!("grantlog_append_batch_size").record(batch as f64);
+        Self { seconds: metrics::histogram!("grantlog_append_seconds"), appended: 0, conflicts: 0, failed: 0 }
+    }
+
+    fn committed(&mut self, part: Vec<Append>, placed: &[Option<Placed>]) {
+        let mut from = 0;
+        for append in part {
+            let places = &placed[from..from + append.events.len()];
+            from += append.events.len();
+            let places: Option<Vec<Placed>> = places.iter().copied().collect();
+            self.one(append, places.ok_or(AppendError::Conflict));
+        }
+    }
+
+    fn failed(&mut self, part: Vec<Append>, error: &AppendError) {
+        for append in part {
+            self.one(append, Err(error.clone()));
+        }
+    }
+
+    fn one(&mut self, append: Append, outcome: Result<Vec<Placed>, AppendError>) {
+        match &outcome {
+            Ok(_) => self.appended += 1,
+            Err(AppendError::Conflict) => self.conflicts += 1,
+            Err(_) => self.failed += 1,
+        }
+        self.seconds.record(append.queued_at.elapsed().as_secs_f64());
+        // Who went away meanwhile does not hear it; the events stand all the same.
+        let _ = append.answer.send(outcome);
+    }
+
+    fn report(self) {
+        for (outcome, count) in [("appended", self.appended), ("conflict", self.conflicts), ("failed", self.failed)] {
+            if count > 0 {
+                metrics::counter!("grantlog_appends_total", "outcome" => outcome).increment(count);
             }
         }
     }
-    metrics::counter!("grantlog_append_events_total").increment(events);
-    metrics::counter!("grantlog_append_conflicts_total").increment(conflicts);
-    #[expect(clippy::cast_precision_loss, reason = "a batch has some hundred events")]
-    metrics::histogram!("grantlog_append_batch_events").record(events as f64);
-}
-
-fn answer_failed(part: Vec<Append>, error: &AppendError) {
-    for append in part {
-        answer(append, Err(error.clone()));
-    }
-}
-
-/// Who went away meanwhile does not hear it; the events stand all the same.
-fn answer(append: Append, outcome: Result<Vec<Placed>, AppendError>) {
-    let _ = append.answer.send(outcome);
 }

@@ -7,14 +7,17 @@ mod batch;
 mod postgres;
 mod sqlite;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use grantlog_projections::db::Db;
 use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::batch::Lane;
@@ -53,6 +56,7 @@ pub struct Placed {
 struct Append {
     events: Vec<NewEvent>,
     answer: oneshot::Sender<Result<Vec<Placed>, AppendError>>,
+    queued_at: Instant,
 }
 
 /// The way into the log. Clones share the lanes.
@@ -99,11 +103,14 @@ impl GroupCommit {
         let lanes = self.0.lanes.len();
         let lane = self.0.lanes.get(lane_of(&first.aggregate_id, lanes)).ok_or_else(stopped)?;
         let (answer, answered) = oneshot::channel();
-        lane.try_send(Append { events, answer }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => AppendError::Busy,
+        lane.try_send(Append { events, answer, queued_at: Instant::now() }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                metrics::counter!("grantlog_appends_total", "outcome" => "busy").increment(1);
+                AppendError::Busy
+            }
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
-        answered.await.map_err(|_| stopped())?
+        answered.await.map_err(|_| AppendError::Unavailable("the outcome is unknown".to_owned()))?
     }
 
     /// Takes no more appends, finishes those that wait, for at most `longest`.
@@ -143,7 +150,11 @@ async fn run<L: Lane>(
             break;
         }
         // The batch is closed before any SQL: what arrives from here on goes into the next one.
-        batch::append_all(&mut lane, std::mem::take(&mut gathered), settle).await;
+        let batch = batch::append_all(&mut lane, std::mem::take(&mut gathered), settle);
+        // A lane that ended would refuse everything until a restart; who waited hears that the outcome is unknown.
+        if AssertUnwindSafe(batch).catch_unwind().await.is_err() {
+            tracing::error!("appending a batch panicked");
+        }
         gathered.reserve(batch_max);
     }
     lane.close().await;

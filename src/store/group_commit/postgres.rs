@@ -93,8 +93,9 @@ impl Lane for PostgresLane {
             }
             Ok(Err(error)) => {
                 let error = kind(error);
-                // Ends a transaction that failed; when even that does not work, the next batch connects anew.
-                if !matches!(error, LaneError::Lost(_)) && connection.execute("ROLLBACK").await.is_ok() {
+                // Ends a transaction that failed. After anything worse than bad data the next batch connects anew: after a
+                // failover this connection may lead to a server that can only be read.
+                if matches!(error, LaneError::Data(_)) && connection.execute("ROLLBACK").await.is_ok() {
                     self.connection = Some(connection);
                 }
                 Err(error)

@@ -215,6 +215,23 @@ async fn a_newer_or_changed_schema_is_refused_and_an_older_one_named() {
     assert!(matches!(refused, Err(StoreError::NewerSchema { found: 9999, .. })), "{refused:?}");
     db.execute("DELETE FROM _sqlx_migrations", &[]).await.expect("changed");
     assert!(matches!(fresh.store.check().await, Err(StoreError::OlderSchema { found: 0, .. })));
+    db.execute("DROP TABLE _sqlx_migrations", &[]).await.expect("dropped");
+    assert!(matches!(fresh.store.check().await, Err(StoreError::OlderSchema { found: 0, .. })));
+    assert_eq!(number(db, "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'").await, 0);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_and_its_companions_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fresh = sqlite(StoreOptions::default()).await;
+    fresh.store.group_commit().append(vec![event("one", 1)]).await.expect("appended");
+    let crate::config::DatabaseKind::Sqlite(file) = fresh.url.kind() else { unreachable!("SQLite") };
+    let folder = std::fs::read_dir(file.parent().expect("a folder")).expect("read");
+    for entry in folder.map(|entry| entry.expect("an entry")) {
+        let mode = entry.metadata().expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+    }
 }
 
 #[tokio::test]
@@ -235,4 +252,20 @@ async fn what_cannot_be_opened_says_why() {
         };
         assert!(error.to_string().contains(expected), "{error}");
     }
+}
+
+/// A server that answers a commit before it is on disk would let acknowledged revocations vanish.
+#[tokio::test]
+async fn a_commit_is_durable_whatever_the_servers_default_is() {
+    let Some(url) = super::new_database().await else {
+        eprintln!("SKIPPED: GRANTLOG_TEST_POSTGRES is not set");
+        return;
+    };
+    let fresh = super::open(&url, StoreOptions::default()).await;
+    let name = fresh.store.db().fetch("SELECT current_database()::text", &[]).await.expect("a name");
+    let relax = format!("ALTER DATABASE {} SET synchronous_commit = off", name[0].text(0).expect("a name"));
+    fresh.store.db().execute(&relax, &[]).await.expect("relaxed");
+    let again = super::open(&url, StoreOptions::default()).await;
+    let shown = again.store.db().fetch("SELECT current_setting('synchronous_commit')", &[]).await.expect("shown");
+    assert_eq!(shown[0].text(0).expect("a word"), "on");
 }

@@ -3,6 +3,8 @@
 
 mod group_commit;
 mod log;
+#[cfg(unix)]
+mod outage;
 mod restore;
 
 use grantlog_projections::db::Db;

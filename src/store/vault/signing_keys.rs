@@ -42,7 +42,7 @@ impl Vault {
     /// [`VaultError::KeyGeneration`]; [`VaultError::Database`].
     pub async fn create_signing_key(&self, alg: Algorithm) -> Result<NewSigningKey, VaultError> {
         let made = tokio::task::spawn_blocking(move || generate(alg)).await;
-        let (pkcs8, mut public_jwk) = made.ok().flatten().ok_or(VaultError::KeyGeneration)?;
+        let Generated { pkcs8, mut public_jwk } = made.ok().flatten().ok_or(VaultError::KeyGeneration)?;
         let key_id = KeyId(thumbprint(&public_jwk));
         public_jwk.insert("kid".to_owned(), json!(key_id.0));
         public_jwk.insert("alg".to_owned(), json!(alg.as_str()));
@@ -114,8 +114,12 @@ impl Signer {
     }
 }
 
-/// The private half as PKCS #8, and the public half.
-fn generate(alg: Algorithm) -> Option<(Secret<Vec<u8>>, Map<String, Json>)> {
+struct Generated {
+    pkcs8: Secret<Vec<u8>>,
+    public_jwk: Map<String, Json>,
+}
+
+fn generate(alg: Algorithm) -> Option<Generated> {
     let random = SystemRandom::new();
     let (pkcs8, jwk) = match alg {
         Algorithm::RS256 => {
@@ -140,8 +144,8 @@ fn generate(alg: Algorithm) -> Option<(Secret<Vec<u8>>, Map<String, Json>)> {
             (document.as_ref().to_vec(), jwk)
         }
     };
-    let Json::Object(jwk) = jwk else { return None };
-    Some((Secret::new(pkcs8), jwk))
+    let Json::Object(public_jwk) = jwk else { return None };
+    Some(Generated { pkcs8: Secret::new(pkcs8), public_jwk })
 }
 
 /// Modulus and exponent of an `RSAPublicKey` (RFC 8017 A.1.1): a sequence of two integers.

@@ -1,0 +1,70 @@
+//! How far each table has come, and which one answers.
+
+use crate::db::{Db, DbError, Tx, Value};
+use crate::feed::Cursor;
+
+/// A table of a projection and how far it has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub table_name: String,
+    pub name: String,
+    pub version: i64,
+    /// Everything up to here was taken in.
+    pub cursor: Cursor,
+    /// Unix milliseconds: when the last event taken in was recorded; 0 when there was none.
+    pub recorded_at: i64,
+}
+
+const COLUMNS: &str = "c.table_name, c.name, c.version, c.txid, c.position, c.recorded_at";
+
+fn read(row: &crate::db::Row) -> Result<Checkpoint, DbError> {
+    Ok(Checkpoint {
+        table_name: row.text(0)?,
+        name: row.text(1)?,
+        version: row.int(2)?,
+        cursor: Cursor { txid: row.int(3)?, position: row.int(4)? },
+        recorded_at: row.int(5)?,
+    })
+}
+
+/// The checkpoint of the table that answers for this version of a projection; `None` before it is made.
+pub async fn active(tx: &mut Tx, name: &str, version: i64) -> Result<Option<Checkpoint>, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM active_projection a JOIN projection_checkpoint c ON c.table_name = a.table_name \
+         WHERE a.name = $1 AND a.version = $2"
+    );
+    tx.fetch(&sql, &[name.into(), version.into()]).await?.first().map(read).transpose()
+}
+
+/// Every table, by name, and whether it is the one that answers.
+pub async fn all(db: &Db) -> Result<Vec<(Checkpoint, bool)>, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, CASE WHEN a.name IS NULL THEN 0 ELSE 1 END FROM projection_checkpoint c \
+         LEFT JOIN active_projection a ON a.table_name = c.table_name ORDER BY c.name, c.version, c.table_name"
+    );
+    db.fetch(&sql, &[]).await?.iter().map(|row| Ok((read(row)?, row.flag(6)?))).collect()
+}
+
+/// Tables of this version that do not answer: builds under way or left behind.
+pub(crate) async fn building(tx: &mut Tx, name: &str, version: i64) -> Result<Vec<Checkpoint>, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM projection_checkpoint c WHERE c.name = $1 AND c.version = $2 \
+         AND c.table_name NOT IN (SELECT table_name FROM active_projection) ORDER BY c.table_name"
+    );
+    tx.fetch(&sql, &[name.into(), version.into()]).await?.iter().map(read).collect()
+}
+
+/// The checkpoint of a table, locked until the transaction ends so that nobody else writes to it; `None` when the table
+/// is gone.
+pub(crate) async fn lock(tx: &mut Tx, table_name: &str) -> Result<Option<Checkpoint>, DbError> {
+    // On SQLite the transaction is the only writer already.
+    let lock = if tx.is_postgres() { " FOR UPDATE" } else { "" };
+    let sql = format!("SELECT {COLUMNS} FROM projection_checkpoint c WHERE c.table_name = $1{lock}");
+    tx.fetch(&sql, &[table_name.into()]).await?.first().map(read).transpose()
+}
+
+pub(crate) async fn advance(tx: &mut Tx, table_name: &str, to: Cursor, recorded_at: i64) -> Result<(), DbError> {
+    let sql = "UPDATE projection_checkpoint SET txid = $1, position = $2, recorded_at = $3 WHERE table_name = $4";
+    let values: [Value; 4] = [to.txid.into(), to.position.into(), recorded_at.into(), table_name.into()];
+    tx.execute(sql, &values).await.map(drop)
+}

@@ -1,0 +1,270 @@
+//! The engine that keeps the table projections up to date: reads the ordered feed, folds batches, commits rows and
+//! checkpoint together. Any number of processes may run it; each table is kept by one of them at a time.
+
+mod batch;
+pub(crate) mod builds;
+mod leader;
+pub(crate) mod projection;
+pub(crate) mod step;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use builds::prepare;
+pub use projection::names;
+
+use crate::checkpoint;
+use crate::db::{Db, DbError};
+use crate::feed::{Cursor, Fault, Stored, Wake, ordered};
+use crate::live::Now;
+use leader::Leader;
+use projection::Projection;
+use step::{Progress, Stepped};
+
+/// Longest pause between two attempts while the database is unavailable.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Seconds for which a row stays after it has expired.
+pub const EXPIRED_KEPT_SECONDS: i64 = 3600;
+/// Rows that one sweep removes at most.
+pub const SWEEP_MAX: i64 = 500;
+/// How often each table is swept.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+
+/// How to keep the table projections.
+#[derive(Clone, Debug)]
+pub struct ProjectorOptions {
+    /// Longest pause between two reads when nothing wakes it; 100 ms by default.
+    pub interval: Duration,
+    /// Most events of one transaction; 500 by default.
+    pub batch: i64,
+    pub now: Now,
+}
+
+impl ProjectorOptions {
+    #[must_use]
+    pub const fn new(now: Now) -> Self {
+        Self { interval: Duration::from_millis(100), batch: 500, now }
+    }
+}
+
+/// What this process does for the table projections.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProjectorStatus {
+    /// Names of the projections that this process keeps now.
+    pub keeps: Vec<&'static str>,
+    /// Events that this process has taken in since its start, counted once for each table.
+    pub events: u64,
+    /// Why the engine stands still: a newer version wrote what this one does not know.
+    pub stopped: Option<String>,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+}
+
+/// The running engine. Dropping it ends it; the transaction under way is rolled back and done again by the next one.
+#[derive(Debug)]
+pub struct Projector {
+    status: Arc<Mutex<ProjectorStatus>>,
+    stop: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Projector {
+    /// Starts the engine. Call [`prepare`] first. While the database is unavailable it tries again for ever.
+    #[must_use]
+    pub fn start(db: &Db, wake: &Wake, options: ProjectorOptions) -> Self {
+        Self::with(db, wake, options, projection::all())
+    }
+
+    pub(crate) fn with(db: &Db, wake: &Wake, options: ProjectorOptions, projections: Vec<Arc<dyn Projection>>) -> Self {
+        let status = Arc::new(Mutex::new(ProjectorStatus::default()));
+        let (stop, stopped) = watch::channel(false);
+        let engine = Engine {
+            leader: Leader::new(db, projections.len()),
+            progress: projections.iter().map(|_| None).collect(),
+            db: db.clone(),
+            options,
+            projections,
+            status: Arc::clone(&status),
+            swept: Instant::now(),
+        };
+        let task = tokio::spawn(engine.run(wake.clone(), stopped));
+        Self { status, stop, task: Some(task) }
+    }
+
+    #[must_use]
+    pub fn status(&self) -> ProjectorStatus {
+        self.status.lock().clone()
+    }
+
+    /// Ends the engine after the batch under way.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Projector {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+struct Engine {
+    db: Db,
+    options: ProjectorOptions,
+    projections: Vec<Arc<dyn Projection>>,
+    leader: Leader,
+    /// Where each table stands; `None` while another process keeps it.
+    progress: Vec<Option<Progress>>,
+    status: Arc<Mutex<ProjectorStatus>>,
+    swept: Instant,
+}
+
+/// What one round found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// There may be more to do.
+    More,
+    Idle,
+}
+
+impl Engine {
+    async fn run(mut self, wake: Wake, mut stop: watch::Receiver<bool>) {
+        let mut waking = wake.subscribe();
+        let mut retry = self.options.interval;
+        while !*stop.borrow() {
+            let pause = match self.round().await {
+                Ok(Round::More) => {
+                    retry = self.options.interval;
+                    continue;
+                }
+                Ok(Round::Idle) => {
+                    retry = self.options.interval;
+                    self.status.lock().error = None;
+                    self.options.interval
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the table projections cannot go on");
+                    self.status.lock().error = Some(error.to_string());
+                    retry = (retry * 2).min(RETRY_MAX);
+                    retry
+                }
+            };
+            tokio::select! {
+                () = waking.wait(pause) => {}
+                _ = stop.changed() => {}
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<Round, DbError> {
+        self.lead().await?;
+        let mut by_cursor: BTreeMap<Cursor, Vec<usize>> = BTreeMap::new();
+        for (at, progress) in self.progress.iter().enumerate() {
+            if let Some(progress) = progress {
+                by_cursor.entry(progress.checkpoint.cursor).or_default().push(at);
+            }
+        }
+        let mut round = Round::Idle;
+        let cursors: Vec<Cursor> = by_cursor.keys().copied().collect();
+        // Tables at the same place share what is read. One that is behind stops where the next one stands and joins it.
+        for (number, (cursor, tables)) in by_cursor.into_iter().enumerate() {
+            if self.advance(cursor, cursors.get(number + 1).copied(), &tables).await? == Round::More {
+                round = Round::More;
+            }
+        }
+        if self.swept.elapsed() >= SWEEP_EVERY {
+            self.sweep().await?;
+            self.swept = Instant::now();
+        }
+        Ok(round)
+    }
+
+    /// Finds out which tables are this process's to keep, and where they stand.
+    async fn lead(&mut self) -> Result<(), DbError> {
+        let held = self.leader.look(&self.projections).await?;
+        for (at, held) in held.iter().enumerate() {
+            if !held {
+                self.progress[at] = None;
+            } else if self.progress[at].is_none() {
+                let projection = &self.projections[at];
+                let mut tx = self.db.begin_read().await?;
+                let active = checkpoint::active(&mut tx, projection.name(), projection.version()).await?;
+                tx.rollback().await?;
+                if let Some(active) = active {
+                    self.progress[at] = Some(Progress::of(&self.db, active).await?);
+                }
+            }
+        }
+        let keeps = self.projections.iter().zip(&self.progress);
+        let keeps = keeps.filter(|(_, progress)| progress.is_some()).map(|(projection, _)| projection.name()).collect();
+        self.status.lock().keeps = keeps;
+        Ok(())
+    }
+
+    async fn advance(&mut self, from: Cursor, until: Option<Cursor>, tables: &[usize]) -> Result<Round, DbError> {
+        let mut events = ordered::read(&self.db, from, self.options.batch).await?;
+        let full = events.len() as i64 >= self.options.batch;
+        if let Some(until) = until {
+            events.truncate(events.partition_point(|event| event.cursor <= until));
+        }
+        self.stop_before_unknown(&mut events);
+        if events.is_empty() {
+            return Ok(Round::Idle);
+        }
+        for &table in tables {
+            let Some(progress) = &mut self.progress[table] else { continue };
+            match progress.step(&self.db, &*self.projections[table], &events).await? {
+                Stepped::Done => self.status.lock().events += events.len() as u64,
+                // Switched by a rebuild, or another process has taken over: look again.
+                Stepped::Lost => self.progress[table] = None,
+            }
+        }
+        Ok(if full { Round::More } else { Round::Idle })
+    }
+
+    fn stop_before_unknown(&self, events: &mut Vec<Stored>) {
+        let unknown = events.iter().position(|event| matches!(event.event, Err(Fault::UnknownType(_))));
+        let stopped = unknown.map(|at| {
+            let reason = match &events[at].event {
+                Err(fault) => fault.to_string(),
+                Ok(_) => String::new(),
+            };
+            events.truncate(at);
+            reason
+        });
+        let mut status = self.status.lock();
+        if stopped.is_some() && status.stopped != stopped {
+            tracing::error!(reason = stopped, "the table projections stop here: update this node");
+        }
+        if stopped.is_some() || !events.is_empty() {
+            status.stopped = stopped;
+        }
+    }
+
+    /// Removes rows that are long of no use, a bounded number from each table.
+    async fn sweep(&self) -> Result<(), DbError> {
+        let now = self.options.now.get().0;
+        for (projection, progress) in self.projections.iter().zip(&self.progress) {
+            let (Some(progress), Some(_)) = (progress, projection.expires()) else { continue };
+            // Not beyond what the log has told: a later event must find the rows that it speaks of.
+            let horizon = now.min(progress.checkpoint.recorded_at / 1000) - EXPIRED_KEPT_SECONDS;
+            let mut tx = self.db.begin_rebuildable().await?;
+            if checkpoint::lock(&mut tx, &progress.checkpoint.table_name).await?.is_some() {
+                projection.sweep(&mut tx, &progress.checkpoint.table_name, horizon, SWEEP_MAX).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}

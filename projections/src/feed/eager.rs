@@ -1,0 +1,277 @@
+//! The eager feed: events as soon as they are visible, each one at least once.
+//!
+//! PostgreSQL gives positions before it commits, so a position may appear after greater ones. Such gaps are remembered
+//! and read again. A gap may be forgotten only when every transaction that could fill it has ended: transaction ids are
+//! assigned before positions, so those have ids below one that this reader takes after it found the gap, and they have
+//! ended when the oldest running id has passed it. SQLite has one writer and no gaps.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use super::{Cursor, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored};
+use crate::db::{Db, DbError, Row, Value};
+
+/// Events of one read.
+pub const PAGE: i64 = 2000;
+/// Gaps remembered one by one; beyond that neighbours are joined, and what lies between them is read again.
+pub const GAPS_MAX: usize = 10_000;
+
+/// Where the eager feed stands.
+#[derive(Debug)]
+pub struct Eager {
+    /// The greatest position seen.
+    last: i64,
+    gaps: Vec<Gap>,
+    window: Option<Window>,
+}
+
+/// Positions below `last` that were not visible yet; both ends belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Gap {
+    low: i64,
+    high: i64,
+    /// Whoever can fill it has a transaction id below this.
+    bound: i64,
+}
+
+/// What was in flight when the feed started, behind the events that it started from.
+#[derive(Debug)]
+struct Window {
+    /// Older transactions had ended at the start.
+    txid: i64,
+    /// Later positions are after `last`.
+    position: i64,
+    bound: i64,
+    seen: HashSet<i64>,
+}
+
+/// One read of the feed.
+#[derive(Debug)]
+pub struct Poll {
+    pub events: Vec<Stored>,
+    /// Nothing more was visible.
+    pub at_end: bool,
+}
+
+impl Eager {
+    /// Reads everything after `from`, which a table projection has reached, and hands it to `each`.
+    pub async fn start<F>(db: &Db, from: Cursor, mut each: F) -> Result<Self, DbError>
+    where
+        F: FnMut(Stored) -> Result<(), DbError> + Send,
+    {
+        let mut feed = Self { last: from.position, gaps: Vec::new(), window: None };
+        if !db.is_postgres() {
+            loop {
+                let poll = feed.poll(db).await?;
+                poll.events.into_iter().try_for_each(&mut each)?;
+                if poll.at_end {
+                    return Ok(feed);
+                }
+            }
+        }
+        let oldest = one(db, OLDEST_TXID).await?;
+        let (mut cursor, mut seen) = (from, HashSet::new());
+        loop {
+            let after = [cursor.txid.into(), cursor.position.into(), PAGE.into()];
+            let events = read(&db.fetch(&BY_TXID, &after).await?)?;
+            let count = events.len();
+            for event in events {
+                cursor = event.cursor;
+                feed.last = feed.last.max(cursor.position);
+                if cursor.txid >= oldest {
+                    seen.insert(cursor.position);
+                }
+                each(event)?;
+            }
+            if (count as i64) < PAGE {
+                break;
+            }
+        }
+        let bound = one(db, OWN_XID).await?;
+        feed.window = Some(Window { txid: oldest, position: feed.last, bound, seen });
+        Ok(feed)
+    }
+
+    /// What has become visible since the last read, at most [`PAGE`] events beyond what filled gaps.
+    pub async fn poll(&mut self, db: &Db) -> Result<Poll, DbError> {
+        if !db.is_postgres() {
+            let events = read(&db.fetch(&SQLITE, &[self.last.into(), PAGE.into()]).await?)?;
+            self.last = events.last().map_or(self.last, |event| event.cursor.position);
+            return Ok(Poll { at_end: (events.len() as i64) < PAGE, events });
+        }
+        let late = self.late(db).await?;
+        let new = read(&db.fetch(&BY_POSITION, &[self.last.into(), PAGE.into()]).await?)?;
+        let mut found = Vec::new();
+        let mut last = self.last;
+        for event in &new {
+            let position = event.cursor.position;
+            if position > last + 1 {
+                found.push((last + 1, position - 1));
+            }
+            last = position;
+        }
+        // Taken after the read that found them: only then is it above all who can fill them.
+        let bound = if found.is_empty() { 0 } else { one(db, OWN_XID).await? };
+        // Nothing can fail from here on; a failure above leaves the feed where it was.
+        let at_end = (new.len() as i64) < PAGE;
+        let mut events = self.settle(late);
+        self.last = last;
+        self.gaps.extend(found.into_iter().map(|(low, high)| Gap { low, high, bound }));
+        join_neighbours(&mut self.gaps, GAPS_MAX);
+        events.extend(new);
+        Ok(Poll { events, at_end })
+    }
+
+    /// Open gaps.
+    #[must_use]
+    pub fn gaps(&self) -> usize {
+        self.gaps.len()
+    }
+
+    /// The greatest position seen.
+    #[must_use]
+    pub const fn position(&self) -> i64 {
+        self.last
+    }
+
+    /// Reads what became visible behind `last`.
+    async fn late(&self, db: &Db) -> Result<Late, DbError> {
+        let mut late = Late::default();
+        if self.gaps.is_empty() && self.window.is_none() {
+            return Ok(late);
+        }
+        // Before the reads: who has ended by now is visible to them.
+        late.oldest = one(db, OLDEST_XID).await?;
+        if let Some(window) = &self.window {
+            let seen = window.seen.iter().copied().map(Some).collect();
+            let values = [window.txid.into(), window.position.into(), Value::IntArray(seen)];
+            late.in_window = read(&db.fetch(&IN_WINDOW, &values).await?)?;
+        }
+        if !self.gaps.is_empty() {
+            let (low, high) = self.gaps.iter().map(|gap| (Some(gap.low), Some(gap.high))).unzip();
+            late.in_gaps = read(&db.fetch(&IN_GAPS, &[Value::IntArray(low), Value::IntArray(high)]).await?)?;
+        }
+        Ok(late)
+    }
+
+    /// Remembers what was read late, and forgets what nobody can fill any more.
+    fn settle(&mut self, late: Late) -> Vec<Stored> {
+        let Late { oldest, in_window, in_gaps } = late;
+        if let Some(window) = &mut self.window {
+            window.seen.extend(in_window.iter().map(|event| event.cursor.position));
+            if oldest >= window.bound {
+                self.window = None;
+            }
+        }
+        let positions: Vec<i64> = in_gaps.iter().map(|event| event.cursor.position).collect();
+        self.gaps.retain(|gap| oldest < gap.bound);
+        self.gaps = without(&self.gaps, &positions);
+        let mut events = in_window;
+        events.extend(in_gaps);
+        events
+    }
+}
+
+/// Events that became visible behind others.
+#[derive(Debug, Default)]
+struct Late {
+    /// The oldest transaction id that was running before the reads.
+    oldest: i64,
+    in_window: Vec<Stored>,
+    in_gaps: Vec<Stored>,
+}
+
+/// The gaps that remain when `positions` (ascending) are filled.
+fn without(gaps: &[Gap], positions: &[i64]) -> Vec<Gap> {
+    let mut remaining = Vec::with_capacity(gaps.len());
+    for gap in gaps {
+        let from = positions.partition_point(|position| *position < gap.low);
+        let to = positions.partition_point(|position| *position <= gap.high);
+        let mut low = gap.low;
+        for position in &positions[from..to.max(from)] {
+            if *position > low {
+                remaining.push(Gap { low, high: position - 1, bound: gap.bound });
+            }
+            low = position + 1;
+        }
+        if low <= gap.high {
+            remaining.push(Gap { low, ..*gap });
+        }
+    }
+    remaining
+}
+
+/// Halves the number of gaps until it is within `max`. Reading an event again does no harm; forgetting one would.
+fn join_neighbours(gaps: &mut Vec<Gap>, max: usize) {
+    while gaps.len() > max {
+        gaps.sort_unstable_by_key(|gap| gap.low);
+        *gaps = gaps
+            .chunks(2)
+            .map(|pair| Gap {
+                low: pair[0].low,
+                high: pair[pair.len() - 1].high,
+                bound: pair.iter().map(|gap| gap.bound).max().unwrap_or(i64::MAX),
+            })
+            .collect();
+    }
+}
+
+fn read(rows: &[Row]) -> Result<Vec<Stored>, DbError> {
+    rows.iter().map(Stored::read).collect()
+}
+
+async fn one(db: &Db, sql: &str) -> Result<i64, DbError> {
+    let rows = db.fetch(sql, &[]).await?;
+    rows.first().ok_or_else(|| DbError::Malformed("no row".to_owned()))?.int(0)
+}
+
+/// As transactions have it, without the bias of the log.
+const OLDEST_XID: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
+const OWN_XID: &str = "SELECT pg_current_xact_id()::text::bigint";
+/// As the log has it.
+const OLDEST_TXID: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + bias FROM log_identity";
+
+static BY_TXID: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {POSTGRES_COLUMNS} FROM events WHERE (txid, position) > ($1, $2) ORDER BY txid, position LIMIT $3")
+});
+static BY_POSITION: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {POSTGRES_COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2"));
+static IN_WINDOW: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {POSTGRES_COLUMNS} FROM events WHERE txid >= $1 AND position <= $2 AND NOT position = ANY($3) \
+         ORDER BY txid, position"
+    )
+});
+static IN_GAPS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {POSTGRES_COLUMNS} FROM unnest($1::bigint[], $2::bigint[]) AS gap (low, high) \
+         CROSS JOIN LATERAL (SELECT * FROM events WHERE position BETWEEN gap.low AND gap.high) AS event \
+         ORDER BY position"
+    )
+});
+static SQLITE: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {SQLITE_COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn gap(low: i64, high: i64, bound: i64) -> Gap {
+        Gap { low, high, bound }
+    }
+
+    #[test]
+    fn a_filled_position_splits_its_gap() {
+        let gaps = [gap(3, 7, 100), gap(9, 9, 101)];
+        assert_eq!(without(&gaps, &[5]), [gap(3, 4, 100), gap(6, 7, 100), gap(9, 9, 101)]);
+        assert_eq!(without(&gaps, &[3, 7, 9]), [gap(4, 6, 100)]);
+        assert_eq!(without(&gaps, &[]), gaps);
+    }
+
+    #[test]
+    fn joined_gaps_cover_what_they_were() {
+        let mut gaps = vec![gap(1, 2, 5), gap(4, 4, 9), gap(8, 9, 7)];
+        join_neighbours(&mut gaps, 2);
+        assert_eq!(gaps, [gap(1, 4, 9), gap(8, 9, 7)]);
+    }
+}

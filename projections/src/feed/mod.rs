@@ -1,0 +1,35 @@
+//! Reading the event log in order: from where one stopped, without missing an event that commits late.
+//!
+//! [`ordered`] gives one total order, the same for every reader; table projections, audit and export use it.
+//! [`eager`] gives events as soon as they are visible, in an order that only holds within one aggregate; live models use
+//! it, because a foreign transaction left open does not delay it.
+
+pub mod eager;
+pub mod ordered;
+mod stored;
+mod wake;
+
+pub use stored::{Fault, Stored};
+pub use wake::Wake;
+
+/// How far a reader of the ordered feed has come; everything up to and including it was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cursor {
+    /// 0 on SQLite.
+    pub txid: i64,
+    pub position: i64,
+}
+
+impl Cursor {
+    /// Before the first event.
+    pub const START: Self = Self { txid: 0, position: 0 };
+}
+
+/// The channel on which appends are announced (PostgreSQL). The announcement carries nothing: it only wakes.
+pub const CHANNEL: &str = "grantlog_events";
+
+/// Columns of an event, in the order in which [`Stored`] reads them.
+const POSTGRES_COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, \
+     metadata::text, txid, position, (extract(epoch FROM recorded_at) * 1000)::bigint";
+const SQLITE_COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
+     txid, position, recorded_at";

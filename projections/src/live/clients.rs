@@ -1,0 +1,138 @@
+//! Clients: all that a request needs to know of one (RFC 6749 2).
+//!
+//! Each fact keeps the sequence of the event that told it and yields only to a newer one, so the order of arrival does
+//! not matter.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use grantlog_domain::client::{ClientEvent, ClientMetadata};
+use grantlog_domain::{ClientId, SecretHash, Timestamp, UserId};
+use parking_lot::RwLock;
+
+use super::newest::Newest;
+
+/// A registered client; one that was deleted or is quarantined is not found at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveClient {
+    pub id: ClientId,
+    pub metadata: ClientMetadata,
+    /// Absent for public clients.
+    pub secret: Option<SecretHash>,
+    /// Absent when an operator made it.
+    pub owner: Option<UserId>,
+    pub enabled: bool,
+    pub created_at: Timestamp,
+}
+
+/// What grants hold on to: whether their client may be served, without a second look-up.
+#[derive(Debug)]
+pub(super) struct ClientCell {
+    pub(super) id: ClientId,
+    usable: AtomicBool,
+    state: RwLock<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Owner and time of registration; written once.
+    registered: Option<(Option<UserId>, Timestamp)>,
+    metadata: Newest<Option<ClientMetadata>>,
+    secret: Newest<Option<SecretHash>>,
+    enabled: Newest<bool>,
+    /// For ever.
+    deleted: bool,
+    quarantined: bool,
+    current: Option<Arc<LiveClient>>,
+}
+
+impl ClientCell {
+    pub(super) fn is_usable(&self) -> bool {
+        self.usable.load(Ordering::Acquire)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.write();
+        change(&mut state);
+        state.current = state.view(self.id).map(Arc::new);
+        self.usable.store(state.current.as_ref().is_some_and(|client| client.enabled), Ordering::Release);
+    }
+}
+
+impl State {
+    fn view(&self, id: ClientId) -> Option<LiveClient> {
+        let (owner, created_at) = self.registered?;
+        let metadata = self.metadata.get().clone()?;
+        let enabled = *self.enabled.get();
+        let known = !self.deleted && !self.quarantined;
+        known.then(|| LiveClient { id, metadata, secret: *self.secret.get(), owner, enabled, created_at })
+    }
+
+    fn apply(&mut self, sequence: i64, event: &ClientEvent) {
+        match event {
+            ClientEvent::Registered { metadata, secret, owner, at } => {
+                self.registered = Some((*owner, *at));
+                self.metadata.set(sequence, Some(metadata.clone()));
+                self.secret.set(sequence, *secret);
+                self.enabled.set(sequence, true);
+            }
+            ClientEvent::Updated { metadata, .. } => self.metadata.set(sequence, Some(metadata.clone())),
+            ClientEvent::SecretRotated { secret, .. } => self.secret.set(sequence, Some(*secret)),
+            ClientEvent::Disabled { .. } => self.enabled.set(sequence, false),
+            ClientEvent::Enabled { .. } => self.enabled.set(sequence, true),
+            ClientEvent::Deleted { .. } => self.deleted = true,
+        }
+    }
+}
+
+/// A client as its table has it.
+pub(super) struct Stored {
+    pub(super) client: LiveClient,
+    pub(super) deleted: bool,
+    pub(super) sequence: i64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Clients(RwLock<HashMap<ClientId, Arc<ClientCell>>>);
+
+impl Clients {
+    pub(super) fn get(&self, id: ClientId) -> Option<Arc<LiveClient>> {
+        self.0.read().get(&id)?.state.read().current.clone()
+    }
+
+    /// The cell of a client, known or not yet.
+    pub(super) fn cell(&self, id: ClientId) -> Arc<ClientCell> {
+        if let Some(cell) = self.0.read().get(&id) {
+            return Arc::clone(cell);
+        }
+        let new = || Arc::new(ClientCell { id, usable: AtomicBool::new(false), state: RwLock::default() });
+        Arc::clone(self.0.write().entry(id).or_insert_with(new))
+    }
+
+    pub(super) fn apply(&self, id: ClientId, sequence: i64, event: &ClientEvent) {
+        self.cell(id).change(|state| state.apply(sequence, event));
+    }
+
+    pub(super) fn quarantine(&self, id: ClientId) {
+        self.cell(id).change(|state| state.quarantined = true);
+    }
+
+    pub(super) fn load(&self, stored: Stored) {
+        let Stored { client, deleted, sequence } = stored;
+        self.cell(client.id).change(|state| {
+            state.registered = Some((client.owner, client.created_at));
+            state.metadata.set(sequence, Some(client.metadata));
+            state.secret.set(sequence, client.secret);
+            state.enabled.set(sequence, client.enabled);
+            state.deleted |= deleted;
+        });
+    }
+
+    /// Every client that is found, by id.
+    pub(super) fn all(&self) -> Vec<Arc<LiveClient>> {
+        let mut all: Vec<_> = self.0.read().values().filter_map(|cell| cell.state.read().current.clone()).collect();
+        all.sort_unstable_by_key(|client| client.id);
+        all
+    }
+}

@@ -1,0 +1,248 @@
+//! Keeping the live models up to date: the task that reads the eager feed, and how far it has come.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use grantlog_domain::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Live;
+use crate::db::{Db, DbError};
+use crate::feed::eager::Eager;
+use crate::feed::{Fault, Stored, Wake};
+
+/// Longest pause between two attempts while the database is unavailable.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// Shortest pause between two reads: appends that come close together are read together.
+const BREATH: Duration = Duration::from_millis(2);
+
+/// The time, as the caller's clock has it.
+#[derive(Clone)]
+pub struct Now(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Now {
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    #[must_use]
+    pub fn get(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Now {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Now")
+    }
+}
+
+/// How to follow the log.
+#[derive(Clone, Debug)]
+pub struct FollowOptions {
+    /// Longest pause between two reads when nothing wakes it; 25 ms by default.
+    pub interval: Duration,
+    pub now: Now,
+}
+
+impl FollowOptions {
+    #[must_use]
+    pub const fn new(now: Now) -> Self {
+        Self { interval: Duration::from_millis(25), now }
+    }
+}
+
+/// Where the feed of the live models stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedStatus {
+    /// Time since the log was last read to its end; since the start of the process when it never was.
+    pub staleness: Duration,
+    /// The models have caught up with the log once.
+    pub ready: bool,
+    /// The greatest position seen.
+    pub position: i64,
+    /// Positions that were given but are not visible yet.
+    pub gaps: usize,
+    /// Events taken in from the feed since the start.
+    pub events: u64,
+    /// Events that could not be read; their aggregates are quarantined.
+    pub poison: u64,
+    /// Why the feed has stopped for good: a newer version wrote what this one does not know.
+    pub stopped: Option<String>,
+    /// Why the last read failed.
+    pub error: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Status(Mutex<Known>);
+
+#[derive(Debug)]
+struct Known {
+    /// When the last read that reached the end began.
+    read_at: Instant,
+    rest: FeedStatus,
+    /// The feed between [`Live::load`] and [`Live::follow`].
+    feed: Option<Eager>,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        let rest = FeedStatus {
+            staleness: Duration::ZERO,
+            ready: false,
+            position: 0,
+            gaps: 0,
+            events: 0,
+            poison: 0,
+            stopped: None,
+            error: None,
+        };
+        Self(Mutex::new(Known { read_at: Instant::now(), rest, feed: None }))
+    }
+}
+
+impl Status {
+    pub(super) fn staleness(&self) -> Duration {
+        self.0.lock().read_at.elapsed()
+    }
+
+    pub(super) fn read(&self) -> FeedStatus {
+        let known = self.0.lock();
+        FeedStatus { staleness: known.read_at.elapsed(), ..known.rest.clone() }
+    }
+
+    pub(super) fn loaded(&self, feed: Eager, began: Instant) {
+        self.progressed(&feed, Some(began));
+        self.0.lock().feed = Some(feed);
+    }
+
+    fn take_feed(&self) -> Option<Eager> {
+        self.0.lock().feed.take()
+    }
+
+    fn progressed(&self, feed: &Eager, at_end_since: Option<Instant>) {
+        let mut known = self.0.lock();
+        known.rest.position = feed.position();
+        known.rest.gaps = feed.gaps();
+        known.rest.error = None;
+        if let Some(began) = at_end_since {
+            known.read_at = began;
+            known.rest.ready = true;
+        }
+    }
+}
+
+/// The task that follows the log. Dropping it ends the task.
+#[derive(Debug)]
+pub struct Follower {
+    stop: watch::Sender<bool>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Follower {
+    /// Ends the task after the read under way.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Live {
+    /// Follows the log from where [`Live::load`] left off (or loads first). Runs until the answer is dropped; while the
+    /// database is unavailable it tries again, and [`Live::staleness`] grows.
+    #[must_use]
+    pub fn follow(&self, db: &Db, wake: &Wake, options: FollowOptions) -> Follower {
+        let (stop, stopped) = watch::channel(false);
+        let (live, db, wake) = (self.clone(), db.clone(), wake.clone());
+        let task = tokio::spawn(async move { live.run(&db, &wake, &options, stopped).await });
+        Follower { stop, task: Some(task) }
+    }
+
+    async fn run(&self, db: &Db, wake: &Wake, options: &FollowOptions, mut stop: watch::Receiver<bool>) {
+        let mut waking = wake.subscribe();
+        let mut feed = self.0.status.take_feed();
+        let mut retry = options.interval;
+        while !*stop.borrow() {
+            self.sweep(options.now.get());
+            let pause = match self.read_once(db, &mut feed, options).await {
+                Ok(Reached::End) => {
+                    retry = options.interval;
+                    Some(options.interval)
+                }
+                Ok(Reached::Page) => None,
+                Ok(Reached::Unknown) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the live models cannot read the log");
+                    self.0.status.0.lock().rest.error = Some(error.to_string());
+                    retry = (retry * 2).min(RETRY_MAX);
+                    Some(retry)
+                }
+            };
+            if let Some(pause) = pause {
+                tokio::select! {
+                    () = async { tokio::time::sleep(BREATH).await; waking.wait(pause).await } => {}
+                    _ = stop.changed() => {}
+                }
+            }
+        }
+    }
+
+    async fn read_once(&self, db: &Db, feed: &mut Option<Eager>, options: &FollowOptions) -> Result<Reached, DbError> {
+        let Some(eager) = feed else {
+            self.load(db, options.now.get()).await?;
+            *feed = self.0.status.take_feed();
+            return Ok(Reached::Page);
+        };
+        let began = Instant::now();
+        let poll = eager.poll(db).await?;
+        for stored in &poll.events {
+            if let Err(unknown) = self.take_in(stored) {
+                tracing::error!(%unknown, "the live models stop: update this node");
+                self.0.status.0.lock().rest.stopped = Some(unknown.to_string());
+                return Ok(Reached::Unknown);
+            }
+        }
+        self.0.status.progressed(eager, poll.at_end.then_some(began));
+        Ok(if poll.at_end { Reached::End } else { Reached::Page })
+    }
+
+    /// Applies an event of the feed, or quarantines its aggregate. An unknown type is handed back: it ends the feed.
+    pub(super) fn take_in(&self, stored: &Stored) -> Result<(), Fault> {
+        match &stored.event {
+            Ok(recorded) => {
+                self.apply(recorded);
+                self.0.status.0.lock().rest.events += 1;
+            }
+            Err(Fault::Undecodable(reason)) => {
+                let Stored { aggregate_type, aggregate_id, sequence, .. } = stored;
+                tracing::error!(aggregate_type, aggregate_id, sequence, reason, "an event cannot be read: quarantined");
+                self.quarantine(aggregate_type, aggregate_id);
+                self.0.status.0.lock().rest.poison += 1;
+            }
+            Err(unknown @ Fault::UnknownType(_)) => return Err(unknown.clone()),
+        }
+        Ok(())
+    }
+}
+
+enum Reached {
+    /// All that was visible has been read.
+    End,
+    /// There may be more.
+    Page,
+    /// An event type that this version does not know.
+    Unknown,
+}

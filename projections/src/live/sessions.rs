@@ -1,0 +1,125 @@
+//! Sessions: who is signed in behind a cookie, and since when.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use grantlog_domain::session::SessionEvent;
+use grantlog_domain::{SecretHash, SessionId, Timestamp, UserId};
+use parking_lot::RwLock;
+
+use super::newest::Newest;
+use super::{ENDED_KEPT_SECONDS, SHARDS, shard_of};
+
+/// A session that was started and has not ended. The caller compares `cookie` and `expires_at`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveSession {
+    pub id: SessionId,
+    pub user_id: UserId,
+    /// Hash of the session cookie.
+    pub cookie: SecretHash,
+    /// When the user last proved who they are (OpenID Connect Core 2, `auth_time`).
+    pub auth_time: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    started: Option<(UserId, Timestamp)>,
+    /// Cookie and `auth_time`.
+    proof: Newest<Option<(SecretHash, Timestamp)>>,
+    /// For ever; quarantined ones too.
+    ended: bool,
+    keep_until: Timestamp,
+    current: Option<Arc<LiveSession>>,
+}
+
+impl Entry {
+    fn apply(&mut self, sequence: i64, event: &SessionEvent) {
+        match event {
+            SessionEvent::Started { user_id, cookie, expires_at, at, .. } => {
+                self.started = Some((*user_id, *expires_at));
+                self.proof.set(sequence, Some((*cookie, *at)));
+            }
+            SessionEvent::Reauthenticated { cookie, at, .. } => {
+                self.proof.set(sequence, Some((*cookie, *at)));
+                self.keep_until = self.keep_until.max(at.plus_seconds(ENDED_KEPT_SECONDS));
+            }
+            SessionEvent::Ended { at, .. } => {
+                self.ended = true;
+                self.keep_until = self.keep_until.max(at.plus_seconds(ENDED_KEPT_SECONDS));
+            }
+        }
+    }
+
+    fn refresh(&mut self, id: SessionId) {
+        self.current = match (self.started, *self.proof.get()) {
+            (Some((user_id, expires_at)), Some((cookie, auth_time))) if !self.ended => {
+                Some(Arc::new(LiveSession { id, user_id, cookie, auth_time, expires_at }))
+            }
+            _ => None,
+        };
+    }
+
+    fn is_needed(&self, now: Timestamp) -> bool {
+        let until = match self.started {
+            Some((_, expires_at)) if !self.ended => expires_at,
+            _ => self.keep_until,
+        };
+        now < until
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Sessions([RwLock<HashMap<SessionId, Entry>>; SHARDS]);
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| RwLock::default()))
+    }
+}
+
+impl Sessions {
+    pub(super) fn get(&self, id: SessionId) -> Option<Arc<LiveSession>> {
+        self.0[shard_of(id.0)].read().get(&id)?.current.clone()
+    }
+
+    pub(super) fn apply(&self, id: SessionId, sequence: i64, event: &SessionEvent) {
+        self.change(id, |entry| entry.apply(sequence, event));
+    }
+
+    pub(super) fn load(&self, session: &LiveSession, sequence: i64) {
+        self.change(session.id, |entry| {
+            entry.started = Some((session.user_id, session.expires_at));
+            entry.proof.set(sequence, Some((session.cookie, session.auth_time)));
+        });
+    }
+
+    pub(super) fn quarantine(&self, id: SessionId) {
+        self.change(id, |entry| {
+            entry.ended = true;
+            entry.keep_until = Timestamp(i64::MAX);
+        });
+    }
+
+    fn change(&self, id: SessionId, change: impl FnOnce(&mut Entry)) {
+        let mut shard = self.0[shard_of(id.0)].write();
+        let entry = shard.entry(id).or_default();
+        change(entry);
+        entry.refresh(id);
+    }
+
+    pub(super) fn sweep(&self, shard: usize, now: Timestamp) {
+        self.0[shard].write().retain(|_, entry| entry.is_needed(now));
+    }
+
+    /// Every session that is found and has not expired, by id.
+    pub(super) fn all(&self, now: Timestamp) -> Vec<Arc<LiveSession>> {
+        let mut all = Vec::new();
+        for shard in &self.0 {
+            all.extend(shard.read().values().filter_map(|entry| entry.current.clone()));
+        }
+        all.retain(|session| now < session.expires_at);
+        all.sort_unstable_by_key(|session| session.id);
+        all
+    }
+}

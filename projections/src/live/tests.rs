@@ -1,0 +1,172 @@
+use std::sync::Arc;
+
+use grantlog_domain::client::ClientEvent;
+use grantlog_domain::grant::{ACCESS_TOKENS_MAX, GrantEvent, Refreshed, RevocationReason};
+use grantlog_domain::user::UserEvent;
+use grantlog_domain::{ClientId, GrantId, Recorded, Timestamp, UserId};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::Live;
+use crate::testing::{Dice, NOW, hash, metadata, opened, recorded, scenario, token};
+
+const CLIENT: ClientId = ClientId(Uuid::from_u128(1));
+const USER: UserId = UserId(Uuid::from_u128(2));
+const GRANT: GrantId = GrantId(Uuid::from_u128(3));
+
+fn live(events: &[Recorded]) -> Live {
+    let live = Live::new();
+    events.iter().for_each(|event| live.apply(event));
+    live
+}
+
+fn registered() -> Vec<Recorded> {
+    let client = ClientEvent::Registered { metadata: metadata("app"), secret: Some(hash(9)), owner: None, at: NOW };
+    vec![recorded(CLIENT, 1, client), recorded(USER, 1, UserEvent::Registered { at: NOW })]
+}
+
+/// A client, a user, and a grant whose token is `token(5)`.
+fn one_token() -> Vec<Recorded> {
+    let mut events = registered();
+    events.push(recorded(GRANT, 1, GrantEvent::Opened(opened(CLIENT, Some(USER), 5))));
+    events
+}
+
+fn is_active(live: &Live, number: u64) -> bool {
+    live.introspect(GRANT, &hash(number), NOW).is_some()
+}
+
+#[test]
+fn a_token_is_active_until_it_expires() {
+    let live = live(&one_token());
+    let found = live.introspect(GRANT, &hash(5), NOW).unwrap();
+    assert_eq!((found.client_id, found.user_id, found.issued_at), (CLIENT, Some(USER), NOW));
+    assert_eq!(found.scope.text, token(5).scope.to_string());
+    assert!(live.introspect(GRANT, &hash(5), token(5).expires_at).is_none());
+    assert!(!is_active(&live, 6), "another secret with the same grant");
+    assert!(live.introspect(GrantId(Uuid::from_u128(4)), &hash(5), NOW).is_none(), "another grant");
+}
+
+#[test]
+fn whoever_is_disabled_has_no_active_tokens() {
+    for end in [
+        recorded(CLIENT, 2, ClientEvent::Disabled { at: NOW }),
+        recorded(CLIENT, 2, ClientEvent::Deleted { at: NOW }),
+        recorded(USER, 2, UserEvent::Disabled { at: NOW }),
+        recorded(USER, 2, UserEvent::Erased { at: NOW }),
+        recorded(GRANT, 2, GrantEvent::Revoked { reason: RevocationReason::Admin, at: NOW }),
+        recorded(GRANT, 2, GrantEvent::AccessTokenRevoked { token: hash(5), at: NOW }),
+    ] {
+        let mut events = one_token();
+        events.push(end.clone());
+        assert!(!is_active(&live(&events), 5), "{end:?}");
+        events.reverse();
+        assert!(!is_active(&live(&events), 5), "the end first: {end:?}");
+    }
+}
+
+#[test]
+fn what_is_unknown_or_quarantined_is_not_active() {
+    assert!(!is_active(&live(&one_token()[1..]), 5), "no such client");
+    assert!(!is_active(&live(&one_token()[2..]), 5), "neither client nor user");
+    for (kind, id) in [("grant", GRANT.to_string()), ("client", CLIENT.to_string()), ("user", USER.to_string())] {
+        let live = live(&one_token());
+        live.quarantine(kind, &id);
+        assert!(!is_active(&live, 5), "{kind}");
+    }
+}
+
+#[test]
+fn a_repeated_event_does_not_bring_back_what_ended() {
+    let mut events = one_token();
+    events.push(recorded(GRANT, 2, GrantEvent::Revoked { reason: RevocationReason::User, at: NOW }));
+    let live = live(&events);
+    sweep_all(&live, NOW);
+    events[..3].iter().for_each(|event| live.apply(event));
+    assert!(!is_active(&live, 5));
+}
+
+fn sweep_all(live: &Live, now: Timestamp) {
+    (0..super::SHARDS).for_each(|_| live.sweep(now));
+}
+
+#[test]
+fn the_oldest_tokens_of_a_grant_leave_first() {
+    let mut events = one_token();
+    for number in 0..ACCESS_TOKENS_MAX as u64 {
+        let (access_token, refresh_token) = (token(100 + number), hash(900));
+        let refreshed = Refreshed { access_token, refresh_token, replay_salt: None, at: NOW };
+        events.push(recorded(GRANT, number as i64 + 2, GrantEvent::Refreshed(refreshed)));
+    }
+    let in_order = live(&events);
+    assert!(!is_active(&in_order, 5));
+    assert!(is_active(&in_order, 100));
+    events.reverse();
+    assert_eq!(live(&events).describe(NOW), in_order.describe(NOW));
+}
+
+#[test]
+fn expired_tokens_leave_by_themselves() {
+    let live = live(&one_token());
+    assert_eq!(live.tokens(), 1);
+    sweep_all(&live, NOW);
+    assert_eq!(live.tokens(), 1);
+    sweep_all(&live, token(5).expires_at);
+    assert_eq!(live.tokens(), 0);
+    // The grant itself can still be refreshed; it leaves when it has expired.
+    assert_eq!(live.consented_scope(USER, CLIENT, NOW), token(5).scope);
+    sweep_all(&live, NOW.plus_seconds(7200));
+    assert!(live.0.users.consents(USER).is_empty());
+    sweep_all(&live, NOW.plus_seconds(7200));
+    assert_eq!(live.0.scopes.len(), 0);
+}
+
+#[test]
+fn consent_holds_while_its_grant_stands() {
+    let mut events = one_token();
+    assert_eq!(live(&events).consented_scope(USER, CLIENT, NOW), token(5).scope);
+    assert!(live(&events).consented_scope(USER, ClientId(Uuid::from_u128(9)), NOW).is_empty());
+    events.push(recorded(GRANT, 2, GrantEvent::Revoked { reason: RevocationReason::User, at: NOW }));
+    assert!(live(&events).consented_scope(USER, CLIENT, NOW).is_empty());
+}
+
+#[test]
+fn a_token_takes_no_more_than_its_share_of_memory() {
+    // Map entry at the lowest load after growing, and the boxed entry with the allocator's own share.
+    let (in_map, boxed) = super::grants::entry_bytes();
+    assert!((in_map + 1) * 16 / 7 + boxed + 16 <= 250, "{in_map} {boxed}");
+}
+
+#[test]
+fn introspection_shares_what_it_answers() {
+    let live = live(&one_token());
+    let (a, b) = (live.introspect(GRANT, &hash(5), NOW).unwrap(), live.introspect(GRANT, &hash(5), NOW).unwrap());
+    assert!(Arc::ptr_eq(&a.scope, &b.scope));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_order_and_any_repetition_gives_the_same_models(seed in 1_u64.., grants in 0_u64..12) {
+        let mut events = scenario(seed, grants);
+        let expected = live(&events).describe(NOW);
+        let mut dice = Dice(seed | 1);
+        let repeated: Vec<Recorded> = events.iter().filter(|_| dice.below(3) == 0).cloned().collect();
+        events.extend(repeated);
+        dice.shuffle(&mut events);
+        prop_assert_eq!(live(&events).describe(NOW), expected);
+    }
+
+    #[test]
+    fn sweeping_in_between_changes_nothing_that_stands(seed in 1_u64.., grants in 0_u64..12) {
+        let events = scenario(seed, grants);
+        let expected = live(&events).describe(NOW);
+        let swept = Live::new();
+        for event in &events {
+            swept.apply(event);
+            sweep_all(&swept, NOW);
+        }
+        prop_assert_eq!(swept.describe(NOW), expected);
+    }
+}

@@ -1,0 +1,244 @@
+//! Building a table anew beside the one that answers, and switching when it has caught up.
+//!
+//! The old table answers and is kept meanwhile. An interrupted build goes on where it stopped, because the new table has
+//! its own checkpoint. The switch is one transaction; only then is the old table dropped.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use grantlog_domain::Timestamp;
+
+use crate::check::{self, Comparison};
+use crate::checkpoint::{self, Checkpoint};
+use crate::db::{Db, DbError};
+use crate::engine::builds;
+use crate::engine::projection::{Projection, named};
+use crate::engine::step::{Progress, Stepped};
+use crate::feed::{Cursor, Fault, ordered};
+
+/// Events of one transaction of a build.
+const BATCH: i64 = 2000;
+/// Least time between two reports of progress.
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+/// How long to wait for events that the ordered feed must not show yet.
+const WAIT: Duration = Duration::from_millis(20);
+
+/// How far a build is. Positions stand for events; a few of them may never have been used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RebuildProgress {
+    pub done: i64,
+    pub total: i64,
+    /// Events a second since this build began or went on.
+    pub rate: f64,
+    /// Time left at this rate; `None` before there is one.
+    pub remaining: Option<Duration>,
+}
+
+/// What a rebuild did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rebuilt {
+    pub name: String,
+    pub table_name: String,
+    /// The table that answered before and was dropped.
+    pub replaced: Option<String>,
+    /// Events taken in by this call.
+    pub events: u64,
+    /// Whether it went on with a build that was interrupted.
+    pub resumed: bool,
+    /// Old and new at the same place in the log.
+    pub comparison: Option<Comparison>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    #[error("there is no projection {0}")]
+    UnknownProjection(String),
+    /// The old table goes on answering.
+    #[error("{0}")]
+    UnknownType(String),
+    #[error("another rebuild of this projection is under way")]
+    Busy,
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// Builds the table of `name` anew from the log and lets it answer. `now`: rows that have expired are left out of the
+/// comparison, because they leave at different times.
+pub async fn rebuild(
+    db: &Db,
+    name: &str,
+    now: Timestamp,
+    mut report: impl FnMut(RebuildProgress) + Send,
+) -> Result<Rebuilt, RebuildError> {
+    let projection = named(name).ok_or_else(|| RebuildError::UnknownProjection(name.to_owned()))?;
+    let (new, resumed) = begin(db, &*projection).await?;
+    let mut build = Build::new(db, projection, new).await?;
+    build.run_to(None, &mut report).await?;
+    let comparison = build.compare(now, &mut report).await?;
+    let replaced = build.switch(&mut report).await?;
+    Ok(Rebuilt {
+        name: name.to_owned(),
+        table_name: build.progress.checkpoint.table_name,
+        replaced,
+        events: build.events,
+        resumed,
+        comparison,
+    })
+}
+
+/// The build to work on, and whether somebody began it before.
+async fn begin(db: &Db, projection: &dyn Projection) -> Result<(Checkpoint, bool), DbError> {
+    let mut tx = db.begin().await?;
+    builds::exclusively(&mut tx).await?;
+    let found = checkpoint::building(&mut tx, projection.name(), projection.version()).await?.into_iter();
+    let begun = match found.filter(|build| !check::is_scratch(&build.table_name)).next_back() {
+        Some(build) => (build, true),
+        None => (builds::make(&mut tx, projection).await?, false),
+    };
+    tx.commit().await?;
+    Ok(begun)
+}
+
+/// A table being filled from the log.
+pub(crate) struct Build<'a> {
+    db: &'a Db,
+    projection: Arc<dyn Projection>,
+    pub(crate) progress: Progress,
+    pub(crate) events: u64,
+    began: Instant,
+    began_at: i64,
+    reported: Option<Instant>,
+}
+
+impl<'a> Build<'a> {
+    pub(crate) async fn new(
+        db: &'a Db,
+        projection: Arc<dyn Projection>,
+        checkpoint: Checkpoint,
+    ) -> Result<Self, DbError> {
+        let began_at = checkpoint.cursor.position;
+        let progress = Progress::of(db, checkpoint).await?;
+        Ok(Self { db, projection, progress, events: 0, began: Instant::now(), began_at, reported: None })
+    }
+
+    /// Takes in the log up to `until`, or to its end as it is then.
+    pub(crate) async fn run_to(
+        &mut self,
+        until: Option<Cursor>,
+        report: &mut (impl FnMut(RebuildProgress) + Send),
+    ) -> Result<(), RebuildError> {
+        let total = match until {
+            Some(until) => until.position,
+            None => ordered::end(self.db).await?,
+        };
+        let mut next = ordered::read(self.db, self.progress.checkpoint.cursor, BATCH).await?;
+        loop {
+            let mut events = next;
+            if let Some(until) = until {
+                events.truncate(events.partition_point(|event| event.cursor <= until));
+            }
+            if let Some(Err(unknown @ Fault::UnknownType(_))) =
+                events.iter().map(|event| &event.event).find(|event| matches!(event, Err(Fault::UnknownType(_))))
+            {
+                return Err(RebuildError::UnknownType(unknown.to_string()));
+            }
+            let Some(last) = events.last().map(|event| event.cursor) else { break };
+            let full = events.len() as i64 >= BATCH;
+            // The next events are read while these are written.
+            let reading = async { if full { ordered::read(self.db, last, BATCH).await } else { Ok(Vec::new()) } };
+            let (read, stepped) = tokio::join!(reading, self.progress.step(self.db, &*self.projection, &events));
+            if stepped? == Stepped::Lost {
+                return Err(RebuildError::Busy);
+            }
+            self.events += events.len() as u64;
+            self.report(total, false, report);
+            next = read?;
+        }
+        self.report(total, true, report);
+        Ok(())
+    }
+
+    fn report(&mut self, total: i64, now: bool, report: &mut (impl FnMut(RebuildProgress) + Send)) {
+        if !now && self.reported.is_some_and(|reported| reported.elapsed() < REPORT_EVERY) {
+            return;
+        }
+        self.reported = Some(Instant::now());
+        let done = self.progress.checkpoint.cursor.position;
+        let rate = (done - self.began_at) as f64 / self.began.elapsed().as_secs_f64().max(0.001);
+        let left = (total - done).max(0) as f64;
+        let remaining = (rate > 0.0).then(|| Duration::try_from_secs_f64(left / rate).ok()).flatten();
+        report(RebuildProgress { done, total: total.max(done), rate, remaining });
+    }
+
+    /// Compares with the table that answers, at the same place in the log and without holding it up.
+    pub(crate) async fn compare(
+        &mut self,
+        now: Timestamp,
+        report: &mut (impl FnMut(RebuildProgress) + Send),
+    ) -> Result<Option<Comparison>, RebuildError> {
+        let (name, version) = (self.projection.name(), self.projection.version());
+        // From here on the snapshot's rows stand still, while the table itself goes on.
+        let mut snapshot = self.db.begin_read().await?;
+        let mut active = checkpoint::active(&mut snapshot, name, version).await?;
+        while active.as_ref().is_some_and(|active| active.cursor < self.progress.checkpoint.cursor) {
+            snapshot.rollback().await?;
+            tokio::time::sleep(WAIT).await;
+            if !self.is_kept(active.as_ref()).await? {
+                return Ok(None);
+            }
+            snapshot = self.db.begin_read().await?;
+            active = checkpoint::active(&mut snapshot, name, version).await?;
+        }
+        let Some(active) = active else { return Ok(None) };
+        self.run_to(Some(active.cursor), report).await?;
+        let new = self.progress.checkpoint.table_name.clone();
+        let comparison =
+            check::compare(self.db, &mut snapshot, &*self.projection, &active.table_name, &new, now).await?;
+        snapshot.rollback().await?;
+        Ok(Some(comparison))
+    }
+
+    /// Whether the table that answers moves: nobody may be keeping it.
+    async fn is_kept(&self, before: Option<&Checkpoint>) -> Result<bool, DbError> {
+        const PATIENCE: u32 = 50;
+        for _ in 0..PATIENCE {
+            let mut tx = self.db.begin_read().await?;
+            let active = checkpoint::active(&mut tx, self.projection.name(), self.projection.version()).await?;
+            tx.rollback().await?;
+            if active.as_ref().map(|active| active.cursor) != before.map(|before| before.cursor) {
+                return Ok(true);
+            }
+            tokio::time::sleep(WAIT).await;
+        }
+        Ok(false)
+    }
+
+    /// Lets the new table answer, in one transaction, when it is not behind the old one. Answers the one that it replaced.
+    async fn switch(
+        &mut self,
+        report: &mut (impl FnMut(RebuildProgress) + Send),
+    ) -> Result<Option<String>, RebuildError> {
+        let (name, version) = (self.projection.name(), self.projection.version());
+        loop {
+            self.run_to(None, report).await?;
+            let mut tx = self.db.begin().await?;
+            builds::exclusively(&mut tx).await?;
+            let old = match checkpoint::active(&mut tx, name, version).await? {
+                Some(old) => checkpoint::lock(&mut tx, &old.table_name).await?,
+                None => None,
+            };
+            let new = checkpoint::lock(&mut tx, &self.progress.checkpoint.table_name).await?;
+            let Some(new) = new else { return Err(RebuildError::Busy) };
+            if old.as_ref().is_some_and(|old| old.cursor > new.cursor) {
+                tx.rollback().await?;
+                continue;
+            }
+            builds::answer_with(&mut tx, &*self.projection, &new.table_name).await?;
+            if let Some(old) = &old {
+                builds::drop_table(&mut tx, &old.table_name).await?;
+            }
+            tx.commit().await?;
+            return Ok(old.map(|old| old.table_name));
+        }
+    }
+}

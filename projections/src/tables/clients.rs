@@ -1,0 +1,192 @@
+//! Which clients are there, whose are they, what did they register? Asked by the home page, a client's page and
+//! `grantlog client`. Reads every event of clients.
+
+use grantlog_domain::client::{ClientEvent, ClientMetadata};
+use grantlog_domain::{ClientId, Event, Recorded, SecretHash, Timestamp, UserId};
+
+use super::Page;
+use crate::db::{Db, DbError, Row, Tx, Value};
+use crate::table::{Column, FoldError, Table, follows, json};
+
+pub const NAME: &str = "clients";
+pub const VERSION: i64 = 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientStage {
+    Enabled,
+    Disabled,
+    Deleted,
+}
+
+impl ClientStage {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+impl std::str::FromStr for ClientStage {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Enabled, Self::Disabled, Self::Deleted].into_iter().find(|stage| stage.as_str() == text).ok_or(())
+    }
+}
+
+/// One client, deleted ones too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientRow {
+    pub client_id: ClientId,
+    pub sequence: i64,
+    pub stage: ClientStage,
+    /// Absent when an operator made it.
+    pub owner: Option<UserId>,
+    pub metadata: ClientMetadata,
+    pub secret: Option<SecretHash>,
+    pub created_at: Timestamp,
+    pub changed_at: Timestamp,
+}
+
+impl ClientRow {
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.stage == ClientStage::Enabled
+    }
+
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.stage == ClientStage::Deleted
+    }
+}
+
+#[derive(Debug)]
+pub struct Clients;
+
+impl Table for Clients {
+    const NAME: &'static str = NAME;
+    const VERSION: i64 = VERSION;
+    const AGGREGATES: &'static [&'static str] = &["client"];
+    const COLUMNS: &'static [Column] = &[
+        Column::text("client_id"),
+        Column::int("sequence"),
+        Column::text("stage"),
+        Column::text("owner").or_null(),
+        Column::text("client_name"),
+        Column::text("metadata"),
+        Column::text("secret_hash").or_null(),
+        Column::int("created_at"),
+        Column::int("changed_at"),
+    ];
+    const KEY: usize = 1;
+    const ORDER: &'static str = "client_id";
+    const INDEXES: &'static [&'static str] = &["owner", "created_at, client_id"];
+    const EXPIRES: Option<&'static str> = None;
+
+    type Row = ClientRow;
+
+    fn group(event: &Recorded) -> Option<String> {
+        matches!(event.event, Event::Client(_)).then(|| event.aggregate_id.clone())
+    }
+
+    fn fold(rows: &mut Vec<ClientRow>, recorded: &Recorded) -> Result<(), FoldError> {
+        let Event::Client(event) = &recorded.event else { return Ok(()) };
+        if let ClientEvent::Registered { metadata, secret, owner, at } = event {
+            if rows.is_empty() {
+                rows.push(ClientRow {
+                    client_id: recorded.aggregate_id.parse().map_err(|_| FoldError("not a client_id".to_owned()))?,
+                    sequence: recorded.sequence,
+                    stage: ClientStage::Enabled,
+                    owner: *owner,
+                    metadata: metadata.clone(),
+                    secret: *secret,
+                    created_at: *at,
+                    changed_at: *at,
+                });
+            }
+            return Ok(());
+        }
+        let row = rows.first_mut().ok_or_else(|| FoldError("the client was never registered".to_owned()))?;
+        if !follows(row.sequence, recorded)? {
+            return Ok(());
+        }
+        row.sequence = recorded.sequence;
+        row.changed_at = match event {
+            ClientEvent::Registered { at, .. } => *at,
+            ClientEvent::Updated { metadata, at } => {
+                row.metadata = metadata.clone();
+                *at
+            }
+            ClientEvent::SecretRotated { secret, at } => {
+                row.secret = Some(*secret);
+                *at
+            }
+            ClientEvent::Disabled { at } => {
+                row.stage = ClientStage::Disabled;
+                *at
+            }
+            ClientEvent::Enabled { at } => {
+                row.stage = ClientStage::Enabled;
+                *at
+            }
+            ClientEvent::Deleted { at } => {
+                row.stage = ClientStage::Deleted;
+                *at
+            }
+        };
+        Ok(())
+    }
+
+    fn read(row: &Row) -> Result<ClientRow, DbError> {
+        Ok(ClientRow {
+            client_id: row.parse(0)?,
+            sequence: row.int(1)?,
+            stage: row.parse(2)?,
+            owner: row.opt_parse(3)?,
+            metadata: json(row.str(5)?)?,
+            secret: row.opt_parse(6)?,
+            created_at: Timestamp(row.int(7)?),
+            changed_at: Timestamp(row.int(8)?),
+        })
+    }
+
+    fn write(row: &ClientRow) -> Vec<Value> {
+        vec![
+            row.client_id.to_string().into(),
+            row.sequence.into(),
+            row.stage.as_str().into(),
+            row.owner.map(|owner| owner.to_string()).into(),
+            row.metadata.client_name.as_str().into(),
+            serde_json::to_string(&row.metadata).unwrap_or_default().into(),
+            row.secret.map(|secret| secret.to_string()).into(),
+            row.created_at.0.into(),
+            row.changed_at.0.into(),
+        ]
+    }
+}
+
+/// The client, unless it is unknown or deleted.
+pub async fn find(db: &Db, id: ClientId) -> Result<Option<ClientRow>, DbError> {
+    let rest = "WHERE client_id = $1 AND stage <> 'deleted'";
+    Ok(super::rows::<Clients>(db, rest, &[id.to_string().into()]).await?.pop())
+}
+
+/// Clients that are not deleted, the newest first; those of one owner when `owner` says so.
+pub async fn list(db: &Db, owner: Option<UserId>, page: Page) -> Result<Vec<ClientRow>, DbError> {
+    let mut rest = String::from("WHERE stage <> 'deleted'");
+    let mut values = Vec::new();
+    if let Some(owner) = owner {
+        values.push(owner.to_string().into());
+        rest.push_str(" AND owner = $1");
+    }
+    rest.push_str(" ORDER BY created_at DESC, client_id DESC");
+    page.push(&mut rest, &mut values);
+    super::rows::<Clients>(db, &rest, &values).await
+}
+
+pub(crate) async fn each(tx: &mut Tx, each: impl FnMut(ClientRow) + Send) -> Result<(), DbError> {
+    super::each::<Clients>(tx, "", &[], each).await
+}

@@ -1,0 +1,356 @@
+//! Who allowed what to whom, and does it still stand? Asked by the home and account pages ("what I allowed") and
+//! `grantlog grant`. Reads every event of grants; rows leave when they have expired.
+
+use std::collections::BTreeMap;
+
+use grantlog_domain::client::GrantType;
+use grantlog_domain::grant::GrantEvent;
+use grantlog_domain::{ClientId, Event, GrantId, Recorded, Scope, SessionId, Timestamp, UserId};
+
+use super::Page;
+use crate::db::{Db, DbError, Row, Tx, Value};
+use crate::table::{Column, FoldError, Table, follows};
+
+pub const NAME: &str = "grants";
+pub const VERSION: i64 = 1;
+
+/// Most grants that "what I allowed" looks at, the ones used last.
+pub const ALLOWED_GRANTS_MAX: i64 = 1000;
+
+/// `living` (see [`GrantRow::is_living`]) in SQL; `$1` is the time.
+const LIVING: &str = "stage <> 'revoked' AND expires_at > $1 AND (stage = 'open' OR code_expires_at > $1)";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantStage {
+    /// A code is out and nobody has redeemed it.
+    CodeIssued,
+    Open,
+    Revoked,
+}
+
+impl GrantStage {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CodeIssued => "code_issued",
+            Self::Open => "open",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl std::str::FromStr for GrantStage {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::CodeIssued, Self::Open, Self::Revoked].into_iter().find(|stage| stage.as_str() == text).ok_or(())
+    }
+}
+
+/// One grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantRow {
+    pub grant_id: GrantId,
+    pub sequence: i64,
+    pub client_id: ClientId,
+    /// Absent for client credentials.
+    pub user_id: Option<UserId>,
+    pub session_id: Option<SessionId>,
+    pub grant_type: GrantType,
+    pub scope: Scope,
+    pub stage: GrantStage,
+    /// A refresh token is out.
+    pub refreshable: bool,
+    pub created_at: Timestamp,
+    /// The last code or token given.
+    pub last_used_at: Timestamp,
+    /// Absolute end.
+    pub expires_at: Timestamp,
+    pub code_expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+    /// As `RevocationReason` spells it.
+    pub revoked_reason: Option<String>,
+}
+
+impl GrantRow {
+    /// Neither revoked nor expired, and its code, if one is still out, has not expired either.
+    #[must_use]
+    pub fn is_living(&self, now: Timestamp) -> bool {
+        now < self.expires_at
+            && match self.stage {
+                GrantStage::Open => true,
+                GrantStage::CodeIssued => self.code_expires_at.is_some_and(|expires_at| now < expires_at),
+                GrantStage::Revoked => false,
+            }
+    }
+
+    /// The user allowed it on the consent page.
+    #[must_use]
+    pub const fn is_consent(&self) -> bool {
+        matches!(self.grant_type, GrantType::AuthorizationCode | GrantType::Implicit)
+    }
+
+    fn opened(recorded: &Recorded, event: &GrantEvent) -> Result<Option<Self>, FoldError> {
+        let grant_id = recorded.aggregate_id.parse().map_err(|_| FoldError("not a grant id".to_owned()))?;
+        let sequence = recorded.sequence;
+        Ok(match event {
+            GrantEvent::CodeIssued(issued) => Some(Self {
+                grant_id,
+                sequence,
+                client_id: issued.client_id,
+                user_id: Some(issued.user_id),
+                session_id: Some(issued.session_id),
+                grant_type: GrantType::AuthorizationCode,
+                scope: issued.scope.clone(),
+                stage: GrantStage::CodeIssued,
+                refreshable: false,
+                created_at: issued.at,
+                last_used_at: issued.at,
+                expires_at: issued.expires_at,
+                code_expires_at: Some(issued.code_expires_at),
+                revoked_at: None,
+                revoked_reason: None,
+            }),
+            GrantEvent::Opened(opened) => Some(Self {
+                grant_id,
+                sequence,
+                client_id: opened.client_id,
+                user_id: opened.user_id,
+                session_id: opened.session_id,
+                grant_type: opened.grant_type,
+                scope: opened.scope.clone(),
+                stage: GrantStage::Open,
+                refreshable: opened.refresh_token.is_some(),
+                created_at: opened.at,
+                last_used_at: opened.at,
+                expires_at: opened.expires_at,
+                code_expires_at: None,
+                revoked_at: None,
+                revoked_reason: None,
+            }),
+            _ => None,
+        })
+    }
+}
+
+#[derive(Debug)]
+pub struct Grants;
+
+impl Table for Grants {
+    const NAME: &'static str = NAME;
+    const VERSION: i64 = VERSION;
+    const AGGREGATES: &'static [&'static str] = &["grant"];
+    const COLUMNS: &'static [Column] = &[
+        Column::text("grant_id"),
+        Column::int("sequence"),
+        Column::text("client_id"),
+        Column::text("user_id").or_null(),
+        Column::text("session_id").or_null(),
+        Column::text("grant_type"),
+        Column::text("scope"),
+        Column::text("stage"),
+        Column::int("refreshable"),
+        Column::int("created_at"),
+        Column::int("last_used_at"),
+        Column::int("expires_at"),
+        Column::int("code_expires_at").or_null(),
+        Column::int("revoked_at").or_null(),
+        Column::text("revoked_reason").or_null(),
+    ];
+    const KEY: usize = 1;
+    const ORDER: &'static str = "grant_id";
+    const INDEXES: &'static [&'static str] = &["user_id, last_used_at", "client_id, last_used_at", "expires_at"];
+    const EXPIRES: Option<&'static str> = Some("expires_at");
+
+    type Row = GrantRow;
+
+    fn group(event: &Recorded) -> Option<String> {
+        matches!(event.event, Event::Grant(_)).then(|| event.aggregate_id.clone())
+    }
+
+    fn fold(rows: &mut Vec<GrantRow>, recorded: &Recorded) -> Result<(), FoldError> {
+        let Event::Grant(event) = &recorded.event else { return Ok(()) };
+        if let Some(row) = GrantRow::opened(recorded, event)? {
+            if rows.is_empty() {
+                rows.push(row);
+            }
+            return Ok(());
+        }
+        // A row that has left is of no use any more.
+        let Some(row) = rows.first_mut() else { return Ok(()) };
+        if !follows(row.sequence, recorded)? {
+            return Ok(());
+        }
+        row.sequence = recorded.sequence;
+        match event {
+            GrantEvent::CodeIssued(_) | GrantEvent::Opened(_) | GrantEvent::AccessTokenRevoked { .. } => {}
+            GrantEvent::CodeRedeemed { refresh_token, at, .. } => {
+                row.stage = GrantStage::Open;
+                row.refreshable = refresh_token.is_some();
+                row.last_used_at = *at;
+            }
+            GrantEvent::Refreshed(refreshed) => row.last_used_at = refreshed.at,
+            GrantEvent::Revoked { reason, at } => {
+                row.stage = GrantStage::Revoked;
+                row.revoked_at = Some(*at);
+                row.revoked_reason = Some(reason.as_str().to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn read(row: &Row) -> Result<GrantRow, DbError> {
+        Ok(GrantRow {
+            grant_id: row.parse(0)?,
+            sequence: row.int(1)?,
+            client_id: row.parse(2)?,
+            user_id: row.opt_parse(3)?,
+            session_id: row.opt_parse(4)?,
+            grant_type: row.parse(5)?,
+            scope: Scope::parse(row.str(6)?).map_err(|error| DbError::Malformed(error.to_string()))?,
+            stage: row.parse(7)?,
+            refreshable: row.flag(8)?,
+            created_at: Timestamp(row.int(9)?),
+            last_used_at: Timestamp(row.int(10)?),
+            expires_at: Timestamp(row.int(11)?),
+            code_expires_at: row.opt_int(12)?.map(Timestamp),
+            revoked_at: row.opt_int(13)?.map(Timestamp),
+            revoked_reason: row.opt_text(14)?,
+        })
+    }
+
+    fn write(row: &GrantRow) -> Vec<Value> {
+        vec![
+            row.grant_id.to_string().into(),
+            row.sequence.into(),
+            row.client_id.to_string().into(),
+            row.user_id.map(|id| id.to_string()).into(),
+            row.session_id.map(|id| id.to_string()).into(),
+            row.grant_type.as_str().into(),
+            row.scope.to_string().into(),
+            row.stage.as_str().into(),
+            row.refreshable.into(),
+            row.created_at.0.into(),
+            row.last_used_at.0.into(),
+            row.expires_at.0.into(),
+            row.code_expires_at.map(|at| at.0).into(),
+            row.revoked_at.map(|at| at.0).into(),
+            row.revoked_reason.clone().into(),
+        ]
+    }
+}
+
+/// The grant, unless it is unknown or its row has left.
+pub async fn find(db: &Db, id: GrantId) -> Result<Option<GrantRow>, DbError> {
+    Ok(super::rows::<Grants>(db, "WHERE grant_id = $1", &[id.to_string().into()]).await?.pop())
+}
+
+/// Which grants a list shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GrantFilter {
+    pub user: Option<UserId>,
+    pub client: Option<ClientId>,
+    /// Only those that live at this time.
+    pub living_at: Option<Timestamp>,
+}
+
+/// Grants, the ones used last first.
+pub async fn list(db: &Db, filter: GrantFilter, page: Page) -> Result<Vec<GrantRow>, DbError> {
+    let mut conditions: Vec<String> = Vec::new();
+    let mut values = Vec::new();
+    if let Some(now) = filter.living_at {
+        values.push(now.0.into());
+        conditions.push(LIVING.to_owned());
+    }
+    for (column, id) in [
+        ("user_id", filter.user.map(|user| user.to_string())),
+        ("client_id", filter.client.map(|client| client.to_string())),
+    ] {
+        if let Some(id) = id {
+            values.push(id.into());
+            conditions.push(format!("{column} = ${}", values.len()));
+        }
+    }
+    let mut rest = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    rest.push_str(" ORDER BY last_used_at DESC, grant_id DESC");
+    page.push(&mut rest, &mut values);
+    super::rows::<Grants>(db, &rest, &values).await
+}
+
+/// Ids of grants that live at `now`, in the order of ids from behind `after`, at most [`super::PAGE_MAX`]: for walking
+/// over all of a client or user while they change.
+pub async fn living_after(
+    db: &Db,
+    of: GrantsOf,
+    now: Timestamp,
+    after: Option<GrantId>,
+) -> Result<Vec<GrantId>, DbError> {
+    let (column, id) = match of {
+        GrantsOf::Client(id) => ("client_id", id.to_string()),
+        GrantsOf::User(id) => ("user_id", id.to_string()),
+    };
+    let sql = format!(
+        "SELECT grant_id FROM {NAME}_v{VERSION} WHERE {LIVING} AND {column} = $2 AND grant_id > $3 \
+         ORDER BY grant_id LIMIT $4"
+    );
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let values = [now.0.into(), id.into(), after.into(), super::PAGE_MAX.into()];
+    db.fetch(&sql, &values).await?.iter().map(|row| row.parse(0)).collect()
+}
+
+/// Whose grants.
+#[derive(Clone, Copy, Debug)]
+pub enum GrantsOf {
+    Client(ClientId),
+    User(UserId),
+}
+
+/// What a user allowed one client: all living grants together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    pub client_id: ClientId,
+    /// `None` when the client is not in its table (yet).
+    pub client_name: Option<String>,
+    /// All of it together.
+    pub scope: Scope,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    /// What to revoke to take it back.
+    pub grants: Vec<GrantId>,
+}
+
+/// "What I allowed": the user's living grants by client, the client used last first. Looks at the last
+/// [`ALLOWED_GRANTS_MAX`] grants.
+pub async fn allowed_by(db: &Db, user: UserId, now: Timestamp) -> Result<Vec<Allowed>, DbError> {
+    let rest = format!("WHERE {LIVING} AND user_id = $2 ORDER BY last_used_at DESC, grant_id DESC LIMIT $3");
+    let values = [now.0.into(), user.to_string().into(), ALLOWED_GRANTS_MAX.into()];
+    let mut by_client: BTreeMap<ClientId, Allowed> = BTreeMap::new();
+    for grant in super::rows::<Grants>(db, &rest, &values).await? {
+        let allowed = by_client.entry(grant.client_id).or_insert_with(|| Allowed {
+            client_id: grant.client_id,
+            client_name: None,
+            scope: Scope::default(),
+            first_at: grant.created_at,
+            last_at: grant.last_used_at,
+            grants: Vec::new(),
+        });
+        allowed.scope = allowed.scope.union(&grant.scope);
+        allowed.first_at = allowed.first_at.min(grant.created_at);
+        allowed.last_at = allowed.last_at.max(grant.last_used_at);
+        allowed.grants.push(grant.grant_id);
+    }
+    let names = "SELECT client_id, client_name FROM clients_v1 WHERE client_id IN \
+                 (SELECT client_id FROM grants_v1 WHERE user_id = $1)";
+    for row in db.fetch(names, &[user.to_string().into()]).await? {
+        if let Some(allowed) = by_client.get_mut(&row.parse(0)?) {
+            allowed.client_name = Some(row.text(1)?);
+        }
+    }
+    let mut all: Vec<Allowed> = by_client.into_values().collect();
+    all.sort_by(|a, b| b.last_at.cmp(&a.last_at).then(a.client_id.cmp(&b.client_id)));
+    Ok(all)
+}
+
+pub(crate) async fn each_living(tx: &mut Tx, now: Timestamp, each: impl FnMut(GrantRow) + Send) -> Result<(), DbError> {
+    super::each::<Grants>(tx, &format!("WHERE {LIVING}"), &[now.0.into()], each).await
+}

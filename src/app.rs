@@ -1,0 +1,93 @@
+//! What every route is handed: the settings, the store, the live models, the secrets and the clock.
+
+use std::convert::Infallible;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use grantlog_domain::{Actor, Timestamp};
+use grantlog_projections::live::Live;
+use uuid::Uuid;
+use warp::Filter;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::http::request_id::RequestContext;
+use crate::oauth::profiles::Profiles;
+use crate::secrets::Secrets;
+use crate::store::vault::Vault;
+use crate::store::{CommandContext, Store};
+
+/// The running server. Clones share it.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+struct Shared {
+    inner: AppInner,
+    profiles: Profiles,
+}
+
+/// The parts of the running server.
+pub struct AppInner {
+    pub settings: Settings,
+    pub store: Store,
+    pub live: Live,
+    pub secrets: Secrets,
+    pub clock: Clock,
+    pub vault: Vault,
+}
+
+impl App {
+    #[must_use]
+    pub fn new(parts: AppInner) -> Self {
+        let profiles = Profiles::new(&parts.settings);
+        Self(Arc::new(Shared { inner: parts, profiles }))
+    }
+
+    /// Personal data, read from the vault a moment ago.
+    #[must_use]
+    pub fn profiles(&self) -> &Profiles {
+        &self.0.profiles
+    }
+
+    /// Now, in whole seconds.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A new identifier (UUID version 7).
+    #[must_use]
+    pub fn new_id(&self) -> Uuid {
+        self.secrets.entropy().uuid_v7(self.clock.now_millis())
+    }
+
+    /// Who gives a command in this request; `correlation` is the grant or session that it belongs to.
+    #[must_use]
+    pub fn command_context(
+        &self,
+        actor: Actor,
+        request: &RequestContext,
+        correlation: Option<String>,
+    ) -> CommandContext {
+        CommandContext {
+            actor,
+            request_id: Some(request.id.as_str().to_owned()),
+            correlation,
+            source_address: self.settings.source_address.keep(request.caller),
+        }
+    }
+}
+
+impl Deref for App {
+    type Target = AppInner;
+
+    fn deref(&self) -> &AppInner {
+        &self.0.inner
+    }
+}
+
+/// Hands the app to a route.
+pub fn with(app: &App) -> impl Filter<Extract = (App,), Error = Infallible> + Clone + use<> {
+    let app = app.clone();
+    warp::any().map(move || app.clone())
+}

@@ -1,0 +1,151 @@
+//! `grantlog grant`: look at grants and revoke them.
+
+use clap::{Args, Subcommand};
+use grantlog_domain::grant::{Grant as Aggregate, GrantCommand, RevocationReason, Stage};
+use grantlog_domain::{ClientId, GrantId, UserId};
+use grantlog_projections::tables::Page;
+use grantlog_projections::tables::grants::{self, GrantFilter, GrantRow};
+use serde::Serialize;
+
+use super::opened::Opened;
+use super::{CliError, output, read_models};
+use crate::config::Settings;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Grant {
+    /// List grants, the ones used last first
+    List(List),
+    /// Show one grant as the log tells it
+    Show(Named),
+    /// End grants and every token that came from them
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only grants of this user (an id)
+    #[arg(long, value_name = "ID")]
+    user: Option<UserId>,
+    /// Only grants to this client
+    #[arg(long, value_name = "CLIENT_ID")]
+    client: Option<ClientId>,
+    /// Also those that are revoked or expired
+    #[arg(long)]
+    all: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// The grant's id
+    grant: GrantId,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Revoke {
+    /// The grants' ids
+    #[arg(required = true, value_name = "GRANT")]
+    grants: Vec<GrantId>,
+}
+
+/// A grant as printed; times are RFC 3339 in UTC.
+#[derive(Debug, Serialize)]
+struct Shown {
+    grant_id: GrantId,
+    client_id: ClientId,
+    user_id: Option<UserId>,
+    scope: String,
+    /// `code_issued`, `open` or `revoked`.
+    status: &'static str,
+    expires_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_reason: Option<String>,
+}
+
+pub(super) async fn run(command: Grant, settings: &Settings, json: bool) -> Result<(), CliError> {
+    let opened = Opened::open(settings).await?;
+    match command {
+        Grant::List(list) => print_list(&opened, &list, json).await,
+        Grant::Show(named) => show(&opened, named.grant, json).await,
+        Grant::Revoke(revoke) => {
+            for grant in revoke.grants {
+                load(&opened, grant).await?;
+                let command = GrantCommand::Revoke { reason: RevocationReason::Admin, at: opened.clock.now() };
+                opened.store.execute::<Aggregate>(&grant.to_string(), command, &opened.context()).await?;
+                show(&opened, grant, json).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn print_list(opened: &Opened, list: &List, json: bool) -> Result<(), CliError> {
+    read_models::catch_up(opened).await?;
+    let filter =
+        GrantFilter { user: list.user, client: list.client, living_at: (!list.all).then(|| opened.clock.now()) };
+    let rows = grants::list(opened.db(), filter, Page { limit: list.limit.into(), offset: 0 }).await?;
+    let shown: Vec<Shown> = rows.into_iter().map(Shown::from).collect();
+    if json {
+        return output::json(&shown);
+    }
+    let row = |grant: &Shown| {
+        let user = grant.user_id.map(|user| user.to_string()).unwrap_or_default();
+        let (grant_id, client_id) = (grant.grant_id.to_string(), grant.client_id.to_string());
+        vec![grant_id, client_id, user, grant.scope.clone(), grant.status.to_owned(), grant.expires_at.clone()]
+    };
+    let head = ["GRANT_ID", "CLIENT_ID", "USER_ID", "SCOPE", "STATUS", "EXPIRES"];
+    output::table(&head, &shown.iter().map(row).collect::<Vec<_>>())
+}
+
+impl From<GrantRow> for Shown {
+    fn from(row: GrantRow) -> Self {
+        Shown {
+            grant_id: row.grant_id,
+            client_id: row.client_id,
+            user_id: row.user_id,
+            scope: row.scope.to_string(),
+            status: row.stage.as_str(),
+            expires_at: output::moment(row.expires_at),
+            revoked_reason: row.revoked_reason,
+        }
+    }
+}
+
+async fn load(opened: &Opened, grant_id: GrantId) -> Result<Shown, CliError> {
+    let grant = opened.store.load::<Aggregate>(&grant_id.to_string()).await?.aggregate;
+    let not_found = || CliError::NotFound(format!("there is no grant {grant_id}"));
+    let authorization = grant.authorization().ok_or_else(not_found)?;
+    let (status, revoked_reason) = match grant.stage() {
+        Stage::Absent => return Err(not_found()),
+        Stage::CodeIssued(_) => ("code_issued", None),
+        Stage::Open(_) => ("open", None),
+        Stage::Revoked { reason, .. } => ("revoked", Some(reason.to_string())),
+    };
+    Ok(Shown {
+        grant_id,
+        client_id: authorization.client_id,
+        user_id: authorization.user_id,
+        scope: authorization.scope.to_string(),
+        status,
+        expires_at: output::moment(authorization.expires_at),
+        revoked_reason,
+    })
+}
+
+async fn show(opened: &Opened, grant_id: GrantId, json: bool) -> Result<(), CliError> {
+    let shown = load(opened, grant_id).await?;
+    if json {
+        return output::json(&shown);
+    }
+    output::fields(&[
+        ("grant_id", shown.grant_id.to_string()),
+        ("client_id", shown.client_id.to_string()),
+        ("user_id", shown.user_id.map(|user| user.to_string()).unwrap_or_default()),
+        ("scope", shown.scope),
+        ("status", shown.status.to_owned()),
+        ("expires", shown.expires_at),
+        ("revoked_reason", shown.revoked_reason.unwrap_or_default()),
+    ])
+}

@@ -1,0 +1,120 @@
+//! Token introspection: RFC 7662, for confidential clients: resource servers and those that hold the tokens.
+
+use grantlog_domain::grant::Grant;
+use grantlog_domain::{GrantId, SecretHash, Timestamp};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::active_token::{ActiveToken, active_token, parties_stand};
+use super::error::{OAuthError, no_store};
+use super::posted::{Posted, answer, not_read, posted};
+use crate::app::{App, with};
+use crate::http::form::Encodings;
+use crate::secrets::Kind;
+use crate::store::StoreError;
+
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+    posted(app, Encodings::UrlEncoded).and(with(app)).then(introspect).map(answer).boxed()
+}
+
+/// RFC 7662 2.1. `token_type_hint` is not needed: every token says what it is.
+async fn introspect(posted: Result<Posted, OAuthError>, app: App) -> Result<Response, OAuthError> {
+    let mut posted = posted?;
+    posted.authenticate_confidential(&app)?;
+    let token = posted.required("token")?;
+    let introspected = introspected(&app, token).await.map_err(|error| not_read(&error, &posted.context))?;
+    Ok(introspected.map_or_else(inactive, json))
+}
+
+async fn introspected(app: &App, token: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    if let Some((id, hash)) = app.secrets.parse(Kind::RefreshToken, token) {
+        return refresh_token(app, GrantId(id), hash).await;
+    }
+    let Some(token) = active_token(app, token).await? else { return Ok(None) };
+    let username = match token.user_id {
+        Some(user_id) => app.profiles().username(app, user_id).await,
+        None => None,
+    };
+    Ok(Some(access_token(app, &token, username.as_deref())))
+}
+
+/// What is said of an active token (RFC 7662 2.2).
+#[derive(Serialize)]
+struct Introspection<'a> {
+    active: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'a str,
+    client_id: &'a str,
+    /// Absent for client credentials, and when the vault cannot be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    exp: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<Timestamp>,
+    /// The user; the client itself when it acts for itself (RFC 9068 2.2).
+    sub: &'a str,
+    iss: &'a str,
+}
+
+fn access_token(app: &App, token: &ActiveToken, username: Option<&str>) -> Vec<u8> {
+    let (mut client_id, mut user_id) = ([0; 36], [0; 36]);
+    let client_id: &str = token.client_id.0.hyphenated().encode_lower(&mut client_id);
+    let user_id: Option<&str> = token.user_id.map(|id| &*id.0.hyphenated().encode_lower(&mut user_id));
+    written(&Introspection {
+        active: true,
+        scope: &token.scope_text,
+        client_id,
+        username,
+        token_type: Some("Bearer"),
+        exp: token.expires_at,
+        iat: token.issued_at,
+        sub: user_id.unwrap_or(client_id),
+        iss: app.settings.issuer.as_str(),
+    })
+}
+
+/// A refresh token is asked of its grant: it is rarely asked for, and the live models do not hold it.
+async fn refresh_token(app: &App, grant_id: GrantId, hash: SecretHash) -> Result<Option<Vec<u8>>, StoreError> {
+    let grant = app.store.load::<Grant>(&grant_id.to_string()).await?.aggregate;
+    let Some(authorization) = grant.authorization() else { return Ok(None) };
+    let stands = grant.is_current_refresh_token(&hash.into()) && app.now() < authorization.expires_at;
+    if !stands || !parties_stand(app, authorization.client_id, authorization.user_id).await? {
+        return Ok(None);
+    }
+    let client_id = authorization.client_id.to_string();
+    let sub = authorization.user_id.map_or_else(|| client_id.clone(), |id| id.to_string());
+    Ok(Some(written(&Introspection {
+        active: true,
+        scope: &authorization.scope.to_string(),
+        client_id: &client_id,
+        username: None,
+        token_type: None,
+        exp: authorization.expires_at,
+        iat: None,
+        sub: &sub,
+        iss: app.settings.issuer.as_str(),
+    })))
+}
+
+fn written(introspection: &Introspection<'_>) -> Vec<u8> {
+    // Strings and numbers: this always serializes.
+    serde_json::to_vec(introspection).unwrap_or_default()
+}
+
+/// RFC 7662 2.2: nothing else is said of a token that is not active.
+fn inactive() -> Response {
+    json(br#"{"active":false}"#.to_vec())
+}
+
+fn json(body: Vec<u8>) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    no_store(response.headers_mut());
+    response
+}

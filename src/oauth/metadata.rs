@@ -1,0 +1,97 @@
+//! Authorization server metadata: RFC 8414, with `authorization_response_iss_parameter_supported` (RFC 9207 3).
+//!
+//! Made from the table of endpoints and from the lists that the domain knows; the same for every request.
+
+use bytes::Bytes;
+use grantlog_domain::client::{GrantType, ResponseType, TokenEndpointAuthMethod};
+use http::HeaderValue;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use serde_json::{Map, Value, json};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::endpoints::ENDPOINTS;
+use crate::app::App;
+use crate::config::Issuer;
+
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+    let document = Bytes::from(Value::Object(document(&app.settings.issuer)).to_string());
+    warp::any().map(move || public_json(document.clone())).boxed()
+}
+
+/// The metadata document (RFC 8414 2).
+#[must_use]
+pub fn document(issuer: &Issuer) -> Map<String, Value> {
+    let methods: Vec<_> = TokenEndpointAuthMethod::ALL.iter().map(|method| method.as_str()).collect();
+    // RFC 7662 2.1: introspection is for clients that prove who they are.
+    let confidential: Vec<_> = methods.iter().filter(|method| **method != "none").collect();
+    let mut document = Map::new();
+    document.insert("issuer".into(), issuer.as_str().into());
+    for endpoint in ENDPOINTS {
+        if let Some(name) = endpoint.metadata_name {
+            document.insert(name.into(), issuer.url(endpoint.path).into());
+        }
+    }
+    let supported = [
+        ("response_types_supported", json!(ResponseType::ALL)),
+        ("response_modes_supported", json!(["query", "fragment"])),
+        ("grant_types_supported", json!(GrantType::ALL)),
+        ("token_endpoint_auth_methods_supported", json!(methods)),
+        ("revocation_endpoint_auth_methods_supported", json!(methods)),
+        ("introspection_endpoint_auth_methods_supported", json!(confidential)),
+        ("code_challenge_methods_supported", json!(["S256"])),
+        ("authorization_response_iss_parameter_supported", json!(true)),
+        // RFC 9101 10.5 names its absence; said plainly, so that no client believes its request object was read.
+        ("request_parameter_supported", json!(false)),
+        ("request_uri_parameter_supported", json!(false)),
+    ];
+    document.extend(supported.map(|(name, value)| (name.to_owned(), value)));
+    document
+}
+
+/// Public JSON that caches may keep for five minutes and pages of any origin may read.
+pub fn public_json(body: Bytes) -> Response {
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> Map<String, Value> {
+        super::document(&"https://id.example".parse().expect("an issuer"))
+    }
+
+    #[test]
+    fn every_named_endpoint_is_announced_under_the_issuer() {
+        let document = document();
+        assert_eq!(document["issuer"], "https://id.example");
+        assert_eq!(document["token_endpoint"], "https://id.example/oauth/token");
+        for endpoint in ENDPOINTS {
+            if let Some(name) = endpoint.metadata_name {
+                assert_eq!(document[name], format!("https://id.example{}", endpoint.path));
+            }
+        }
+    }
+
+    #[test]
+    fn lists_are_those_of_the_domain() {
+        let document = document();
+        assert_eq!(document["grant_types_supported"].as_array().map(Vec::len), Some(GrantType::ALL.len()));
+        assert_eq!(document["response_types_supported"], json!(["code", "token"]));
+        assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
+    }
+
+    #[test]
+    fn public_clients_do_not_introspect() {
+        let document = document();
+        let methods = document["introspection_endpoint_auth_methods_supported"].as_array().expect("a list");
+        assert!(!methods.contains(&json!("none")) && methods.len() == 2);
+    }
+}

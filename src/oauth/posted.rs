@@ -1,0 +1,104 @@
+//! The request of the endpoints that take a form and an authenticated client: token, revocation, introspection.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Buf;
+use futures::Stream;
+use grantlog_projections::live::LiveClient;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+use super::error::OAuthError;
+use crate::app::App;
+use crate::http::client_auth;
+use crate::http::form::{self, Encodings, FormLimits, Parameters};
+use crate::http::request_id::{RequestContext, request_context};
+use crate::store::{ExecuteError, StoreError};
+
+/// A form that was posted, and what stands around it.
+pub struct Posted {
+    pub headers: HeaderMap,
+    pub parameters: Parameters,
+    pub context: RequestContext,
+}
+
+impl Posted {
+    /// RFC 6749 2.3: who posted it.
+    pub fn authenticate(&mut self, app: &App) -> Result<Arc<LiveClient>, OAuthError> {
+        client_auth::authenticate(app, &self.headers, &mut self.parameters)
+    }
+
+    /// The same for endpoints that are not for public clients.
+    pub fn authenticate_confidential(&mut self, app: &App) -> Result<Arc<LiveClient>, OAuthError> {
+        client_auth::authenticate_confidential(app, &self.headers, &mut self.parameters)
+    }
+
+    /// A parameter that must be there.
+    pub fn required(&self, name: &'static str) -> Result<&str, OAuthError> {
+        self.parameters.get(name).ok_or_else(|| OAuthError::missing(name))
+    }
+}
+
+/// The limits of forms as the settings have them.
+#[must_use]
+pub fn limits(app: &App) -> FormLimits {
+    FormLimits { body_bytes: app.settings.http.body_bytes, parameters: app.settings.http.parameters }
+}
+
+/// Reads a form. Never rejects: a form that is none is an answer, not a question for the next route.
+pub fn posted(
+    app: &App,
+    encodings: Encodings,
+) -> impl Filter<Extract = (Result<Posted, OAuthError>,), Error = Rejection> + Clone + use<> {
+    let limits = limits(app);
+    warp::header::headers_cloned()
+        .and(request_context())
+        .and(warp::body::stream())
+        .then(move |headers: HeaderMap, context: RequestContext, body| read(headers, context, body, encodings, limits))
+}
+
+async fn read<B: Buf>(
+    headers: HeaderMap,
+    context: RequestContext,
+    body: impl Stream<Item = Result<B, warp::Error>>,
+    encodings: Encodings,
+    limits: FormLimits,
+) -> Result<Posted, OAuthError> {
+    let parameters = form::read(headers.get(CONTENT_TYPE), body, encodings, limits).await?;
+    Ok(Posted { headers, parameters, context })
+}
+
+/// The answer of a handler.
+pub fn answer(outcome: Result<Response, OAuthError>) -> Response {
+    outcome.unwrap_or_else(OAuthError::into_response)
+}
+
+/// What a client hears when a command was not executed; `refused` answers the refusals of the domain.
+pub fn not_executed<E: std::error::Error>(
+    error: ExecuteError<E>,
+    context: &RequestContext,
+    refused: impl FnOnce(E) -> OAuthError,
+) -> OAuthError {
+    match error {
+        ExecuteError::Refused(refusal) => refused(refusal),
+        ExecuteError::Conflict | ExecuteError::Busy => OAuthError::unavailable(),
+        ExecuteError::Unavailable(reason) => unavailable(context, &reason),
+        ExecuteError::Fault(fault) => OAuthError::fault(Some(context.id.as_str()), &fault),
+    }
+}
+
+/// What a client hears when the store could not be read.
+pub fn not_read(error: &StoreError, context: &RequestContext) -> OAuthError {
+    match error {
+        StoreError::Damaged { .. } => OAuthError::fault(Some(context.id.as_str()), error),
+        other => unavailable(context, other),
+    }
+}
+
+fn unavailable(context: &RequestContext, reason: &dyn fmt::Display) -> OAuthError {
+    tracing::warn!(request_id = context.id.as_str(), error = %reason, "the store is not available");
+    OAuthError::unavailable()
+}

@@ -1,0 +1,61 @@
+//! Resource owner password credentials: RFC 6749 4.3, only for clients that registered for it.
+//!
+//! Failures are counted together with those of the sign-in page, and a locked account hears what a wrong password hears.
+
+use grantlog_domain::client::GrantType;
+use grantlog_domain::grant::{Grant, GrantCommand, OpenGrant};
+use grantlog_domain::{GrantId, UserId};
+
+use super::{NewTokens, TokenRequest, TokenResponse, after};
+use crate::app::App;
+use crate::oauth::authorization_request::scope;
+use crate::oauth::error::OAuthError;
+use crate::secrets::Secret;
+use crate::sign_in::{SignInError, check_password};
+
+pub(super) async fn open(app: &App, mut request: TokenRequest) -> Result<TokenResponse, OAuthError> {
+    let password = request.posted.parameters.take("password").map(Secret::new);
+    let username = request.posted.required("username")?;
+    let password = password.ok_or_else(|| OAuthError::missing("password"))?;
+    let scope = scope(&request.posted.parameters, &request.client.metadata)?;
+    let user_id = user(app, &request, username, password).await?;
+    let grant_id = GrantId(app.new_id());
+    let tokens = NewTokens::mint(app, &request.client, grant_id);
+    let access_token = tokens.access_token(app, request.at);
+    // What cannot be refreshed ends with its token.
+    let expires_at = match tokens.refresh_token {
+        Some(_) => after(request.at, app.settings.oauth.grant_lifetime),
+        None => access_token.expires_at,
+    };
+    let command = GrantCommand::Open(OpenGrant {
+        grant_type: GrantType::Password,
+        client_id: request.client.id,
+        user_id: Some(user_id),
+        session_id: None,
+        scope,
+        access_token,
+        refresh_token: tokens.refresh_token(),
+        expires_at,
+        at: request.at,
+    });
+    let by = request.by_client(app, grant_id);
+    let executed = app.store.create::<Grant>(&grant_id.to_string(), command, &by).await;
+    let executed = executed.map_err(|error| request.not_executed(error))?;
+    Ok(tokens.issued(request.issued(&executed)?, request.at))
+}
+
+async fn user(
+    app: &App,
+    request: &TokenRequest,
+    username: &str,
+    password: Secret<String>,
+) -> Result<UserId, OAuthError> {
+    match check_password(app, username, password, &request.posted.context).await {
+        Ok(user_id) => Ok(user_id),
+        Err(SignInError::Refused | SignInError::Locked) => {
+            Err(OAuthError::invalid_grant("user name or password is wrong"))
+        }
+        Err(SignInError::Unavailable) => Err(OAuthError::unavailable()),
+        Err(SignInError::Fault(fault)) => Err(OAuthError::fault(Some(request.posted.context.id.as_str()), &fault)),
+    }
+}

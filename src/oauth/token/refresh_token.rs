@@ -1,0 +1,108 @@
+//! Refreshing: RFC 6749 6, with rotation and detection of reuse (RFC 9700 4.14.2).
+//!
+//! With a grace (`oauth.refresh_grace_seconds`) a client that lost the answer gets the same answer again: the new tokens
+//! are then derived from the presented one and a salt that the event keeps, so nothing forks and nothing is stored.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantlog_domain::grant::{Grant, GrantCommand, GrantError, Refresh, RevocationReason, Rotation, Stage};
+use grantlog_domain::{GrantId, Scope};
+
+use super::{NewTokens, TokenRequest, TokenResponse, parse};
+use crate::app::App;
+use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::posted::not_read;
+use crate::secrets::Kind;
+use crate::store::ExecuteError;
+
+pub(super) async fn refresh(app: &App, request: TokenRequest) -> Result<TokenResponse, OAuthError> {
+    let presented = request.posted.required("refresh_token")?;
+    let (grant_id, hash) = parse(app, Kind::RefreshToken, presented).ok_or_else(not_valid)?;
+    let scope = scope(&request)?;
+    let grace_seconds = i64::try_from(app.settings.oauth.refresh_grace.as_secs()).unwrap_or(0);
+    let salt = (grace_seconds > 0).then(|| URL_SAFE_NO_PAD.encode(app.secrets.entropy().bytes::<16>()));
+    let tokens = match &salt {
+        Some(salt) => derive(app, grant_id, salt, presented),
+        None => mint(app, grant_id),
+    };
+    let Some(refresh_token) = tokens.refresh_token() else { return Err(not_valid()) };
+    let command = GrantCommand::Refresh(Refresh {
+        client_id: request.client.id,
+        presented: hash.into(),
+        scope,
+        access_token: tokens.access_token(app, request.at),
+        refresh_token,
+        replay_salt: salt,
+        grace_seconds,
+        at: request.at,
+    });
+    let by = request.by_client(app, grant_id);
+    match app.store.execute::<Grant>(&grant_id.to_string(), command, &by).await {
+        Ok(executed) => {
+            request.check_user(app, grant_id, &executed.aggregate).await?;
+            Ok(tokens.issued(request.issued(&executed)?, request.at))
+        }
+        Err(ExecuteError::Refused(GrantError::RefreshRepeatedWithinGrace)) => {
+            repeat(app, &request, grant_id, presented).await
+        }
+        Err(error) => {
+            // RFC 9700 4.14.2: either the client or a thief has shown it twice; both lose it.
+            if matches!(error, ExecuteError::Refused(GrantError::RefreshTokenReused)) {
+                request.revoke(app, grant_id, RevocationReason::RefreshReused).await?;
+            }
+            Err(request.not_executed(error))
+        }
+    }
+}
+
+fn not_valid() -> OAuthError {
+    OAuthError::invalid_grant("the refresh token is not valid")
+}
+
+/// RFC 6749 6: only narrower; the grant itself says than what.
+fn scope(request: &TokenRequest) -> Result<Option<Scope>, OAuthError> {
+    let scope = request.posted.parameters.get("scope").map(Scope::parse).transpose();
+    scope.map_err(|error| OAuthError::new(ErrorCode::InvalidScope, error.to_string()))
+}
+
+fn mint(app: &App, grant_id: GrantId) -> NewTokens {
+    NewTokens {
+        access_token: app.secrets.mint(Kind::AccessToken, grant_id.0),
+        refresh_token: Some(app.secrets.mint(Kind::RefreshToken, grant_id.0)),
+    }
+}
+
+fn derive(app: &App, grant_id: GrantId, salt: &str, presented: &str) -> NewTokens {
+    let from = format!("{salt}.{presented}");
+    NewTokens {
+        access_token: app.secrets.mint_derived(Kind::AccessToken, grant_id.0, from.as_bytes()),
+        refresh_token: Some(app.secrets.mint_derived(Kind::RefreshToken, grant_id.0, from.as_bytes())),
+    }
+}
+
+/// The answer of the last rotation once more.
+async fn repeat(
+    app: &App,
+    request: &TokenRequest,
+    grant_id: GrantId,
+    presented: &str,
+) -> Result<TokenResponse, OAuthError> {
+    let grant = app.store.load::<Grant>(&grant_id.to_string()).await;
+    let grant = grant.map_err(|error| not_read(&error, &request.posted.context))?.aggregate;
+    request.check_user(app, grant_id, &grant).await?;
+    let rotation = last_rotation(&grant).ok_or_else(not_valid)?;
+    let salt = rotation.replay_salt.as_deref().ok_or_else(not_valid)?;
+    let tokens = derive(app, grant_id, salt, presented);
+    // The pepper may have been rotated in between; then they cannot be made again.
+    if tokens.access_token.1 != rotation.access_token.hash {
+        return Err(not_valid());
+    }
+    Ok(tokens.issued(&rotation.access_token, request.at))
+}
+
+fn last_rotation(grant: &Grant) -> Option<&Rotation> {
+    match grant.stage() {
+        Stage::Open(tokens) => tokens.refresh.as_ref()?.last_rotation.as_ref(),
+        Stage::Absent | Stage::CodeIssued(_) | Stage::Revoked { .. } => None,
+    }
+}

@@ -1,0 +1,42 @@
+//! All routes in one place, the hottest first, and the answer to what none of them takes.
+
+use std::convert::Infallible;
+
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use metrics_exporter_prometheus::PrometheusHandle;
+use warp::filters::BoxedFilter;
+use warp::reject::{MethodNotAllowed, Rejection};
+use warp::reply::Response;
+use warp::{Filter, Reply};
+
+use crate::app::App;
+use crate::http::{health, metrics};
+use crate::oauth::endpoints;
+
+/// Every route of the server.
+pub fn routes(app: &App, handle: PrometheusHandle) -> BoxedFilter<(Response,)> {
+    endpoints::routes(app)
+        .or(health::routes(app))
+        .unify()
+        .or(metrics::route(app, handle))
+        .unify()
+        .recover(rejected)
+        .map(Reply::into_response)
+        .boxed()
+}
+
+/// No route took the request. Says no more than the status: what was asked is not repeated.
+async fn rejected(rejection: Rejection) -> Result<Response, Infallible> {
+    let (status, text) = if rejection.is_not_found() {
+        (StatusCode::NOT_FOUND, "There is nothing here.\n")
+    } else if rejection.find::<MethodNotAllowed>().is_some() {
+        (StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.\n")
+    } else {
+        (StatusCode::BAD_REQUEST, "The request is malformed.\n")
+    };
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Ok(response)
+}

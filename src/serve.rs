@@ -1,0 +1,144 @@
+//! The server from its start to its end: binds, opens the store, brings the read models up to date, serves, stops.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use grantlog_projections::db::DbError;
+use grantlog_projections::feed::Wake;
+use grantlog_projections::live::{FollowOptions, Live, Now};
+use grantlog_projections::{Projector, ProjectorOptions, prepare};
+use hyper_util::service::TowerToHyperService;
+use metrics_exporter_prometheus::BuildError;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{App, AppInner};
+use crate::clock::Clock;
+use crate::config::{ConfigError, Settings};
+use crate::consequences;
+use crate::demo::{self, DemoError};
+use crate::entropy::Entropy;
+use crate::http::metrics;
+use crate::http::request::Surroundings;
+use crate::http::server::{Server, ServerError};
+use crate::routes::routes;
+use crate::store::vault::{Vault, VaultError};
+use crate::store::{Store, StoreError, StoreOptions};
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error(transparent)]
+    Database(#[from] DbError),
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    #[error("cannot wait for signals: {0}")]
+    Signal(std::io::Error),
+    #[error("cannot start the metrics: {0}")]
+    Metrics(#[from] BuildError),
+}
+
+/// Serves until SIGTERM or SIGINT, then finishes what is in flight.
+///
+/// # Errors
+/// When it cannot start; see [`ServeError`].
+pub async fn serve(settings: Settings) -> Result<(), ServeError> {
+    settings.check_transport()?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let handle = metrics::install()?;
+    tokio::spawn(metrics::upkeep(handle.clone()));
+
+    // The address first: a port in use is noticed before the database is touched.
+    let server = Server::bind(&settings).await?;
+    let settings = match server.local_addr() {
+        Ok(address) => settings.bound_to(address),
+        Err(_) => settings,
+    };
+    let app = open(settings).await?;
+    let wake = Wake::new(app.store.db());
+    let clock = app.clock.clone();
+    let now = Now::new(move || clock.now());
+    let follower = app.live.follow(app.store.db(), &wake, FollowOptions::new(now.clone()));
+    let projector = Projector::start(app.store.db(), &wake, ProjectorOptions::new(now));
+    observe(&app, &wake);
+    let following = tokio::spawn(consequences::run(app.store.clone(), app.clock.clone()));
+    if app.settings.demo {
+        demo::set_up(&app).await?;
+    }
+    announce(&app);
+
+    let process = u32::from_be_bytes(app.secrets.entropy().bytes());
+    let surroundings = Arc::new(Surroundings::new(&app.settings.http, process));
+    server.run(TowerToHyperService::new(warp::service(routes(&app, handle))), surroundings, stop).await;
+    following.abort();
+    // Appends under way are finished; what the models have not seen they will read at the next start.
+    app.store.close().await;
+    follower.stop().await;
+    projector.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the database, brings it up to date, and loads the read models.
+async fn open(settings: Settings) -> Result<App, ServeError> {
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    let options = StoreOptions::from(&settings.store);
+    let store = Store::open(&settings.database, options, clock.clone(), entropy).await?;
+    store.migrate(&mut |step| tracing::info!(version = step.version, step.description, "migrating")).await?;
+    let secrets = store.open_secrets(&settings.pepper).await?;
+    let vault = Vault::from_settings(&settings, store.db().clone(), secrets.clone(), clock.clone())?;
+    prepare(store.db()).await?;
+    let live = Live::new();
+    live.load(store.db(), clock.now()).await?;
+    Ok(App::new(AppInner { settings, store, live, secrets, clock, vault }))
+}
+
+/// What this process appends is known to its read models before the caller hears of it.
+fn observe(app: &App, wake: &Wake) {
+    let (live, wake) = (app.live.clone(), wake.clone());
+    app.store.observe(move |events| {
+        for event in events {
+            live.apply(event);
+        }
+        wake.signal();
+    });
+}
+
+/// Says where the server is. In a demo also the client, its secret and a line to paste, which is what a demo is for.
+fn announce(app: &App) {
+    let settings = &app.settings;
+    tracing::info!(listen = %settings.listen, issuer = %settings.issuer, database = %settings.database, "serving");
+    let text = match settings.demo {
+        true => banner(app),
+        false => format!("Grantlog serves {} (listening on {})\n", settings.issuer, settings.listen),
+    };
+    // Whoever closed the terminal does not need it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn banner(app: &App) -> String {
+    let (bold, plain) = if std::io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    let rule = "=".repeat(78);
+    let (issuer, client_id, curl) = (&app.settings.issuer, demo::client_id(), demo::curl_line(app));
+    let secret = demo::client_secret(app);
+    format!(
+        "{rule}\n{bold}  DEMO: anybody signs in with any name. Never use it for anything real.{plain}\n{rule}\n\n  \
+         Open            {bold}{issuer}/{plain}\n  Client id       {client_id}\n  Client secret   {}\n\n  \
+         Or paste this:\n\n  {curl}\n\n",
+        secret.expose(),
+    )
+}

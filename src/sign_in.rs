@@ -1,0 +1,142 @@
+//! Whether a name and a password are somebody's: for the sign-in page and the password grant alike, so that both count
+//! the same failures and say the same.
+
+use std::time::Duration;
+
+use grantlog_domain::user::{Stage, User, UserCommand};
+use grantlog_domain::{Actor, UserId};
+use grantlog_projections::live::LiveUser;
+
+use crate::app::App;
+use crate::http::request_id::RequestContext;
+use crate::secrets::Secret;
+use crate::secrets::password::PasswordError;
+use crate::store::vault::{Attempt, VaultError};
+use crate::store::{ExecuteError, StoreError};
+
+/// The password of every user of a demonstration.
+pub const DEMO_PASSWORD: &str = "valid";
+
+/// Between two looks at whether a new user has arrived here.
+const ARRIVAL_PAUSE: Duration = Duration::from_millis(5);
+
+/// Why nobody is signed in. What a browser or client hears of the first two must not differ.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// No such user, the wrong password, or a user who is disabled.
+    #[error("user name or password is wrong")]
+    Refused,
+    /// Too many failures of this account or from this address.
+    #[error("too many failed attempts")]
+    Locked,
+    /// The store is down, or too many passwords are being checked.
+    #[error("the store is not available")]
+    Unavailable,
+    /// For the log.
+    #[error("{0}")]
+    Fault(String),
+}
+
+/// Whose name and password these are. In a demonstration any name is somebody's (see [`demo_user`]) with the password
+/// [`DEMO_PASSWORD`].
+///
+/// # Errors
+/// See [`SignInError`].
+pub async fn check_password(
+    app: &App,
+    username: &str,
+    password: Secret<String>,
+    context: &RequestContext,
+) -> Result<UserId, SignInError> {
+    // Nothing to guess, so nothing to count.
+    if app.settings.demo && password.expose() == DEMO_PASSWORD {
+        return enabled(app, demo_user(app, username, context).await?).await;
+    }
+    let address = context.caller.to_string();
+    let attempt = app.vault.begin_sign_in(username, &address).await?;
+    // Also while it is locked: the time must not tell.
+    let verified = app.vault.verify_password(username, password).await?;
+    if attempt != Attempt::Allowed {
+        return Err(SignInError::Locked);
+    }
+    let user_id = enabled(app, verified.ok_or(SignInError::Refused)?).await?;
+    app.vault.sign_in_succeeded(username, &address).await?;
+    Ok(user_id)
+}
+
+/// The user, unless disabled. One whom another process registered a moment ago is waited for, so that what is issued
+/// now is active now.
+async fn enabled(app: &App, user_id: UserId) -> Result<UserId, SignInError> {
+    let state = match app.live.user(user_id) {
+        Some(user) => Some(user),
+        None => arriving(app, user_id).await?,
+    };
+    if state.is_some_and(|user| !user.disabled) { Ok(user_id) } else { Err(SignInError::Refused) }
+}
+
+async fn arriving(app: &App, user_id: UserId) -> Result<Option<LiveUser>, SignInError> {
+    let loaded = app.store.load::<User>(&user_id.to_string()).await;
+    let stage = loaded.map_err(|error| unread(&error))?.aggregate.stage();
+    if stage != Stage::Enabled {
+        return Ok(None);
+    }
+    let longest = app.settings.store.max_staleness;
+    let arrived = async {
+        loop {
+            match app.live.user(user_id) {
+                Some(user) => return user,
+                None => tokio::time::sleep(ARRIVAL_PAUSE).await,
+            }
+        }
+    };
+    tokio::time::timeout(longest, arrived).await.map(Some).map_err(|_| SignInError::Unavailable)
+}
+
+fn unread(error: &StoreError) -> SignInError {
+    match error {
+        StoreError::Damaged { .. } => SignInError::Fault(error.to_string()),
+        _ => SignInError::Unavailable,
+    }
+}
+
+/// The user of that name in a demonstration, registered when new.
+///
+/// # Errors
+/// [`SignInError::Refused`] when this is no demonstration, or no name; otherwise see [`SignInError`].
+pub async fn demo_user(app: &App, username: &str, context: &RequestContext) -> Result<UserId, SignInError> {
+    if !app.settings.demo {
+        return Err(SignInError::Refused);
+    }
+    if let Some(user_id) = app.vault.find(username).await? {
+        return Ok(user_id);
+    }
+    let user_id = UserId(app.new_id());
+    match app.vault.register(user_id, username, None).await {
+        Ok(()) => {}
+        // Somebody with the same name was first.
+        Err(VaultError::UsernameTaken) => return app.vault.find(username).await?.ok_or(SignInError::Refused),
+        Err(error) => return Err(error.into()),
+    }
+    let by = app.command_context(Actor::System, context, None);
+    match app.store.create::<User>(&user_id.to_string(), UserCommand::Register { at: app.now() }, &by).await {
+        Ok(_) => Ok(user_id),
+        Err(ExecuteError::Conflict | ExecuteError::Busy | ExecuteError::Unavailable(_)) => {
+            Err(SignInError::Unavailable)
+        }
+        Err(error @ (ExecuteError::Refused(_) | ExecuteError::Fault(_))) => Err(SignInError::Fault(error.to_string())),
+    }
+}
+
+impl From<VaultError> for SignInError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::UsernameTaken | VaultError::Username | VaultError::Password(PasswordError::TooLong) => {
+                Self::Refused
+            }
+            VaultError::Password(PasswordError::Busy) | VaultError::Database(_) => Self::Unavailable,
+            VaultError::Password(PasswordError::Settings | PasswordError::Damaged)
+            | VaultError::Damaged { .. }
+            | VaultError::KeyGeneration => Self::Fault(error.to_string()),
+        }
+    }
+}
