@@ -90,7 +90,7 @@ async fn a_malformed_challenge_is_refused(server: Server) {
     let padded = format!("{}=", Pkce::new().challenge);
     let foreign = format!("{short}+");
     let long = "A".repeat(128);
-    for challenge in [short, padded.as_str(), foreign.as_str(), long.as_str(), "\0"] {
+    for challenge in [short, padded.as_str(), foreign.as_str(), long.as_str()] {
         let more = [("code_challenge", challenge), ("code_challenge_method", "S256")];
         expect_refused(&server, &client, &more).await;
     }
