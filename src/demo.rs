@@ -1,43 +1,36 @@
-//! What `--demo` adds: a client that everybody may see the secret of, and users that come to be when they are named.
+//! What `--demo` adds: a client whose secret everybody may see.
 //!
-//! Only on loopback addresses (`config` refuses anything else). Not here: the pages of the demo (`pages::demo`).
+//! Only on loopback addresses (`config` refuses anything else). Not here: the pages of the demo (`pages::demo`), and
+//! its users, who come to be when they are named (`sign_in`).
 
 use grantlog_domain::client::{
     ApplicationType, Client, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType,
     TokenEndpointAuthMethod,
 };
 use grantlog_domain::redirect_uri::RedirectUriError;
-use grantlog_domain::user::{User, UserCommand, UserError};
-use grantlog_domain::{Actor, ClientId, RedirectUri, Scope, SecretHash, UserId};
+use grantlog_domain::{Actor, ClientId, RedirectUri, Scope, SecretHash};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::http::request_id::RequestContext;
 use crate::secrets::{Kind, Secret};
-use crate::store::vault::VaultError;
+use crate::sign_in::DEMO_PASSWORD;
 use crate::store::{CommandContext, ExecuteError};
 
 /// As consent and home show it.
 pub const CLIENT_NAME: &str = "Demo client";
-/// The password that the password grant takes for every user.
-pub const PASSWORD: &str = "valid";
 /// Where the demo client gets its answers, on this server.
 pub const CALLBACK: &str = "/demo/callback";
 
 /// The same in every demo, so that a second start finds the client of the first.
 const CLIENT_ID: ClientId = ClientId(Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_de30));
 
-/// Why the demo could not be prepared, or a user not be made.
+/// Why the demo could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     #[error("the demo's redirect URI: {0}")]
     RedirectUri(#[from] RedirectUriError),
     #[error(transparent)]
     Client(#[from] ExecuteError<ClientError>),
-    #[error(transparent)]
-    User(#[from] ExecuteError<UserError>),
-    #[error(transparent)]
-    Vault(#[from] VaultError),
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
 }
@@ -59,7 +52,7 @@ fn secret(app: &App) -> (Secret<String>, SecretHash) {
 /// A line for a terminal that gets a token as it stands.
 pub fn curl_line(app: &App) -> String {
     format!(
-        "curl -u {CLIENT_ID}:{} -XPOST {} -F grant_type=password -F username=ann -F password={PASSWORD} -F scope=profile",
+        "curl -u {CLIENT_ID}:{} -XPOST {} -F grant_type=password -F username=ann -F password={DEMO_PASSWORD} -F scope=profile",
         client_secret(app).expose(),
         app.settings.issuer.url("/oauth/token")
     )
@@ -96,38 +89,15 @@ fn metadata(app: &App) -> Result<ClientMetadata, DemoError> {
         redirect_uris: vec![RedirectUri::register(&app.settings.issuer.url(CALLBACK), false)?],
         grant_types: vec![
             GrantType::AuthorizationCode,
+            GrantType::Implicit,
             GrantType::Password,
             GrantType::ClientCredentials,
             GrantType::RefreshToken,
         ],
-        response_types: vec![ResponseType::Code],
+        response_types: vec![ResponseType::Code, ResponseType::Token],
         scope,
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
     })
-}
-
-/// The user with that name, made now if there is none. `None` when it is not a name.
-///
-/// # Errors
-/// See [`DemoError`].
-pub async fn user(app: &App, username: &str, context: &RequestContext) -> Result<Option<UserId>, DemoError> {
-    if username.trim().is_empty() {
-        return Ok(None);
-    }
-    if let Some(user_id) = app.vault.find(username).await? {
-        return Ok(Some(user_id));
-    }
-    let user_id = UserId(app.new_id());
-    match app.vault.register(user_id, username, None).await {
-        Ok(()) => {}
-        Err(VaultError::Username) => return Ok(None),
-        // Somebody made it a moment ago.
-        Err(VaultError::UsernameTaken) => return Ok(app.vault.find(username).await?),
-        Err(error) => return Err(error.into()),
-    }
-    let by = app.command_context(Actor::User(user_id), context, None);
-    app.store.create::<User>(&user_id.to_string(), UserCommand::Register { at: app.now() }, &by).await?;
-    Ok(Some(user_id))
 }

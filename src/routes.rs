@@ -13,6 +13,7 @@ use warp::{Filter, Reply};
 use crate::app::App;
 use crate::http::{health, metrics};
 use crate::oauth::endpoints;
+use crate::pages;
 
 /// Every route of the server.
 pub fn routes(app: &App, handle: PrometheusHandle) -> BoxedFilter<(Response,)> {
@@ -20,6 +21,9 @@ pub fn routes(app: &App, handle: PrometheusHandle) -> BoxedFilter<(Response,)> {
         .or(health::routes(app))
         .unify()
         .or(metrics::route(app, handle))
+        .unify()
+        // Takes every path that is left.
+        .or(pages::routes(app))
         .unify()
         .recover(rejected)
         .map(Reply::into_response)

@@ -39,7 +39,7 @@ pub async fn active(tx: &mut Tx, name: &str, version: i64) -> Result<Option<Chec
 /// Every table, by name, and whether it is the one that answers.
 pub async fn all(db: &Db) -> Result<Vec<(Checkpoint, bool)>, DbError> {
     let sql = format!(
-        "SELECT {COLUMNS}, CASE WHEN a.name IS NULL THEN 0 ELSE 1 END FROM projection_checkpoint c \
+        "SELECT {COLUMNS}, CAST(CASE WHEN a.name IS NULL THEN 0 ELSE 1 END AS BIGINT) FROM projection_checkpoint c \
          LEFT JOIN active_projection a ON a.table_name = c.table_name ORDER BY c.name, c.version, c.table_name"
     );
     db.fetch(&sql, &[]).await?.iter().map(|row| Ok((read(row)?, row.flag(6)?))).collect()

@@ -14,7 +14,7 @@ use crate::db::{Db, DbError};
 use crate::engine::builds;
 use crate::engine::projection::{Projection, named};
 use crate::engine::step::{Progress, Stepped};
-use crate::feed::{Cursor, Fault, ordered};
+use crate::feed::{Cursor, Fault, Stored, ordered};
 
 /// Events of one transaction of a build.
 const BATCH: i64 = 2000;
@@ -22,6 +22,9 @@ const BATCH: i64 = 2000;
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait for events that the ordered feed must not show yet.
 const WAIT: Duration = Duration::from_millis(20);
+
+/// How often a lock that readers hold is waited for; each wait lasts as long as the database lets it.
+const ATTEMPTS_MAX: u32 = 20;
 
 /// How far a build is. Positions stand for events; a few of them may never have been used.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,13 +93,21 @@ pub async fn rebuild(
 async fn begin(db: &Db, projection: &dyn Projection) -> Result<(Checkpoint, bool), DbError> {
     let mut tx = db.begin().await?;
     builds::exclusively(&mut tx).await?;
-    let found = checkpoint::building(&mut tx, projection.name(), projection.version()).await?.into_iter();
-    let begun = match found.filter(|build| !check::is_scratch(&build.table_name)).next_back() {
+    let mut found = checkpoint::building(&mut tx, projection.name(), projection.version()).await?.into_iter();
+    let begun = match found.rfind(|build| !check::is_scratch(&build.table_name)) {
         Some(build) => (build, true),
         None => (builds::make(&mut tx, projection).await?, false),
     };
     tx.commit().await?;
     Ok(begun)
+}
+
+/// Cuts the events off before the first one that this version does not know, and says which that is.
+fn until_unknown(events: &mut Vec<Stored>) -> Option<String> {
+    let at = events.iter().position(|event| matches!(event.event, Err(Fault::UnknownType(_))))?;
+    let unknown = events[at].event.as_ref().err().map(ToString::to_string);
+    events.truncate(at);
+    unknown
 }
 
 /// A table being filled from the log.
@@ -137,13 +148,14 @@ impl<'a> Build<'a> {
             if let Some(until) = until {
                 events.truncate(events.partition_point(|event| event.cursor <= until));
             }
-            if let Some(Err(unknown @ Fault::UnknownType(_))) =
-                events.iter().map(|event| &event.event).find(|event| matches!(event, Err(Fault::UnknownType(_))))
-            {
-                return Err(RebuildError::UnknownType(unknown.to_string()));
-            }
-            let Some(last) = events.last().map(|event| event.cursor) else { break };
-            let full = events.len() as i64 >= BATCH;
+            let unknown = until_unknown(&mut events);
+            let Some(last) = events.last().map(|event| event.cursor) else {
+                match unknown {
+                    Some(unknown) => return Err(RebuildError::UnknownType(unknown)),
+                    None => break,
+                }
+            };
+            let full = events.len() as i64 >= BATCH || unknown.is_some();
             // The next events are read while these are written.
             let reading = async { if full { ordered::read(self.db, last, BATCH).await } else { Ok(Vec::new()) } };
             let (read, stepped) = tokio::join!(reading, self.progress.step(self.db, &*self.projection, &events));
@@ -213,32 +225,73 @@ impl<'a> Build<'a> {
         Ok(false)
     }
 
-    /// Lets the new table answer, in one transaction, when it is not behind the old one. Answers the one that it replaced.
+    /// Lets the new table answer, and then drops the old one. Answers the one that was replaced.
     async fn switch(
         &mut self,
         report: &mut (impl FnMut(RebuildProgress) + Send),
     ) -> Result<Option<String>, RebuildError> {
-        let (name, version) = (self.projection.name(), self.projection.version());
-        loop {
+        let mut attempts = 0;
+        let old = loop {
             self.run_to(None, report).await?;
-            let mut tx = self.db.begin().await?;
-            builds::exclusively(&mut tx).await?;
-            let old = match checkpoint::active(&mut tx, name, version).await? {
-                Some(old) => checkpoint::lock(&mut tx, &old.table_name).await?,
-                None => None,
-            };
-            let new = checkpoint::lock(&mut tx, &self.progress.checkpoint.table_name).await?;
-            let Some(new) = new else { return Err(RebuildError::Busy) };
-            if old.as_ref().is_some_and(|old| old.cursor > new.cursor) {
-                tx.rollback().await?;
-                continue;
+            match self.try_switch().await {
+                Ok(Some(old)) => break old,
+                // The old table has gone on meanwhile.
+                Ok(None) => {}
+                // Somebody reads through the view for long.
+                Err(RebuildError::Database(error)) if error.is_unavailable() && attempts < ATTEMPTS_MAX => {
+                    attempts += 1;
+                    tokio::time::sleep(WAIT).await;
+                }
+                Err(error) => return Err(error),
             }
-            builds::answer_with(&mut tx, &*self.projection, &new.table_name).await?;
-            if let Some(old) = &old {
-                builds::drop_table(&mut tx, &old.table_name).await?;
+        };
+        if let Some(old) = &old {
+            drop_when_unread(self.db, old).await?;
+        }
+        Ok(old)
+    }
+
+    /// One transaction; it changes nothing when the new table is behind the old one. Answers the table that answered
+    /// before, if any.
+    async fn try_switch(&self) -> Result<Option<Option<String>>, RebuildError> {
+        let (name, version) = (self.projection.name(), self.projection.version());
+        let mut tx = self.db.begin().await?;
+        builds::exclusively(&mut tx).await?;
+        let old = match checkpoint::active(&mut tx, name, version).await? {
+            Some(old) => checkpoint::lock(&mut tx, &old.table_name).await?,
+            None => None,
+        };
+        let new = checkpoint::lock(&mut tx, &self.progress.checkpoint.table_name).await?;
+        let Some(new) = new else { return Err(RebuildError::Busy) };
+        if old.as_ref().is_some_and(|old| old.cursor > new.cursor) {
+            tx.rollback().await?;
+            return Ok(None);
+        }
+        builds::answer_with(&mut tx, &*self.projection, &new.table_name).await?;
+        if let Some(old) = &old {
+            // In the same transaction, so that nobody takes it for a build that can be gone on with.
+            builds::forget(&mut tx, &old.table_name).await?;
+        }
+        tx.commit().await?;
+        Ok(Some(old.map(|old| old.table_name)))
+    }
+}
+
+/// Drops a table that nobody finds any more, when those who still read it have ended.
+async fn drop_when_unread(db: &Db, table_name: &str) -> Result<(), DbError> {
+    let mut attempts = 0;
+    loop {
+        let mut tx = db.begin().await?;
+        let dropped = match builds::drop_table(&mut tx, table_name).await {
+            Ok(()) => tx.commit().await,
+            Err(error) => Err(error),
+        };
+        match dropped {
+            Err(error) if error.is_unavailable() && attempts < ATTEMPTS_MAX => {
+                attempts += 1;
+                tokio::time::sleep(WAIT).await;
             }
-            tx.commit().await?;
-            return Ok(old.map(|old| old.table_name));
+            outcome => return outcome,
         }
     }
 }

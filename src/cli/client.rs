@@ -8,7 +8,7 @@ use grantlog_domain::client::{
     ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, Registration, ResponseType, Stage,
     TokenEndpointAuthMethod,
 };
-use grantlog_domain::{ClientId, RedirectUri, Scope};
+use grantlog_domain::{ClientId, RedirectUri, Scope, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::opened::Opened;
@@ -163,7 +163,7 @@ async fn register(opened: &Opened, secrets: &Secrets, create: Create, json: bool
 
 async fn update(opened: &Opened, secrets: &Secrets, changed: Update, json: bool) -> Result<(), CliError> {
     let client_id = changed.client_id;
-    let (registration, _) = load(opened, client_id).await?;
+    let registration = load(opened, client_id).await?.registration;
     let was_public = registration.metadata.is_public();
     let named = ClientMetadata {
         client_name: changed.name.unwrap_or_else(|| registration.metadata.client_name.clone()),
@@ -189,14 +189,25 @@ async fn change(opened: &Opened, client_id: ClientId, command: ClientCommand) ->
     Ok(())
 }
 
-/// The registration and whether it is enabled.
-async fn load(opened: &Opened, client_id: ClientId) -> Result<(Registration, bool), CliError> {
+/// A client as the log tells it.
+struct Registered {
+    client_id: ClientId,
+    registration: Registration,
+    enabled: bool,
+    issued_at: Timestamp,
+}
+
+async fn load(opened: &Opened, client_id: ClientId) -> Result<Registered, CliError> {
     let client = opened.store.load::<Aggregate>(&client_id.to_string()).await?.aggregate;
-    match client.stage() {
-        Stage::Enabled(registration) => Ok((registration.as_ref().clone(), true)),
-        Stage::Disabled(registration) => Ok((registration.as_ref().clone(), false)),
-        Stage::Absent | Stage::Deleted => Err(CliError::NotFound(format!("there is no client {client_id}"))),
-    }
+    let (registration, enabled) = match client.stage() {
+        Stage::Enabled(registration) => (registration.as_ref().clone(), true),
+        Stage::Disabled(registration) => (registration.as_ref().clone(), false),
+        Stage::Absent | Stage::Deleted => {
+            return Err(CliError::NotFound(format!("there is no client {client_id}")));
+        }
+    };
+    let issued_at = event_log::began(opened.db(), "client", &client_id.to_string()).await?;
+    Ok(Registered { client_id, registration, enabled, issued_at })
 }
 
 async fn show(
@@ -205,8 +216,7 @@ async fn show(
     secret: Option<Secret<String>>,
     json: bool,
 ) -> Result<(), CliError> {
-    let (registration, enabled) = load(opened, client_id).await?;
-    let document = document(client_id, &registration, enabled, secret.as_ref())?;
+    let document = document(&load(opened, client_id).await?, secret.as_ref())?;
     if json {
         return output::json(&document);
     }
@@ -222,7 +232,7 @@ async fn list_clients(opened: &Opened, limit: u32, json: bool) -> Result<(), Cli
     let mut documents = Vec::new();
     for client_id in event_log::newest_ids::<ClientId>(opened.db(), "client", limit).await? {
         match load(opened, client_id).await {
-            Ok((registration, enabled)) => documents.push(document(client_id, &registration, enabled, None)?),
+            Ok(registered) => documents.push(document(&registered, None)?),
             // Deleted ones are not listed.
             Err(CliError::NotFound(_)) => {}
             Err(error) => return Err(error),
@@ -238,14 +248,11 @@ async fn list_clients(opened: &Opened, limit: u32, json: bool) -> Result<(), Cli
 }
 
 /// The client as RFC 7591 3.2.1 answers it, and `enabled`. The secret is there only when it was just made.
-fn document(
-    client_id: ClientId,
-    registration: &Registration,
-    enabled: bool,
-    secret: Option<&Secret<String>>,
-) -> Result<Map<String, Value>, CliError> {
+fn document(registered: &Registered, secret: Option<&Secret<String>>) -> Result<Map<String, Value>, CliError> {
+    let Registered { client_id, registration, enabled, issued_at } = registered;
     let mut document = Map::new();
     document.insert("client_id".into(), json!(client_id));
+    document.insert("client_id_issued_at".into(), json!(issued_at));
     if let Some(secret) = secret {
         document.insert("client_secret".into(), json!(secret.expose()));
         document.insert("client_secret_expires_at".into(), json!(0));

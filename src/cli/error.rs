@@ -49,7 +49,8 @@ impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         let text = error.to_string();
         match error {
-            StoreError::Open { .. } | StoreError::Database(_) => CliError::Unavailable(text),
+            StoreError::Open { .. } => CliError::Unavailable(text),
+            StoreError::Database(error) => error.into(),
             StoreError::NewerSchema { .. }
             | StoreError::ChangedMigration { .. }
             | StoreError::OlderSchema { .. }
@@ -63,7 +64,15 @@ impl From<StoreError> for CliError {
 
 impl From<DbError> for CliError {
     fn from(error: DbError) -> Self {
-        CliError::Unavailable(error.to_string())
+        let text = error.to_string();
+        match error {
+            // SQLite waits for as long as the setting says before it gives up.
+            DbError::Unavailable(_) if text.contains("database is locked") => CliError::Unavailable(
+                "the SQLite file is locked by another process that writes to it for long; try again".into(),
+            ),
+            DbError::Unavailable(_) => CliError::Unavailable(text),
+            DbError::Conflict(_) | DbError::Data(_) | DbError::Malformed(_) => CliError::Failed(text),
+        }
     }
 }
 

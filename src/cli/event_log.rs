@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use grantlog_domain::Timestamp;
 use grantlog_projections::db::{Db, Row, Value};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -141,6 +142,16 @@ pub(super) async fn stream(db: &Db, aggregate_id: &str) -> Result<Vec<LogEntry>,
         columns(db)
     );
     entries(db, &sql, &[Value::Text(aggregate_id.to_owned())]).await
+}
+
+/// When the first event of an aggregate was recorded; 0 when there is none.
+pub(super) async fn began(db: &Db, aggregate_type: &str, aggregate_id: &str) -> Result<Timestamp, CliError> {
+    let recorded_at = columns(db).split(", aggregate_type").next().unwrap_or_default();
+    let sql =
+        format!("SELECT {recorded_at} FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence = 1");
+    let rows = db.fetch(&sql, &[Value::Text(aggregate_type.into()), Value::Text(aggregate_id.into())]).await?;
+    let millis = rows.first().map(|row| row.int(2)).transpose()?;
+    Ok(Timestamp(millis.unwrap_or(0).div_euclid(1000)))
 }
 
 /// The ids of the newest aggregates of one kind, newest first (ids are UUIDs version 7; those of keys are in no order).

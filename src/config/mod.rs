@@ -1,6 +1,7 @@
 //! Settings: what can be set, where it may be set, and what it must look like.
 //!
 //! - `table`: the one list of settings with defaults and limits
+//! - `settings`: what comes out
 //! - `layers`: defaults, file, environment and flags laid over each other, and the errors
 //! - `issuer`, `database_url`, `proxies`: the types of settings that are more than a number or a word
 //! - `example`: `grantlog.example.toml`, made from the table
@@ -12,11 +13,12 @@ mod example;
 mod issuer;
 mod layers;
 mod proxies;
+mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,130 +27,16 @@ pub use example::example;
 pub use issuer::Issuer;
 pub use layers::ConfigError;
 pub use proxies::TrustedProxies;
+pub use settings::{
+    HttpSettings, LogSettings, OAuthSettings, RequirePkce, Settings, SignInSettings, SourceAddress, StoreSettings,
+    TlsSettings,
+};
 
 use crate::secrets::{PepperSource, Secret};
 use layers::{PEPPER_NAME, Value, Values};
 
 /// The settings file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "grantlog.toml";
-
-/// Everything that can be set, checked. Read-only after the start; cheap things are copied, the rest is borrowed.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub listen: SocketAddr,
-    /// The base of every URL that this server gives out (RFC 8414 2 `issuer`), without a slash at the end.
-    pub issuer: Issuer,
-    pub database: DatabaseUrl,
-    /// Where the keys are under which tokens and secrets are stored: `pepper_file`, or `GRANTLOG_PEPPER` itself.
-    pub pepper: PepperSource,
-    pub demo: bool,
-    pub tls: Option<TlsSettings>,
-    pub http: HttpSettings,
-    pub oauth: OAuthSettings,
-    /// How long a browser stays signed in.
-    pub session_lifetime: Duration,
-    pub sign_in: SignInSettings,
-    /// How much of the caller's address an event keeps.
-    pub source_address: SourceAddress,
-    pub store: StoreSettings,
-    pub log: LogSettings,
-    /// The issuer was made from `listen`, and follows the port that was really taken.
-    issuer_follows_listen: bool,
-}
-
-/// PEM files; both or none.
-#[derive(Clone, Debug)]
-pub struct TlsSettings {
-    pub cert_file: PathBuf,
-    pub key_file: PathBuf,
-}
-
-/// Limits of the HTTP side. The defaults and limits of each are in `table`.
-#[derive(Clone, Debug)]
-pub struct HttpSettings {
-    pub trusted_proxies: TrustedProxies,
-    /// Open connections.
-    pub connections: usize,
-    /// Request line and headers together.
-    pub header_bytes: usize,
-    /// Header lines.
-    pub headers: usize,
-    pub header_read_timeout: Duration,
-    pub body_bytes: usize,
-    /// Parameters in a query or form.
-    pub parameters: usize,
-    pub request_timeout: Duration,
-    pub stop_timeout: Duration,
-}
-
-/// What the protocol endpoints may give out, and for how long.
-#[derive(Clone, Debug)]
-pub struct OAuthSettings {
-    pub require_pkce: RequirePkce,
-    pub code_lifetime: Duration,
-    pub access_token_lifetime: Duration,
-    /// From the beginning of the grant to its end, whatever is refreshed in between.
-    pub grant_lifetime: Duration,
-    /// Zero: a refresh token is shown once, a second time ends the grant.
-    pub refresh_grace: Duration,
-    /// RFC 6750 2.2: the access token may come in a form body.
-    pub bearer_in_body: bool,
-}
-
-/// Which clients must use PKCE (RFC 7636). Who sent a code_challenge must always send the verifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequirePkce {
-    Public,
-    All,
-}
-
-/// How failed sign-ins are slowed down.
-#[derive(Clone, Debug)]
-pub struct SignInSettings {
-    /// Failures before the account is locked.
-    pub attempts_per_account: u32,
-    /// Failures before the address is locked.
-    pub attempts_per_address: u32,
-    /// Length of a lock, and of the time in which failures are counted.
-    pub lock: Duration,
-    /// Argon2id computations at the same time.
-    pub concurrent_password_checks: usize,
-}
-
-/// How much of the caller's address an event keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceAddress {
-    Whole,
-    /// The network: IPv4 /24, IPv6 /48.
-    Truncated,
-    None,
-}
-
-/// Bounds of the event log and its readers.
-#[derive(Clone, Debug)]
-pub struct StoreSettings {
-    /// Appends that may wait; a full queue answers 503.
-    pub append_queue: usize,
-    /// Appends joined into one transaction.
-    pub append_batch: usize,
-    /// Connections that append (PostgreSQL; SQLite has one writer).
-    pub append_lanes: usize,
-    /// Connections for everything else.
-    pub connections: u32,
-    pub connect_timeout: Duration,
-    /// New decisions after a lost race.
-    pub conflict_retries: u32,
-    /// How old the live models may be before the database is asked instead.
-    pub max_staleness: Duration,
-}
-
-/// What the log looks like.
-#[derive(Clone, Debug)]
-pub struct LogSettings {
-    pub json: bool,
-    /// A level, or directives such as `info,grantlog::http=debug`.
-    pub level: String,
-}
 
 impl Settings {
     /// Reads the settings of this process.
@@ -381,22 +269,4 @@ fn log_level(values: &Values) -> Result<String, ConfigError> {
         return Ok(level.to_owned());
     }
     Err(values.refuse("log.level", "must be a level (error, warn, info, debug, trace), also per part: part=level"))
-}
-
-impl SourceAddress {
-    /// What an event keeps of `address`.
-    pub fn keep(self, address: IpAddr) -> Option<String> {
-        match (self, address) {
-            (SourceAddress::None, _) => None,
-            (SourceAddress::Whole, address) => Some(address.to_string()),
-            (SourceAddress::Truncated, IpAddr::V4(v4)) => {
-                let [a, b, c, _] = v4.octets();
-                Some(format!("{a}.{b}.{c}.0/24"))
-            }
-            (SourceAddress::Truncated, IpAddr::V6(v6)) => {
-                let [a, b, c, ..] = v6.segments();
-                Some(format!("{a:x}:{b:x}:{c:x}::/48"))
-            }
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! Precedence, unknown keys, limits, and the example file.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::example::example;

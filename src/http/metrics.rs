@@ -27,14 +27,12 @@ pub const HTTP_SECONDS: &str = "grantlog_http_request_seconds";
 pub const HTTP_CONNECTIONS: &str = "grantlog_http_connections";
 /// Handlers that panicked; each was answered 500.
 pub const HTTP_PANICS: &str = "grantlog_http_panics_total";
-/// Events appended.
-pub const APPEND_EVENTS: &str = "grantlog_append_events_total";
-/// Appends that lost a race.
-pub const APPEND_CONFLICTS: &str = "grantlog_append_conflicts_total";
-/// Events joined into one transaction.
-pub const APPEND_BATCH: &str = "grantlog_append_batch_events";
-/// Seconds that one such transaction took.
-pub const APPEND_SECONDS: &str = "grantlog_append_batch_seconds";
+/// Appends by outcome; label `outcome`: appended, conflict, busy, failed.
+pub const APPENDS: &str = "grantlog_appends_total";
+/// Seconds from the queue to the durable answer.
+pub const APPEND_SECONDS: &str = "grantlog_append_seconds";
+/// Appends joined into one transaction.
+pub const APPEND_BATCH: &str = "grantlog_append_batch_size";
 /// Seconds since the live models last read the feed to its end.
 pub const LIVE_STALENESS: &str = "grantlog_live_staleness_seconds";
 /// Events between a projection's checkpoint and the end of the log; label `projection`.
@@ -58,10 +56,9 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "From the last header to the answer, by route");
     describe_gauge!(HTTP_CONNECTIONS, "Open connections");
     describe_counter!(HTTP_PANICS, "Handlers that panicked and were answered 500");
-    describe_counter!(APPEND_EVENTS, "Events appended to the log");
-    describe_counter!(APPEND_CONFLICTS, "Appends that lost a race");
-    describe_histogram!(APPEND_BATCH, "Events joined into one transaction");
-    describe_histogram!(APPEND_SECONDS, Unit::Seconds, "Of one such transaction");
+    describe_counter!(APPENDS, "Appends to the event log, by outcome");
+    describe_histogram!(APPEND_SECONDS, Unit::Seconds, "From the queue to the durable answer");
+    describe_histogram!(APPEND_BATCH, "Appends joined into one transaction");
     describe_gauge!(LIVE_STALENESS, Unit::Seconds, "Since the live models last read the feed to its end");
     describe_gauge!(PROJECTION_LAG_EVENTS, "Events between a projection's checkpoint and the end of the log");
     describe_gauge!(PROJECTION_LAG_SECONDS, Unit::Seconds, "By which a projection is behind");
@@ -123,7 +120,7 @@ pub async fn upkeep(handle: PrometheusHandle) {
     }
 }
 
-/// Route patterns as they appear in the label `route`. A last `*` stands for one id; any other path is `other`, so
+/// Route patterns as they appear in the label `route`. A last `*` stands for what is below; any other path is `other`, so
 /// that callers cannot make labels.
 const ROUTES: &[&str] = &[
     "/oauth/introspect",
@@ -140,8 +137,10 @@ const ROUTES: &[&str] = &[
     "/create_client",
     "/clients/*",
     "/account",
+    "/account/*",
     "/assets/*",
-    "/demo/callback",
+    "/demo",
+    "/demo/*",
     "/health/live",
     "/health/ready",
     "/metrics",

@@ -10,7 +10,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::error::method_not_allowed;
-use super::{introspect, jwks, metadata, revoke, token, userinfo};
+use super::{authorize, introspect, jwks, metadata, revoke, token, userinfo};
 use crate::app::App;
 
 /// One endpoint.
@@ -70,6 +70,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
         methods: Methods::GetAndPost,
         metadata_name: Some("userinfo_endpoint"),
         route: userinfo::route,
+    },
+    Endpoint {
+        path: "/oauth/authorize",
+        methods: Methods::GetAndPost,
+        metadata_name: Some("authorization_endpoint"),
+        route: authorize::route,
     },
     Endpoint {
         path: "/oauth/revoke",

@@ -13,6 +13,7 @@
 pub mod active_token;
 pub mod authorization_request;
 pub mod authorization_response;
+pub mod authorize;
 pub mod endpoints;
 pub mod error;
 pub mod introspect;

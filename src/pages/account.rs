@@ -1,17 +1,31 @@
-//! The account.
-use super::chrome::Chrome;
-use super::home::Allowed;
-use super::moment::Moment;
+//! The account: what I allowed, taking it back, where I am signed in, my password.
+
 use askama::Template;
-pub struct SessionRow {
-    pub session_id: String,
-    pub current: bool,
-    pub since: Moment,
-    pub until: Moment,
-}
+use grantlog_domain::grant::{Grant, GrantCommand, GrantError, RevocationReason};
+use grantlog_domain::session::EndReason;
+use grantlog_domain::user::{User, UserCommand};
+use grantlog_domain::{ClientId, SessionId};
+use grantlog_projections::tables::{Page, grants, sessions};
+use http::StatusCode;
+use warp::reply::Response;
+
+use super::chrome::Chrome;
+use super::failure::PageError;
+use super::home::{Allowed, allowed_by};
+use super::moment::Moment;
+use super::settled::settled;
+use super::sign_out::end_session;
+use super::visit::{SignedIn, Visit};
+use crate::secrets::Secret;
+use crate::secrets::password::PasswordError;
+use crate::store::vault::{Attempt, VaultError};
+
+/// Fewest characters of a new password (NIST SP 800-63B 3.1.1.2 asks for at least 8 beside other factors).
+const PASSWORD_CHARS_MIN: usize = 10;
+
 #[derive(Template)]
 #[template(path = "account.html")]
-pub struct AccountPage {
+pub(super) struct AccountPage {
     pub chrome: Chrome,
     pub username: String,
     pub said: Option<&'static str>,
@@ -19,4 +33,166 @@ pub struct AccountPage {
     pub sessions: Vec<SessionRow>,
     pub password_error: Option<&'static str>,
     pub password_chars_min: usize,
+}
+
+/// One browser in which I am signed in.
+pub(super) struct SessionRow {
+    pub session_id: String,
+    pub current: bool,
+    pub since: Moment,
+    pub until: Moment,
+    pub source_address: Option<String>,
+}
+
+/// What a form on the page does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Revoke,
+    EndSession,
+    Password,
+}
+
+impl Change {
+    /// The change that the last part of a path names.
+    pub fn find(name: &str) -> Option<Self> {
+        match name {
+            "revoke" => Some(Self::Revoke),
+            "end_session" => Some(Self::EndSession),
+            "password" => Some(Self::Password),
+            _ => None,
+        }
+    }
+}
+
+/// What the page says after a change, by the word in its query.
+const SAID: [(&str, &str); 3] = [
+    ("revoked", "Done. Everything that this application could do for you has ended."),
+    ("ended", "Done. That browser is signed out."),
+    ("password", "Done. The new password holds from now on, and other browsers are signed out."),
+];
+
+pub async fn show(visit: &Visit) -> Result<Response, PageError> {
+    let session = visit.user()?;
+    page(visit, &session, StatusCode::OK, None).await
+}
+
+async fn page(
+    visit: &Visit,
+    session: &SignedIn,
+    status: StatusCode,
+    password_error: Option<&'static str>,
+) -> Result<Response, PageError> {
+    let (app, user_id) = (&visit.app, session.user_id);
+    let chrome = visit.chrome("/account").await?;
+    settled(app).await?;
+    let rows = sessions::of_user(app.store.db(), user_id, app.now(), Page::default()).await?;
+    let row = |row: sessions::SessionRow| SessionRow {
+        session_id: row.session_id.to_string(),
+        current: row.session_id == session.session_id,
+        since: Moment::from(row.auth_time),
+        until: Moment::from(row.expires_at),
+        source_address: row.source_address,
+    };
+    let done = visit.parameters.get("done");
+    let view = AccountPage {
+        chrome: chrome.clone(),
+        username: chrome.user.clone().unwrap_or_default(),
+        said: SAID.iter().find(|(word, _)| done == Some(word)).map(|(_, said)| *said),
+        allowed: allowed_by(app, user_id).await?,
+        sessions: rows.into_iter().map(row).collect(),
+        password_error,
+        password_chars_min: PASSWORD_CHARS_MIN,
+    };
+    Ok(chrome.page(status, &view))
+}
+
+pub async fn change(visit: Visit, change: Change) -> Result<Response, PageError> {
+    visit.check_form()?;
+    let session = visit.user()?;
+    match change {
+        Change::Revoke => revoke(&visit, &session).await,
+        Change::EndSession => end_other_session(&visit, &session).await,
+        Change::Password => change_password(visit, &session).await,
+    }
+}
+
+/// Takes back all that the user allowed one client, with every token that came of it.
+async fn revoke(visit: &Visit, session: &SignedIn) -> Result<Response, PageError> {
+    let app = &visit.app;
+    let client_id: ClientId = parsed(visit, "client_id")?;
+    settled(app).await?;
+    // The table only finds them; whether there is something to revoke is decided on each grant.
+    let allowed = grants::allowed_by(app.store.db(), session.user_id, app.now()).await?;
+    for grant in allowed.into_iter().filter(|allowed| allowed.client_id == client_id).flat_map(|allowed| allowed.grants)
+    {
+        let id = grant.to_string();
+        let by = visit.by_user(session.user_id, Some(id.clone()));
+        let command = GrantCommand::Revoke { reason: RevocationReason::User, at: app.now() };
+        let revoked = app.store.execute::<Grant>(&id, command, &by).await;
+        revoked.map_err(|error| {
+            PageError::not_executed(error, |refusal: GrantError| PageError::Fault(refusal.to_string()))
+        })?;
+    }
+    Ok(visit.chrome("").await?.redirect("/account?done=revoked"))
+}
+
+async fn end_other_session(visit: &Visit, session: &SignedIn) -> Result<Response, PageError> {
+    let session_id: SessionId = parsed(visit, "session_id")?;
+    let own = visit.app.live.session(session_id).is_some_and(|other| other.user_id == session.user_id);
+    if !own {
+        return Err(PageError::NotFound);
+    }
+    end_session(visit, session.user_id, session_id, EndReason::SignedOut).await?;
+    Ok(visit.chrome("").await?.redirect("/account?done=ended"))
+}
+
+fn parsed<T: std::str::FromStr>(visit: &Visit, name: &'static str) -> Result<T, PageError> {
+    let text = visit.parameters.get(name).and_then(|text| text.parse().ok());
+    text.ok_or_else(|| PageError::Request(format!("The field {name} is missing or malformed.").into()))
+}
+
+async fn change_password(mut visit: Visit, session: &SignedIn) -> Result<Response, PageError> {
+    if visit.app.settings.demo {
+        return Err(PageError::Request("There are no passwords in the demo.".into()));
+    }
+    let current = Secret::new(visit.parameters.take("current_password").unwrap_or_default());
+    let new = Secret::new(visit.parameters.take("new_password").unwrap_or_default());
+    if new.expose().chars().count() < PASSWORD_CHARS_MIN {
+        let error = "The new password is too short.";
+        return page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
+    }
+    let (vault, address) = (&visit.app.vault, visit.context.caller.to_string());
+    let username = super::visit::username(&visit.app, session.user_id).await?;
+    // A stolen session must not become a way to guess the password, so it counts as a sign-in does.
+    let attempt = vault.begin_sign_in(&username, &address).await?;
+    let verified = vault.verify_password(&username, current).await?;
+    if attempt != Attempt::Allowed || verified != Some(session.user_id) {
+        let error = "The current password is wrong, or there were too many attempts.";
+        return page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
+    }
+    vault.sign_in_succeeded(&username, &address).await?;
+    match vault.set_password(session.user_id, new).await {
+        Ok(_) => {}
+        Err(VaultError::Password(PasswordError::TooLong)) => {
+            let error = "The new password is too long.";
+            return page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));
+    let command = UserCommand::ChangeCredential { at: visit.app.now() };
+    let changed = visit.app.store.execute::<User>(&session.user_id.to_string(), command, &by).await;
+    changed.map_err(|error| PageError::not_executed(error, |refusal| PageError::Fault(refusal.to_string())))?;
+    end_others(&visit, session).await?;
+    Ok(visit.chrome("").await?.redirect("/account?done=password"))
+}
+
+/// Who knew the old password may be signed in elsewhere: every other session ends.
+async fn end_others(visit: &Visit, session: &SignedIn) -> Result<(), PageError> {
+    let app = &visit.app;
+    let rows = sessions::of_user(app.store.db(), session.user_id, app.now(), Page { limit: 500, offset: 0 }).await?;
+    for other in rows.into_iter().filter(|other| other.session_id != session.session_id) {
+        end_session(visit, session.user_id, other.session_id, EndReason::Replaced).await?;
+    }
+    Ok(())
 }

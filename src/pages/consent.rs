@@ -1,18 +1,115 @@
-//! Consent.
-use super::chrome::Chrome;
-use super::scopes::Ask;
+//! Consent: who asks, for what in words, for which account, and where it leads (RFC 6749 3.1, 10.2).
+//!
+//! Only the page. Its form goes to the authorization endpoint with the whole request, which is checked again there.
+
 use askama::Template;
+use grantlog_domain::Scope;
+use http::StatusCode;
+use url::{Host, Url};
+use warp::reply::Response;
+
+use super::chrome::Chrome;
+use super::failure::{PageError, error_without_request};
+use super::form_action::FormAction;
+use super::scopes::{self, Ask};
+use super::sign_in::login_path;
+use super::visit::{SignedIn, named_chrome};
+use crate::app::App;
+use crate::oauth::authorization_request::AuthorizationRequest;
+
 #[derive(Template)]
 #[template(path = "consent.html")]
-pub struct ConsentPage<'a> {
+pub(super) struct ConsentPage<'a> {
     pub chrome: Chrome,
     pub client_name: &'a str,
     pub client_uri: Option<&'a str>,
     pub monogram: String,
     pub asks: Vec<Ask>,
     pub account: &'a str,
+    /// Where the browser goes afterwards, as far as a person can tell.
     pub destination: String,
     pub switch_account: String,
     pub action: &'static str,
     pub fields: Vec<(&'static str, String)>,
+}
+
+/// The page that asks the user.
+pub async fn consent_page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Response {
+    match page(app, request, session).await {
+        Ok(response) => response,
+        Err(error) => error_without_request(app, error),
+    }
+}
+
+async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Result<Response, PageError> {
+    let chrome = named_chrome(app, session, "").await?;
+    let allowed = allowed_before(app, request, session);
+    let redirect_uri = request.redirect.redirect_uri();
+    let view = ConsentPage {
+        chrome: chrome.clone(),
+        client_name: &request.client.client_name,
+        client_uri: request.client.client_uri.as_deref(),
+        monogram: monogram(&request.client.client_name),
+        asks: scopes::asks(&request.scope, &allowed),
+        account: chrome.user.as_deref().unwrap_or_default(),
+        destination: destination(redirect_uri),
+        switch_account: login_path(&format!("/oauth/authorize?{}", request.to_query()), false),
+        action: "/oauth/authorize",
+        fields: request.fields(),
+    };
+    Ok(chrome.page_leading_to(StatusCode::OK, &view, &FormAction::also(redirect_uri)))
+}
+
+/// What of the request the user allowed this client before.
+fn allowed_before(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Scope {
+    let allowed = |token: &&str| {
+        let token = Scope::parse(token).unwrap_or_default();
+        app.live.has_consented(session.user_id, request.client_id, &token, app.now())
+    };
+    let tokens: Vec<&str> = request.scope.tokens().filter(allowed).collect();
+    Scope::parse(&tokens.join(" ")).unwrap_or_default()
+}
+
+/// The host of a redirect URI, or the application on this device that a private-use scheme names (RFC 8252 7.1).
+fn destination(redirect_uri: &str) -> String {
+    let Ok(url) = Url::parse(redirect_uri) else { return redirect_uri.to_owned() };
+    let loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => return format!("an application on this device ({})", url.scheme()),
+    };
+    let host = url.host_str().unwrap_or_default();
+    let host = match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    if loopback { format!("{host}, which is this device") } else { host }
+}
+
+fn monogram(name: &str) -> String {
+    name.chars().find(|char| char.is_alphanumeric()).unwrap_or('?').to_uppercase().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_reads_where_it_leads() {
+        for (uri, words) in [
+            ("https://app.example/cb?host=evil.example", "app.example"),
+            ("https://app.example:8443/cb", "app.example:8443"),
+            ("http://127.0.0.1:5001/cb", "127.0.0.1:5001, which is this device"),
+            ("com.example.app:/cb", "an application on this device (com.example.app)"),
+        ] {
+            assert_eq!(destination(uri), words);
+        }
+    }
+
+    #[test]
+    fn a_name_in_any_script_has_a_monogram() {
+        assert_eq!(monogram("«éclair»"), "É");
+        assert_eq!(monogram("…"), "?");
+    }
 }

@@ -1,40 +1,129 @@
-//! The first page.
-use super::chrome::Chrome;
-use super::moment::Moment;
-use super::words::Line;
+//! The first page: what this is, or what is mine: my clients, what I allowed, what happened lately.
+
 use askama::Template;
-pub struct DemoPanel {
-    pub client_name: String,
-    pub curl: String,
-    pub client_id: String,
-    pub client_secret: String,
-}
+use grantlog_domain::{ClientId, UserId};
+use grantlog_projections::tables::{Page, activity, clients, grants};
+use http::StatusCode;
+use warp::reply::Response;
+
+use super::chrome::Chrome;
+use super::client_form::kind_in_words;
+use super::demo::DemoPanel;
+use super::failure::PageError;
+use super::moment::Moment;
+use super::scopes;
+use super::settled::settled;
+use super::visit::Visit;
+use super::words::{self, Line};
+use crate::app::App;
+
+/// Most clients that are shown.
+const CLIENTS_MAX: i64 = 100;
+
 #[derive(Template)]
 #[template(path = "welcome.html")]
-pub struct WelcomePage {
+pub(super) struct WelcomePage {
     pub chrome: Chrome,
     pub demo: Option<DemoPanel>,
 }
-pub struct Tile {
-    pub client_id: String,
-    pub name: String,
-    pub kind: &'static str,
-    pub disabled: bool,
-}
-pub struct Allowed {
-    pub client_id: String,
-    pub client_name: String,
-    pub words: String,
-    pub since: Moment,
-    pub grants: usize,
-}
+
 #[derive(Template)]
 #[template(path = "home.html")]
-pub struct HomePage {
+pub(super) struct HomePage {
     pub chrome: Chrome,
     pub username: String,
     pub demo: Option<DemoPanel>,
     pub clients: Vec<Tile>,
     pub allowed: Vec<Allowed>,
     pub lines: Vec<Line>,
+}
+
+/// One of my clients.
+pub(super) struct Tile {
+    pub client_id: String,
+    pub name: String,
+    pub kind: &'static str,
+    pub disabled: bool,
+}
+
+/// What I allowed one client.
+pub(super) struct Allowed {
+    pub client_id: String,
+    pub client_name: String,
+    pub words: String,
+    pub since: Moment,
+    /// How often.
+    pub grants: usize,
+}
+
+pub async fn show(visit: &Visit) -> Result<Response, PageError> {
+    let chrome = visit.chrome("/").await?;
+    let demo = visit.app.settings.demo.then(|| DemoPanel::new(&visit.app));
+    let Some(session) = &visit.signed_in else {
+        return Ok(chrome.page(StatusCode::OK, &WelcomePage { chrome: chrome.clone(), demo }));
+    };
+    let (app, user_id) = (&visit.app, session.user_id);
+    settled(app).await?;
+    let view = HomePage {
+        chrome: chrome.clone(),
+        username: chrome.user.clone().unwrap_or_default(),
+        demo,
+        clients: my_clients(app, user_id).await?,
+        allowed: allowed_by(app, user_id).await?,
+        lines: recent_activity(app, user_id).await?,
+    };
+    Ok(chrome.page(StatusCode::OK, &view))
+}
+
+async fn my_clients(app: &App, owner: UserId) -> Result<Vec<Tile>, PageError> {
+    let page = Page { limit: CLIENTS_MAX, ..Page::default() };
+    let rows = clients::list(app.store.db(), Some(owner), page).await?;
+    let tile = |row: clients::ClientRow| Tile {
+        client_id: row.client_id.to_string(),
+        kind: kind_in_words(&row.metadata),
+        disabled: !row.is_enabled(),
+        name: row.metadata.client_name,
+    };
+    Ok(rows.into_iter().map(tile).collect())
+}
+
+/// What a user allowed, client by client.
+pub(super) async fn allowed_by(app: &App, user_id: UserId) -> Result<Vec<Allowed>, PageError> {
+    let rows = grants::allowed_by(app.store.db(), user_id, app.now()).await?;
+    let allowed = |row: grants::Allowed| Allowed {
+        client_id: row.client_id.to_string(),
+        client_name: row
+            .client_name
+            .or_else(|| client_name(app, row.client_id))
+            .unwrap_or_else(|| "A client".to_owned()),
+        words: scopes::sentence(&row.scope),
+        since: Moment::from(row.first_at),
+        grants: row.grants.len(),
+    };
+    Ok(rows.into_iter().map(allowed).collect())
+}
+
+async fn recent_activity(app: &App, user_id: UserId) -> Result<Vec<Line>, PageError> {
+    let mut lines = Vec::new();
+    for row in activity::of_user(app.store.db(), user_id).await? {
+        lines.push(words::of_activity(&row, client_of(app, &row).await?.as_deref()));
+    }
+    Ok(lines)
+}
+
+/// The name of the client that an event is about; what happens to a grant does not name it again.
+async fn client_of(app: &App, row: &activity::ActivityRow) -> Result<Option<String>, PageError> {
+    let client_id = match row.client_id {
+        Some(client_id) => Some(client_id),
+        None if row.event_type.starts_with("grant.") => match row.aggregate_id.parse() {
+            Ok(grant_id) => grants::find(app.store.db(), grant_id).await?.map(|grant| grant.client_id),
+            Err(_) => None,
+        },
+        None => None,
+    };
+    Ok(client_id.and_then(|id| client_name(app, id)))
+}
+
+fn client_name(app: &App, id: ClientId) -> Option<String> {
+    app.live.client(id).map(|client| client.metadata.client_name.clone())
 }

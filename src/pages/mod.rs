@@ -1,4 +1,14 @@
-//! Pages.
+//! The pages: plain server-rendered forms that work without JavaScript, one submit each.
+//!
+//! - `routes`: which path is which page; `visit`: who is at the browser; `failure`: the error page
+//! - `sign_in`, `sign_out`, `consent`, `home`, `create_client`, `client`, `account`, `demo`: one page (or a few) each
+//! - `chrome`: what is around every page; `assets`: style sheet and logo; `templates/`: the HTML
+//! - `csrf`, `cookies`, `next`, `form_action`: the rules that protect a browser, each in one place
+//! - `scopes`, `words`, `moment`: how scopes, events and times are said; `settled`: reading one's own writes
+//!
+//! Not here: the protocol (`oauth`), the rules (the domain crate). Ids of elements are a stable interface for people
+//! who automate a browser.
+
 pub mod account;
 pub mod assets;
 pub mod chrome;
@@ -9,13 +19,23 @@ pub mod cookies;
 pub mod create_client;
 pub mod csrf;
 pub mod demo;
+pub mod failure;
 pub mod form_action;
 pub mod home;
-pub mod login;
-pub mod logout;
 pub mod moment;
 pub mod next;
-#[cfg(test)]
-mod samples;
+pub mod routes;
 pub mod scopes;
+pub mod settled;
+pub mod sign_in;
+pub mod sign_out;
+#[cfg(test)]
+mod tests;
+pub mod visit;
 pub mod words;
+
+pub use consent::consent_page;
+pub use failure::error_page;
+pub use routes::routes;
+pub use sign_in::login_path;
+pub use visit::{SignedIn, is_csrf_token, signed_in};

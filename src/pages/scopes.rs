@@ -11,11 +11,16 @@ pub struct KnownScope {
 }
 
 /// The scopes that this server itself gives a meaning.
-pub const KNOWN: &[KnownScope] = &[KnownScope {
-    token: "profile",
-    title: "See who you are",
-    detail: "Your user name, and the identifier under which this server knows you.",
-}];
+pub const KNOWN: &[KnownScope] = &[
+    KnownScope {
+        token: "profile",
+        title: "See who you are",
+        detail: "Your user name, the identifier under which this server knows you, and what your profile says.",
+    },
+    KnownScope { token: "email", title: "See your e-mail address", detail: "And whether it was verified." },
+    KnownScope { token: "address", title: "See your postal address", detail: "As your profile has it." },
+    KnownScope { token: "phone", title: "See your phone number", detail: "And whether it was verified." },
+];
 
 /// One line of the consent page.
 #[derive(Clone, Debug, PartialEq, Eq)]

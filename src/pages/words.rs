@@ -1,13 +1,8 @@
 //! Events in words, for the person they are about.
 
-use std::collections::HashMap;
-
-use grantlog_domain::client::{ClientEvent, GrantType};
-use grantlog_domain::grant::{GrantEvent, RevocationReason};
-use grantlog_domain::session::{EndReason, SessionEvent};
-use grantlog_domain::signing_key::SigningKeyEvent;
-use grantlog_domain::user::UserEvent;
-use grantlog_domain::{ClientId, Event, Recorded, Timestamp};
+use grantlog_domain::client::ClientEvent;
+use grantlog_domain::{Event, Recorded, Scope, Timestamp};
+use grantlog_projections::tables::activity::ActivityRow;
 
 use super::moment::Moment;
 use super::scopes;
@@ -17,121 +12,135 @@ use super::scopes;
 pub struct Line {
     pub words: String,
     pub at: Moment,
-    pub event_type: &'static str,
+    pub event_type: String,
     /// Something came to its end.
     pub ended: bool,
     pub source_address: Option<String>,
 }
 
-/// Names of clients by their id, for events that hold only the id.
-pub type ClientNames = HashMap<ClientId, String>;
+/// What of an event is said in words.
+struct Said<'a> {
+    event_type: &'a str,
+    scope: Option<&'a Scope>,
+    /// Why something ended, as the event spells it.
+    reason: Option<&'a str>,
+    /// Name of the client that it is about.
+    client: &'a str,
+}
 
-/// `event` in words; `client_name` is the client that it is about, if it is about one.
-pub fn line(recorded: &Recorded, client_name: Option<&str>) -> Line {
-    let (words, ended) = words(&recorded.event, client_name.unwrap_or("A client"));
+/// Something that a user did or that was done for them; `client` is the name of the client that it is about.
+pub fn of_activity(row: &ActivityRow, client: Option<&str>) -> Line {
+    let said = Said {
+        event_type: &row.event_type,
+        scope: row.scope.as_ref(),
+        reason: row.reason.as_deref(),
+        client: client.unwrap_or("An application"),
+    };
+    let (words, ended) = words(&said);
+    let (event_type, source_address) = (row.event_type.clone(), row.source_address.clone());
+    Line { words, ended, at: at(row.recorded_at), event_type, source_address }
+}
+
+/// Something that happened to a client.
+pub fn of_client(recorded: &Recorded, client: &str) -> Line {
+    let client = match &recorded.event {
+        Event::Client(ClientEvent::Registered { metadata, .. } | ClientEvent::Updated { metadata, .. }) => {
+            &metadata.client_name
+        }
+        _ => client,
+    };
+    let event_type = recorded.event.event_type();
+    let (words, ended) = words(&Said { event_type, scope: None, reason: None, client });
     Line {
         words,
         ended,
-        at: Moment::from(Timestamp(recorded.recorded_at.div_euclid(1000))),
-        event_type: recorded.event.event_type(),
+        at: at(recorded.recorded_at),
+        event_type: event_type.to_owned(),
         source_address: recorded.metadata.source_address.clone(),
     }
 }
 
-/// The sentence, and whether something ended.
-fn words(event: &Event, client: &str) -> (String, bool) {
-    match event {
-        Event::Client(event) => of_client(event, client),
-        Event::User(event) => of_user(event),
-        Event::Session(event) => of_session(event),
-        Event::Grant(event) => of_grant(event, client),
-        Event::SigningKey(event) => of_signing_key(event),
-    }
+fn at(milliseconds: i64) -> Moment {
+    Moment::from(Timestamp(milliseconds.div_euclid(1000)))
 }
 
-fn of_grant(event: &GrantEvent, client: &str) -> (String, bool) {
-    match event {
-        GrantEvent::CodeIssued(issued) => {
-            (format!("You let {client} in. It may: {}.", lower_first(&scopes::sentence(&issued.scope))), false)
-        }
-        GrantEvent::CodeRedeemed { .. } => (format!("{client} exchanged its code for tokens."), false),
-        GrantEvent::Opened(opened) => (
-            match opened.grant_type {
-                GrantType::Implicit => format!("You let {client} in; it got a token through your browser."),
-                GrantType::Password => format!("{client} got tokens with your user name and password."),
-                _ => format!("{client} got a token for itself."),
-            },
-            false,
-        ),
-        GrantEvent::Refreshed(_) => (format!("{client} renewed its access."), false),
-        GrantEvent::AccessTokenRevoked { .. } => (format!("{client} gave an access token back."), true),
-        GrantEvent::Revoked { reason, .. } => (revoked(*reason, client), true),
-    }
+/// The sentence, and whether something ended. An event of a newer Grantlog is called by its type.
+fn words(said: &Said<'_>) -> (String, bool) {
+    let client = said.client;
+    let (words, ended) = match said.event_type {
+        "grant.code_issued" => match said.scope {
+            Some(scope) => (format!("You let {client} in. It may: {}.", lower_first(&scopes::sentence(scope))), false),
+            None => (format!("You let {client} in."), false),
+        },
+        "grant.code_redeemed" => (format!("{client} exchanged its code for tokens."), false),
+        "grant.opened" => (format!("{client} got a token that speaks for you."), false),
+        "grant.refreshed" => (format!("{client} renewed its access."), false),
+        "grant.access_token_revoked" => (format!("{client} gave an access token back."), true),
+        "grant.revoked" => (revoked(said.reason.unwrap_or_default(), client), true),
+        "session.started" => ("You signed in.".to_owned(), false),
+        "session.reauthenticated" => ("You proved again who you are.".to_owned(), false),
+        "session.ended" => ("A session of yours ended.".to_owned(), true),
+        "client.registered" => (format!("The client {client} was created."), false),
+        "client.updated" => (format!("The client {client} was changed."), false),
+        "client.secret_rotated" => (format!("{client} got a new secret; the old one ended."), false),
+        "client.disabled" => (format!("{client} was disabled, and what it could do ended."), true),
+        "client.enabled" => (format!("{client} was enabled."), false),
+        "client.deleted" => (format!("{client} was deleted."), true),
+        "user.registered" => ("Your account was created.".to_owned(), false),
+        "user.profile_changed" => ("Your profile was changed.".to_owned(), false),
+        "user.credential_changed" => ("Your password was changed.".to_owned(), false),
+        "user.disabled" => ("Your account was disabled.".to_owned(), true),
+        "user.enabled" => ("Your account was enabled.".to_owned(), false),
+        "user.erased" => ("Your account was erased.".to_owned(), true),
+        other => (format!("Something else happened: {other}."), false),
+    };
+    (words, ended)
 }
 
-fn revoked(reason: RevocationReason, client: &str) -> String {
+/// `reason` as `RevocationReason` spells it.
+fn revoked(reason: &str, client: &str) -> String {
     match reason {
-        RevocationReason::Client => format!("{client} ended its access."),
-        RevocationReason::User => format!("You took back what {client} may do. All its tokens ended."),
-        RevocationReason::Admin => format!("An operator ended the access of {client}."),
-        RevocationReason::CodeReplayed => {
-            format!("A code of {client} was used twice, so somebody else may have it. Everything from it ended.")
+        "client" => format!("{client} ended its access."),
+        "user" => format!("You took back what {client} may do. All its tokens ended."),
+        "admin" => format!("An operator ended the access of {client}."),
+        "code_replayed" => {
+            format!("A code of {client} was used twice, so somebody else may have it. All that came of it ended.")
         }
-        RevocationReason::RefreshReused => {
+        "refresh_reused" => {
             format!("A refresh token of {client} was used twice, so somebody else may have it. All its tokens ended.")
         }
-        RevocationReason::UserDisabled => format!("Your account was disabled, and the access of {client} ended."),
-        RevocationReason::ClientDisabled => format!("{client} was disabled, and its access ended."),
+        "user_disabled" => format!("Your account was disabled, and the access of {client} ended."),
+        "client_disabled" => format!("{client} was disabled, and its access ended."),
+        _ => format!("The access of {client} ended."),
     }
-}
-
-fn of_session(event: &SessionEvent) -> (String, bool) {
-    match event {
-        SessionEvent::Started { .. } => ("You signed in.".to_owned(), false),
-        SessionEvent::Reauthenticated { .. } => ("You proved again who you are.".to_owned(), false),
-        SessionEvent::Ended { reason, .. } => (
-            match reason {
-                EndReason::SignedOut => "You signed out.",
-                EndReason::Replaced => "A new sign-in in the same browser took the place of this one.",
-                EndReason::Admin => "An operator signed you out.",
-            }
-            .to_owned(),
-            true,
-        ),
-    }
-}
-
-fn of_client(event: &ClientEvent, client: &str) -> (String, bool) {
-    match event {
-        ClientEvent::Registered { metadata, .. } => {
-            (format!("The client {} was created.", metadata.client_name), false)
-        }
-        ClientEvent::Updated { metadata, .. } => (format!("The client {} was changed.", metadata.client_name), false),
-        ClientEvent::SecretRotated { .. } => (format!("{client} got a new secret; the old one ended."), false),
-        ClientEvent::Disabled { .. } => (format!("{client} was disabled."), true),
-        ClientEvent::Enabled { .. } => (format!("{client} was enabled."), false),
-        ClientEvent::Deleted { .. } => (format!("{client} was deleted."), true),
-    }
-}
-
-fn of_user(event: &UserEvent) -> (String, bool) {
-    let (words, ended) = match event {
-        UserEvent::Registered { .. } => ("Your account was created.", false),
-        UserEvent::ProfileChanged { .. } => ("Your profile was changed.", false),
-        UserEvent::CredentialChanged { .. } => ("Your password was changed.", false),
-        UserEvent::Disabled { .. } => ("Your account was disabled.", true),
-        UserEvent::Enabled { .. } => ("Your account was enabled.", false),
-        UserEvent::Erased { .. } => ("Your account was erased.", true),
-    };
-    (words.to_owned(), ended)
-}
-
-fn of_signing_key(event: &SigningKeyEvent) -> (String, bool) {
-    (format!("The server's signing keys changed ({}).", event.name()), false)
 }
 
 fn lower_first(text: &str) -> String {
     let mut letters = text.chars();
     let first: String = letters.next().into_iter().flat_map(char::to_lowercase).collect();
     first + letters.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grantlog_domain::grant::{GrantEvent, RevocationReason};
+    use grantlog_domain::session::SessionEvent;
+    use grantlog_domain::user::UserEvent;
+
+    #[test]
+    fn every_event_of_a_person_has_words() {
+        for event_type in [ClientEvent::TYPES, UserEvent::TYPES, SessionEvent::TYPES, GrantEvent::TYPES].concat() {
+            let (words, _) = words(&Said { event_type, scope: None, reason: None, client: "X" });
+            assert!(!words.starts_with("Something else"), "{event_type}");
+        }
+    }
+
+    #[test]
+    fn every_reason_has_words() {
+        use RevocationReason::{Admin, Client, ClientDisabled, CodeReplayed, RefreshReused, User, UserDisabled};
+        for reason in [Client, User, Admin, CodeReplayed, RefreshReused, UserDisabled, ClientDisabled] {
+            assert_ne!(revoked(reason.as_str(), "X"), revoked("", "X"), "{reason}");
+        }
+    }
 }

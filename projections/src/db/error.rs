@@ -40,7 +40,7 @@ impl DbError {
                 // PostgreSQL: data exceptions and constraints. SQLite: TOOBIG, CONSTRAINT, MISMATCH.
                 code.starts_with("22") && code.len() == 5
                     || code.starts_with("23") && code.len() == 5
-                    || code.parse().is_ok_and(|code: i32| matches!(code & 0xff, 18 | 19 | 20) && code < 10_000)
+                    || code.parse().is_ok_and(|code: i32| matches!(code & 0xff, 18..=20) && code < 10_000)
             }
         }
     }

@@ -132,7 +132,11 @@ impl Row {
 
     pub fn opt_int(&self, index: usize) -> Result<Option<i64>, DbError> {
         match self {
-            Self::Postgres(row) => row.try_get(index),
+            // A bare 0 or 1 in a statement is an int4 there.
+            Self::Postgres(row) => row.try_get(index).or_else(|error| match row.try_get::<Option<i32>, _>(index) {
+                Ok(int) => Ok(int.map(i64::from)),
+                Err(_) => Err(error),
+            }),
             Self::Sqlite(row) => row.try_get(index),
         }
         .map_err(|error| malformed(index, &error))

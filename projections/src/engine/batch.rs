@@ -1,5 +1,6 @@
 //! Taking a batch of events into one table: load the rows that they touch, fold in memory, write what changed.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -90,11 +91,11 @@ async fn load_groups<T: Table>(
     let mut missing = Vec::new();
     for recorded in events.iter().filter_map(|stored| stored.event.as_ref().ok()) {
         let Some(name) = T::group(recorded) else { continue };
-        if !groups.contains_key(&name) {
+        if let Entry::Vacant(vacant) = groups.entry(name) {
             if !T::opens(recorded) {
-                missing.push(name.clone());
+                missing.push(vacant.key().clone());
             }
-            groups.insert(name, Group { before: Vec::new(), after: Vec::new() });
+            vacant.insert(Group { before: Vec::new(), after: Vec::new() });
         }
     }
     for row in write::load::<T>(tx, table, &missing).await? {

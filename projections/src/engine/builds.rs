@@ -84,9 +84,14 @@ pub(crate) async fn answer_with(tx: &mut Tx, projection: &dyn Projection, table_
     Ok(())
 }
 
-/// Drops a table that does not answer, with its checkpoint and poison.
+/// Drops a table that does not answer, with all that is known of it.
 pub(crate) async fn drop_table(tx: &mut Tx, table_name: &str) -> Result<(), DbError> {
     tx.execute(&format!("DROP TABLE IF EXISTS {table_name}"), &[]).await?;
+    forget(tx, table_name).await
+}
+
+/// Forgets a table that does not answer: its checkpoint and poison.
+pub(crate) async fn forget(tx: &mut Tx, table_name: &str) -> Result<(), DbError> {
     tx.execute("DELETE FROM projection_poison WHERE table_name = $1", &[table_name.into()]).await?;
     tx.execute("DELETE FROM projection_checkpoint WHERE table_name = $1", &[table_name.into()]).await?;
     Ok(())

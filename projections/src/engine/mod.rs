@@ -6,6 +6,8 @@ pub(crate) mod builds;
 mod leader;
 pub(crate) mod projection;
 pub(crate) mod step;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::collections::BTreeMap;

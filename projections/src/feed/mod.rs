@@ -7,6 +7,9 @@
 pub mod eager;
 pub mod ordered;
 mod stored;
+pub mod stream;
+#[cfg(test)]
+mod tests;
 mod wake;
 
 pub use stored::{Fault, Stored};

@@ -71,7 +71,7 @@ enum Tokens {
     #[default]
     None,
     One(Token),
-    Many(Box<Vec<Token>>),
+    Many(Vec<Token>),
 }
 
 impl Tokens {
@@ -87,13 +87,13 @@ impl Tokens {
         let mut tokens = match std::mem::take(self) {
             Self::None => Vec::new(),
             Self::One(token) => vec![token],
-            Self::Many(tokens) => *tokens,
+            Self::Many(tokens) => tokens,
         };
         change(&mut tokens);
         *self = match tokens.len() {
             0 => Self::None,
             1 => tokens.pop().map_or(Self::None, Self::One),
-            _ => Self::Many(Box::new(tokens)),
+            _ => Self::Many(tokens),
         };
     }
 }

@@ -37,6 +37,9 @@ use grants::Around;
 /// Seconds for which something that ended stays in memory, so that a late event cannot bring it back.
 const ENDED_KEPT_SECONDS: i64 = 3600;
 
+/// Most grants of a user that are looked at for an earlier consent.
+pub const CONSENTS_MAX: usize = 256;
+
 /// Parts of the large models, each with its own lock.
 const SHARDS: usize = 256;
 
@@ -98,12 +101,22 @@ impl Live {
         self.0.keys.published()
     }
 
-    /// All that the user has allowed this client on the consent page in grants that still stand.
+    /// Whether the user has allowed this client all of `scope` on the consent page, in grants that still stand. Looks at
+    /// the user's newest [`CONSENTS_MAX`] grants; what is older has to be allowed again.
     #[must_use]
-    pub fn consented_scope(&self, user: UserId, client: ClientId, now: Timestamp) -> Scope {
-        let grants = self.0.users.consents(user);
-        let allowed = grants.into_iter().filter_map(|grant| self.0.grants.consent(grant, client, now));
-        allowed.fold(Scope::default(), |all, scope| all.union(&scope.scope))
+    pub fn has_consented(&self, user: UserId, client: ClientId, scope: &Scope, now: Timestamp) -> bool {
+        let mut allowed = Scope::default();
+        for grant in self.0.users.consents(user, CONSENTS_MAX) {
+            let Some(consent) = self.0.grants.consent(grant, client, now) else { continue };
+            if scope.is_subset_of(&consent.scope) {
+                return true;
+            }
+            allowed = allowed.union(&consent.scope);
+            if scope.is_subset_of(&allowed) {
+                return true;
+            }
+        }
+        false
     }
 
     /// How long ago the log was last read to its end. Past the setting `max_staleness` a caller must not rely on this

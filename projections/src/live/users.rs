@@ -27,19 +27,13 @@ pub(super) struct UserCell {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     stage: Newest<Stage>,
     erased: bool,
     quarantined: bool,
-    /// Grants that the user allowed on the consent page.
+    /// Grants that the user allowed on the consent page, in the order of their ids, which is that of time.
     consents: Vec<GrantId>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self { stage: Newest::default(), erased: false, quarantined: false, consents: Vec::new() }
-    }
 }
 
 impl State {
@@ -61,11 +55,17 @@ impl UserCell {
     }
 
     pub(super) fn add_consent(&self, grant: GrantId) {
-        self.state.lock().consents.push(grant);
+        let consents = &mut self.state.lock().consents;
+        if let Err(at) = consents.binary_search(&grant) {
+            consents.insert(at, grant);
+        }
     }
 
     pub(super) fn remove_consent(&self, grant: GrantId) {
-        self.state.lock().consents.retain(|other| *other != grant);
+        let consents = &mut self.state.lock().consents;
+        if let Ok(at) = consents.binary_search(&grant) {
+            consents.remove(at);
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -83,8 +83,11 @@ impl Users {
         self.0.read().get(&id)?.state.lock().view()
     }
 
-    pub(super) fn consents(&self, id: UserId) -> Vec<GrantId> {
-        self.0.read().get(&id).map(|cell| cell.state.lock().consents.clone()).unwrap_or_default()
+    /// The user's newest grants of the consent page, at most `most`, the newest first.
+    pub(super) fn consents(&self, id: UserId, most: usize) -> Vec<GrantId> {
+        let users = self.0.read();
+        let Some(cell) = users.get(&id) else { return Vec::new() };
+        cell.state.lock().consents.iter().rev().take(most).copied().collect()
     }
 
     /// The cell of a user, known or not yet.

@@ -4,6 +4,8 @@ mod authorization_code;
 mod client_credentials;
 mod password;
 mod refresh_token;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +26,7 @@ use warp::reply::Response;
 use super::error::{ErrorCode, OAuthError, no_store};
 use super::posted::{Posted, answer, not_executed, posted};
 use crate::app::{App, with};
-use crate::http::form::Encodings;
+use crate::http::form::{Encodings, Parameters};
 use crate::secrets::{Kind, Secret};
 use crate::store::{CommandContext, ExecuteError, Executed};
 
@@ -44,7 +46,7 @@ async fn token(posted: Result<Posted, OAuthError>, app: App) -> Result<Response,
     let client = posted.authenticate(&app)?;
     let grant_type = grant_type(&posted)?;
     check_registered(&client, grant_type)?;
-    check_resource(&posted)?;
+    check_resource(&posted.parameters)?;
     let request = TokenRequest { client, posted, at: app.now() };
     let tokens = match grant_type {
         GrantType::AuthorizationCode => authorization_code::redeem(&app, request).await,
@@ -75,8 +77,8 @@ fn check_registered(client: &LiveClient, grant_type: GrantType) -> Result<(), OA
 }
 
 /// RFC 8707 2: a client must not believe that its token is for that resource only.
-fn check_resource(posted: &Posted) -> Result<(), OAuthError> {
-    match posted.parameters.get("resource") {
+fn check_resource(parameters: &Parameters) -> Result<(), OAuthError> {
+    match parameters.get("resource") {
         Some(_) => Err(OAuthError::new(ErrorCode::InvalidTarget, "the parameter resource is not supported")),
         None => Ok(()),
     }

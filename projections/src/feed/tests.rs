@@ -1,0 +1,224 @@
+//! Both feeds beside real concurrent writers: no event is missed, and the ordered one keeps each aggregate's order.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use grantlog_domain::grant::GrantEvent;
+use sqlx::Executor as _;
+use uuid::Uuid;
+
+use super::eager::Eager;
+use super::{Cursor, Stored, ordered};
+use crate::db::Db;
+use crate::testing::{Dice, NOW, append, hash, on_both, postgres, recorded, until};
+
+const WRITERS: u64 = 12;
+const EVENTS: i64 = 60;
+
+/// What a reader has seen: how often each event, in which order.
+#[derive(Default)]
+struct Seen {
+    keys: HashSet<(String, i64)>,
+    last: HashMap<String, i64>,
+    out_of_order: usize,
+    times: usize,
+}
+
+impl Seen {
+    fn add(&mut self, stored: &Stored) {
+        self.times += 1;
+        self.keys.insert((stored.aggregate_id.clone(), stored.sequence));
+        let last = self.last.entry(stored.aggregate_id.clone()).or_default();
+        self.out_of_order += usize::from(stored.sequence < *last);
+        *last = stored.sequence.max(*last);
+    }
+}
+
+/// Each writer appends to streams of its own, one transaction an event.
+async fn write(db: &Db, writer: u64) {
+    let mut dice = Dice(writer + 17);
+    let mut sequences = [0; 3];
+    for _ in 0..EVENTS {
+        let stream = dice.below(3) as usize;
+        sequences[stream] += 1;
+        let id = Uuid::from_u128(u128::from(writer * 10 + stream as u64));
+        let event = GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW };
+        append(db, &recorded(id, sequences[stream], event)).await;
+    }
+}
+
+async fn read_eagerly(db: &Db, mut feed: Eager, seen: &mut Seen, done: &AtomicBool) {
+    loop {
+        let last_round = done.load(Ordering::Acquire);
+        let poll = feed.poll(db).await.unwrap();
+        poll.events.iter().for_each(|stored| seen.add(stored));
+        if last_round && poll.events.is_empty() && feed.gaps() == 0 {
+            return;
+        }
+    }
+}
+
+async fn read_in_order(db: &Db, seen: &mut Seen, done: &AtomicBool) {
+    let mut cursor = Cursor::START;
+    loop {
+        let last_round = done.load(Ordering::Acquire);
+        let events = ordered::read(db, cursor, 50).await.unwrap();
+        assert!(events.iter().all(|stored| stored.cursor > cursor));
+        events.iter().for_each(|stored| seen.add(stored));
+        match events.last() {
+            Some(last) => cursor = last.cursor,
+            None if last_round && seen.keys.len() as i64 == WRITERS as i64 * EVENTS => return,
+            None => {}
+        }
+    }
+}
+
+/// Writers, an ordered reader, an eager reader from the start and one that starts in the middle.
+async fn race(db: &Db) {
+    let (mut ordered_seen, mut eager_seen, mut late_seen) = (Seen::default(), Seen::default(), Seen::default());
+    let (done, half) = (AtomicBool::new(false), AtomicBool::new(false));
+    let writers = async {
+        let tasks = (0..WRITERS).map(|writer| {
+            let db = db.clone();
+            tokio::spawn(async move { write(&db, writer).await })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        for task in tasks {
+            task.await.unwrap();
+            half.store(true, Ordering::Release);
+        }
+        done.store(true, Ordering::Release);
+    };
+    let eager = async {
+        let feed = Eager::start(db, Cursor::START, |stored| {
+            eager_seen.add(&stored);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        read_eagerly(db, feed, &mut eager_seen, &done).await;
+    };
+    let late = async {
+        while ordered::end(db).await.unwrap() < WRITERS as i64 * EVENTS / 3 {
+            tokio::task::yield_now().await;
+        }
+        let feed = Eager::start(db, Cursor::START, |stored| {
+            late_seen.add(&stored);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        read_eagerly(db, feed, &mut late_seen, &done).await;
+    };
+    tokio::join!(writers, read_in_order(db, &mut ordered_seen, &done), eager, late);
+    let all = WRITERS as usize * EVENTS as usize;
+    assert_eq!((ordered_seen.keys.len(), ordered_seen.times, ordered_seen.out_of_order), (all, all, 0), "ordered");
+    assert_eq!(eager_seen.keys.len(), all, "eager");
+    assert_eq!(late_seen.keys.len(), all, "eager, started late");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_event_is_missed_beside_concurrent_writers() {
+    on_both(|fresh| async move { race(&fresh.db).await }).await;
+}
+
+/// Commits are held back by random times, so positions appear in another order than they were given.
+async fn jitter(db: &Db) {
+    let Db::Postgres(pool) = db else { panic!("PostgreSQL") };
+    let sql = "CREATE FUNCTION jitter() RETURNS trigger LANGUAGE plpgsql AS \
+               $$ BEGIN PERFORM pg_sleep(random() * 0.02); RETURN NULL; END $$; \
+               CREATE CONSTRAINT TRIGGER jitter AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED \
+               FOR EACH ROW EXECUTE FUNCTION jitter()";
+    sqlx::raw_sql(sql).execute(pool).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_event_is_missed_when_commits_are_late() {
+    let Some(fresh) = postgres().await else { return };
+    jitter(&fresh.db).await;
+    race(&fresh.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_open_transaction_delays_only_the_ordered_feed() {
+    let Some(fresh) = postgres().await else { return };
+    let db = &fresh.db;
+    let Db::Postgres(pool) = db else { panic!("PostgreSQL") };
+    let event = |sequence| {
+        let revoked = GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW };
+        recorded(Uuid::from_u128(1), sequence, revoked)
+    };
+    let mut feed = Eager::start(db, Cursor::START, |_| Ok(())).await.unwrap();
+    let mut foreign = pool.begin().await.unwrap();
+    foreign.execute("SELECT pg_current_xact_id()").await.unwrap();
+    append(db, &event(1)).await;
+    // An event whose writer is still at work, and one after it.
+    let mut writer = pool.begin().await.unwrap();
+    let insert = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
+                  metadata) SELECT aggregate_type, 'other', sequence, event_type, event_version, payload, metadata \
+                  FROM events WHERE sequence = 1";
+    writer.execute(insert).await.unwrap();
+    append(db, &event(2)).await;
+    assert_eq!(feed.poll(db).await.unwrap().events.len(), 2);
+    assert_eq!(feed.gaps(), 1);
+    assert!(ordered::read(db, Cursor::START, 10).await.unwrap().is_empty(), "held back");
+    assert!(feed.poll(db).await.unwrap().events.is_empty());
+    writer.commit().await.unwrap();
+    let late = feed.poll(db).await.unwrap().events;
+    assert_eq!(late.iter().map(|stored| stored.aggregate_id.as_str()).collect::<Vec<_>>(), ["other"]);
+    assert_eq!(feed.gaps(), 0);
+    foreign.rollback().await.unwrap();
+    until("all of it shows", || async { ordered::read(db, Cursor::START, 10).await.unwrap().len() == 3 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_that_was_never_used_is_forgotten() {
+    let Some(fresh) = postgres().await else { return };
+    let db = &fresh.db;
+    let Db::Postgres(pool) = db else { panic!("PostgreSQL") };
+    let mut feed = Eager::start(db, Cursor::START, |_| Ok(())).await.unwrap();
+    let event = recorded(Uuid::from_u128(1), 1, GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW });
+    append(db, &event).await;
+    let mut lost = pool.begin().await.unwrap();
+    lost.execute(
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
+                  VALUES ('grant', 'lost', 1, 'x', '1.0', '{}', '{}')",
+    )
+    .await
+    .unwrap();
+    lost.rollback().await.unwrap();
+    append(db, &recorded(Uuid::from_u128(2), 1, event.event.clone())).await;
+    let first = feed.poll(db).await.unwrap();
+    assert_eq!((first.events.len(), feed.gaps()), (2, 1));
+    // Other tests have transactions in the same cluster, so it may take until those have ended.
+    for _ in 0..3000 {
+        if feed.gaps() == 0 {
+            return;
+        }
+        assert!(feed.poll(db).await.unwrap().events.is_empty());
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the gap is still open");
+}
+
+#[tokio::test]
+async fn txid_is_declared_before_position() {
+    let Some(fresh) = postgres().await else { return };
+    let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = 'events'::regclass \
+               AND attname IN ('txid', 'position') ORDER BY attnum";
+    let rows = fresh.db.fetch(sql, &[]).await.unwrap();
+    let names: Vec<_> = rows.iter().map(|row| row.text(0).unwrap()).collect();
+    assert_eq!(names, ["txid", "position"], "defaults are evaluated in this order, and the eager feed relies on it");
+}
+
+#[tokio::test]
+async fn an_own_append_is_seen_by_a_waiting_reader() {
+    on_both(|fresh: Arc<crate::testing::Fresh>| async move {
+        let wake = super::Wake::new(&fresh.db);
+        let mut waking = wake.subscribe();
+        wake.signal();
+        waking.wait(std::time::Duration::from_secs(60)).await;
+    })
+    .await;
+}

@@ -1,0 +1,252 @@
+//! The authorization endpoint: RFC 6749 3.1, with the code grant (4.1) and the implicit grant (4.2).
+//!
+//! Shows pages and takes their answers: the consent form posts the request again, with `decision` and `csrf`. Not here:
+//! what those pages look like and who is signed in (`pages`).
+
+use bytes::Buf;
+use futures::Stream;
+use grantlog_domain::client::{GrantType, ResponseType};
+use grantlog_domain::grant::{Grant, GrantCommand, IssueCode, NewAccessToken, OpenGrant};
+use grantlog_domain::{Actor, GrantId};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::active_token::is_fresh;
+use super::authorization_request::AuthorizationRequest;
+use super::authorization_response::{VerifiedRedirect, see_other};
+use super::error::{AuthorizationError, ErrorCode, OAuthError};
+use super::posted::{limits, not_executed};
+use super::token::refused;
+use crate::app::{App, with};
+use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
+use crate::http::request_id::{RequestContext, request_context};
+use crate::pages::{self, SignedIn};
+use crate::secrets::Kind;
+
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+    let limits = limits(app);
+    warp::method()
+        .and(warp::header::headers_cloned())
+        .and(raw_query())
+        .and(warp::body::stream())
+        .then(move |method: Method, headers: HeaderMap, query: String, body| {
+            parameters(method, headers, query, body, limits)
+        })
+        .and(request_context())
+        .and(with(app))
+        .then(async |(visit, parameters): (Visit, _), context, app: App| {
+            let outcome = authorize(&app, &visit, parameters, &context).await;
+            outcome.unwrap_or_else(|error| answer(&app, &visit, &context, error))
+        })
+        .boxed()
+}
+
+/// What a browser sends beside the parameters.
+struct Visit {
+    headers: HeaderMap,
+    posted: bool,
+}
+
+/// RFC 6749 3.1: GET with a query, or POST with a form.
+async fn parameters<B: Buf>(
+    method: Method,
+    headers: HeaderMap,
+    query: String,
+    body: impl Stream<Item = Result<B, warp::Error>>,
+    limits: FormLimits,
+) -> (Visit, Result<Parameters, FormError>) {
+    let posted = method == Method::POST;
+    let parameters = if posted {
+        form::read_keeping_repeats(headers.get(CONTENT_TYPE), body, limits).await
+    } else {
+        Parameters::parse_keeping_repeats(query.as_bytes(), limits.parameters)
+    };
+    (Visit { headers, posted }, parameters)
+}
+
+/// RFC 6749 4.1.2.1: on a page as long as the client or its `redirect_uri` is not verified, and then by redirect.
+fn answer(app: &App, visit: &Visit, context: &RequestContext, error: AuthorizationError) -> Response {
+    match error {
+        AuthorizationError::Page(error) => pages::error_page(app, &visit.headers, context, &error),
+        AuthorizationError::Redirect { to, error } => to.refuse(&app.settings.issuer, &error),
+    }
+}
+
+async fn authorize(
+    app: &App,
+    visit: &Visit,
+    parameters: Result<Parameters, FormError>,
+    context: &RequestContext,
+) -> Result<Response, AuthorizationError> {
+    let parameters = parameters.map_err(OAuthError::from)?;
+    let request = checked(app, &parameters)?;
+    let Some(session) = pages::signed_in(app, &visit.headers).filter(|session| is_recent(session, &request)) else {
+        return sign_in(app, visit, request);
+    };
+    if request.prompt.login && request.signed_in_since.is_none() {
+        return sign_in(app, visit, request);
+    }
+    match parameters.get("decision").filter(|_| visit.posted) {
+        Some(decision) => {
+            // A form that was not made for this session: show the page, decide nothing.
+            let meant = parameters.get("csrf").is_some_and(|csrf| pages::is_csrf_token(app, &session, csrf));
+            match (meant, decision) {
+                (true, "allow") => issue(app, &request, &session, context).await,
+                (true, "deny") => {
+                    Err(refuse(request, OAuthError::new(ErrorCode::AccessDenied, "the user did not allow it")))
+                }
+                _ => Ok(pages::consent_page(app, &request, &session).await),
+            }
+        }
+        None if !needs_consent(app, &request, &session) => issue(app, &request, &session, context).await,
+        None if request.prompt.none => {
+            Err(refuse(request, OAuthError::new(ErrorCode::ConsentRequired, "the user must be asked")))
+        }
+        None => Ok(pages::consent_page(app, &request, &session).await),
+    }
+}
+
+/// The request, once everything about it that does not depend on the user is checked: first who asks and where the
+/// answer goes, told on a page, then the rest, told to the client.
+fn checked(app: &App, parameters: &Parameters) -> Result<AuthorizationRequest, AuthorizationError> {
+    for name in ["client_id", "redirect_uri"] {
+        if parameters.is_repeated(name) {
+            return Err(OAuthError::invalid_request(format!("the parameter {name} is repeated")).into());
+        }
+    }
+    let client_id = parameters.get("client_id").ok_or_else(|| OAuthError::missing("client_id"))?;
+    let client_id = client_id.parse().map_err(|_| OAuthError::unknown_client())?;
+    let client = app.live.client(client_id).filter(|client| client.enabled).ok_or_else(OAuthError::unknown_client)?;
+    let redirect = VerifiedRedirect::verify(&client.metadata, parameters.get("redirect_uri"))?;
+    let require_pkce = app.settings.oauth.require_pkce;
+    AuthorizationRequest::check(parameters, client_id, &client.metadata, redirect, require_pkce)
+}
+
+fn refuse(request: AuthorizationRequest, error: OAuthError) -> AuthorizationError {
+    AuthorizationError::Redirect { to: request.redirect, error }
+}
+
+/// Whether the user signed in late enough for `prompt=login`.
+fn is_recent(session: &SignedIn, request: &AuthorizationRequest) -> bool {
+    request.signed_in_since.is_none_or(|since| session.auth_time >= since)
+}
+
+/// RFC 6749 3.1: the server MUST first verify the identity of the resource owner. The sign-in page comes back here.
+fn sign_in(app: &App, visit: &Visit, mut request: AuthorizationRequest) -> Result<Response, AuthorizationError> {
+    if request.prompt.none {
+        return Err(refuse(request, OAuthError::new(ErrorCode::LoginRequired, "the user must sign in")));
+    }
+    // A form posted from the client's site comes without our SameSite cookie: ask again, as a plain visit.
+    if visit.posted && !request.prompt.login {
+        return Ok(see_other(&format!("/oauth/authorize?{}", request.to_query())));
+    }
+    if request.prompt.login && request.signed_in_since.is_none() {
+        request.signed_in_since = Some(app.now());
+    }
+    let again = request.signed_in_since.is_some();
+    Ok(see_other(&pages::login_path(&format!("/oauth/authorize?{}", request.to_query()), again)))
+}
+
+/// Whether the user is asked: unless they allowed all of it before, and may not have taken it back meanwhile.
+fn needs_consent(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> bool {
+    !counts_earlier_consent(request)
+        || !is_fresh(app)
+        || !app.live.has_consented(session.user_id, request.client_id, &request.scope, app.now())
+}
+
+/// RFC 8252 8.6: never for native clients, whose identity nobody can prove; for others when they are confidential, or
+/// when only they can receive what is sent to an https address.
+fn counts_earlier_consent(request: &AuthorizationRequest) -> bool {
+    let provable = !request.client.is_public() || request.redirect.redirect_uri().starts_with("https://");
+    provable && !request.client.is_native() && !request.prompt.consent
+}
+
+/// What the user agreed to: a code (RFC 6749 4.1.2) or an access token (4.2.2).
+pub async fn issue(
+    app: &App,
+    request: &AuthorizationRequest,
+    session: &SignedIn,
+    context: &RequestContext,
+) -> Result<Response, AuthorizationError> {
+    let issued = match request.response_type {
+        ResponseType::Code => issue_code(app, request, session, context).await,
+        ResponseType::Token => issue_token(app, request, session, context).await,
+    };
+    issued.map_err(|error| AuthorizationError::Redirect { to: request.redirect.clone(), error })
+}
+
+async fn issue_code(
+    app: &App,
+    request: &AuthorizationRequest,
+    session: &SignedIn,
+    context: &RequestContext,
+) -> Result<Response, OAuthError> {
+    let (grant_id, at) = (GrantId(app.new_id()), app.now());
+    let (code, hash) = app.secrets.mint(Kind::Code, grant_id.0);
+    let lifetimes = &app.settings.oauth;
+    let command = GrantCommand::IssueCode(IssueCode {
+        client_id: request.client_id,
+        user_id: session.user_id,
+        session_id: session.session_id,
+        scope: request.scope.clone(),
+        redirect_uri: request.redirect.redirect_uri().to_owned(),
+        redirect_uri_in_request: request.redirect.in_request(),
+        code: hash,
+        code_challenge: request.code_challenge,
+        code_expires_at: super::token::after(at, lifetimes.code_lifetime),
+        expires_at: super::token::after(at, lifetimes.grant_lifetime),
+        at,
+    });
+    open(app, grant_id, command, session, context).await?;
+    Ok(request.redirect.respond(&app.settings.issuer, &[("code", code.expose())]))
+}
+
+/// RFC 6749 4.2.2: in the fragment, and never with a refresh token.
+async fn issue_token(
+    app: &App,
+    request: &AuthorizationRequest,
+    session: &SignedIn,
+    context: &RequestContext,
+) -> Result<Response, OAuthError> {
+    let (grant_id, at) = (GrantId(app.new_id()), app.now());
+    let (access_token, hash) = app.secrets.mint(Kind::AccessToken, grant_id.0);
+    // Nothing can be refreshed, so the grant ends with its token.
+    let expires_at = super::token::after(at, app.settings.oauth.access_token_lifetime);
+    let command = GrantCommand::Open(OpenGrant {
+        grant_type: GrantType::Implicit,
+        client_id: request.client_id,
+        user_id: Some(session.user_id),
+        session_id: Some(session.session_id),
+        scope: request.scope.clone(),
+        access_token: NewAccessToken { hash, expires_at },
+        refresh_token: None,
+        expires_at,
+        at,
+    });
+    open(app, grant_id, command, session, context).await?;
+    let (expires_in, scope) = (expires_at.seconds_since(at).to_string(), request.scope.to_string());
+    let mut parameters =
+        vec![("access_token", access_token.expose().as_str()), ("token_type", "Bearer"), ("expires_in", &expires_in)];
+    if !request.scope.is_empty() {
+        parameters.push(("scope", &scope));
+    }
+    Ok(request.redirect.respond(&app.settings.issuer, &parameters))
+}
+
+async fn open(
+    app: &App,
+    grant_id: GrantId,
+    command: GrantCommand,
+    session: &SignedIn,
+    context: &RequestContext,
+) -> Result<(), OAuthError> {
+    let by = app.command_context(Actor::User(session.user_id), context, Some(grant_id.to_string()));
+    let executed = app.store.create::<Grant>(&grant_id.to_string(), command, &by).await;
+    executed.map(|_| ()).map_err(|error| not_executed(error, context, refused))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Signing in: with a name and a password, or in the demo with any name.
+//!
+//! A wrong password, an unknown name, a disabled user and a locked account or address all get the same answer after the
+//! same work.
+
+use askama::Template;
+use grantlog_domain::session::{EndReason, Session, SessionCommand, SessionError};
+use grantlog_domain::{SessionId, UserId};
+use http::StatusCode;
+use warp::reply::Response;
+
+use super::chrome::Chrome;
+use super::cookies::Cookie;
+use super::failure::PageError;
+use super::form_action::FormAction;
+use super::next::Next;
+use super::sign_out::end_session;
+use super::visit::Visit;
+use crate::app::App;
+use crate::http::form::Parameters;
+use crate::secrets::{Kind, Secret};
+use crate::sign_in::{SignInError, check_password, demo_user};
+
+/// Where an authorization request sends the browser to sign in; `next` is a path with query on this server. `again`:
+/// also when somebody is signed in already (OpenID Connect Core 3.1.2.1 `prompt=login`).
+pub fn login_path(next: &str, again: bool) -> String {
+    let login = Next::parse(next).login();
+    if again { login + "&again=yes" } else { login }
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+pub(super) struct LoginPage {
+    pub chrome: Chrome,
+    pub next: String,
+    pub username: String,
+    /// The client that somebody signs in for.
+    pub client_name: Option<String>,
+    /// A client asked that the user proves again who they are.
+    pub again: bool,
+    pub error: Option<&'static str>,
+}
+
+/// One text for every reason.
+const REFUSED: &str =
+    "This name and password do not fit, or there were too many attempts. Please try again in a while.";
+
+pub async fn show(visit: &Visit) -> Result<Response, PageError> {
+    page(visit, String::new(), None).await
+}
+
+async fn page(visit: &Visit, username: String, error: Option<&'static str>) -> Result<Response, PageError> {
+    let next = Next::parse(visit.parameters.get("next").unwrap_or_default());
+    let destination = destination(&visit.app, &next);
+    let chrome = visit.chrome("/login").await?;
+    let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    let leads = destination.as_ref().map(|(_, uri)| FormAction::also(uri)).unwrap_or_default();
+    let view = LoginPage {
+        chrome: chrome.clone(),
+        next: next.as_str().to_owned(),
+        username,
+        client_name: destination.map(|(name, _)| name),
+        again: visit.parameters.get("again").is_some(),
+        error,
+    };
+    Ok(chrome.page_leading_to(status, &view, &leads))
+}
+
+/// The client that waits behind the sign-in page, and its redirect URI when it is one that was registered: with an
+/// earlier consent the form leads there at once.
+fn destination(app: &App, next: &Next) -> Option<(String, String)> {
+    let query = next.as_str().strip_prefix("/oauth/authorize?")?;
+    let parameters = Parameters::parse(query.as_bytes(), app.settings.http.parameters).ok()?;
+    let client = app.live.client(parameters.get("client_id")?.parse().ok()?)?;
+    let registered = &client.metadata.redirect_uris;
+    let uri = match parameters.get("redirect_uri") {
+        Some(uri) => registered.iter().any(|held| held.matches(uri, client.metadata.is_native())).then_some(uri)?,
+        None => registered.first()?.as_str(),
+    };
+    Some((client.metadata.client_name.clone(), uri.to_owned()))
+}
+
+pub async fn submit(mut visit: Visit) -> Result<Response, PageError> {
+    visit.check_form()?;
+    let username = visit.parameters.get("username").unwrap_or_default().to_owned();
+    let password = Secret::new(visit.parameters.take("password").unwrap_or_default());
+    match who(&visit, &username, password).await {
+        Ok(user_id) => start_session(&visit, user_id).await,
+        Err(SignInError::Refused | SignInError::Locked) => page(&visit, username, Some(REFUSED)).await,
+        Err(SignInError::Unavailable) => Err(PageError::Unavailable("signing in".to_owned())),
+        Err(SignInError::Fault(fault)) => Err(PageError::Fault(fault)),
+    }
+}
+
+/// In the demo any name will do; otherwise name and password must fit.
+async fn who(visit: &Visit, username: &str, password: Secret<String>) -> Result<UserId, SignInError> {
+    let (app, context) = (&visit.app, &visit.context);
+    if !app.settings.demo {
+        return check_password(app, username, password, context).await;
+    }
+    let user_id = demo_user(app, username, context).await?;
+    let disabled = app.live.user(user_id).is_none_or(|user| user.disabled);
+    if disabled { Err(SignInError::Refused) } else { Ok(user_id) }
+}
+
+/// A new session with a new cookie; the one that this browser had before ends, so an id from before the sign-in is worth
+/// nothing.
+async fn start_session(visit: &Visit, user_id: UserId) -> Result<Response, PageError> {
+    let app = &visit.app;
+    let (session_id, at) = (SessionId(app.new_id()), app.now());
+    let (cookie, hash) = app.secrets.mint(Kind::SessionCookie, session_id.0);
+    let lifetime = app.settings.session_lifetime;
+    let command = SessionCommand::Start {
+        user_id,
+        cookie: hash,
+        // RFC 8176; nothing was proved in the demo.
+        amr: if app.settings.demo { Vec::new() } else { vec!["pwd".to_owned()] },
+        expires_at: at.plus_seconds(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX)),
+        at,
+    };
+    let by = visit.by_user(user_id, Some(session_id.to_string()));
+    let started = app.store.create::<Session>(&session_id.to_string(), command, &by).await;
+    started.map_err(|error| {
+        PageError::not_executed(error, |refusal: SessionError| PageError::Fault(refusal.to_string()))
+    })?;
+    if let Some(old) = &visit.signed_in {
+        end_session(visit, old.user_id, old.session_id, EndReason::Replaced).await?;
+    }
+    let mut chrome = super::visit::bare_chrome(app, true);
+    chrome.cookies.extend(Cookie::Session.set(cookie.expose(), Some(lifetime), chrome.https));
+    chrome.cookies.extend(Cookie::Form.clear(chrome.https));
+    Ok(chrome.redirect(Next::parse(visit.parameters.get("next").unwrap_or_default()).as_str()))
+}

@@ -1,0 +1,137 @@
+//! One request of a browser: who is signed in, what was sent, and what ties forms to this browser.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantlog_domain::{Actor, SessionId, Timestamp, UserId};
+use http::HeaderMap;
+
+use super::chrome::Chrome;
+use super::cookies::Cookie;
+use super::csrf;
+use super::failure::PageError;
+use super::next::Next;
+use crate::app::App;
+use crate::http::form::Parameters;
+use crate::http::request_id::RequestContext;
+use crate::secrets::{Kind, Secret};
+use crate::store::CommandContext;
+
+/// Life of the cookie that ties forms to a browser that is not signed in.
+const FORM_COOKIE_LIFE: Duration = Duration::from_secs(3600);
+/// Its length: 32 random bytes in base64url.
+const FORM_COOKIE_CHARS: usize = 43;
+
+/// Who is signed in.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    pub session_id: SessionId,
+    pub user_id: UserId,
+    /// When the user last proved who they are (OpenID Connect Core 2).
+    pub auth_time: Timestamp,
+    cookie: Secret<String>,
+}
+
+/// Who is signed in behind the session cookie of a request. Nobody, when the session has ended or expired, when its
+/// cookie was replaced, or when the user may not sign in any more.
+pub fn signed_in(app: &App, headers: &HeaderMap) -> Option<SignedIn> {
+    let cookie = Secret::new(Cookie::Session.read(headers, app.settings.issuer.is_https())?);
+    let (id, presented) = app.secrets.parse(Kind::SessionCookie, cookie.expose())?;
+    let session = app.live.session(SessionId(id))?;
+    let user = app.live.user(session.user_id)?;
+    let valid = session.cookie == presented && app.now() < session.expires_at && !user.disabled;
+    valid.then(|| SignedIn { session_id: session.id, user_id: session.user_id, auth_time: session.auth_time, cookie })
+}
+
+/// Whether `presented` is the form token of that session.
+pub fn is_csrf_token(app: &App, session: &SignedIn, presented: &str) -> bool {
+    csrf::verify(&app.secrets, session.cookie.expose(), Some(presented))
+}
+
+/// A request for a page.
+pub struct Visit {
+    pub app: App,
+    pub context: RequestContext,
+    pub headers: HeaderMap,
+    /// The path and query as they were asked for.
+    pub target: String,
+    /// From the query of a GET, from the body of a POST.
+    pub parameters: Parameters,
+    pub signed_in: Option<SignedIn>,
+}
+
+impl Visit {
+    /// Who is signed in, or the way to the sign-in page and back here.
+    pub fn user(&self) -> Result<SignedIn, PageError> {
+        self.signed_in.clone().ok_or_else(|| PageError::SignIn(Next::parse(&self.target)))
+    }
+
+    /// RFC 6749 10.12: nothing is done for a form that was not shown in this browser.
+    pub fn check_form(&self) -> Result<(), PageError> {
+        let presented = self.parameters.get(csrf::FIELD);
+        let own = match &self.signed_in {
+            Some(session) => csrf::verify(&self.app.secrets, session.cookie.expose(), presented),
+            None => form_cookie(&self.app, &self.headers)
+                .is_some_and(|cookie| csrf::verify(&self.app.secrets, &cookie, presented)),
+        };
+        if own { Ok(()) } else { Err(PageError::ForeignForm) }
+    }
+
+    /// The frame of a page. `here` is its entry in the navigation.
+    pub async fn chrome(&self, here: &'static str) -> Result<Chrome, PageError> {
+        chrome(&self.app, &self.headers, self.signed_in.as_ref(), here).await
+    }
+
+    /// Metadata of what this user does; `correlation` is the grant or session that it belongs to.
+    pub fn by_user(&self, user_id: UserId, correlation: Option<String>) -> CommandContext {
+        self.app.command_context(Actor::User(user_id), &self.context, correlation)
+    }
+}
+
+/// The frame of a page with forms: with the user's name, or with the cookie that ties forms to this browser.
+pub async fn chrome(
+    app: &App,
+    headers: &HeaderMap,
+    signed_in: Option<&SignedIn>,
+    here: &'static str,
+) -> Result<Chrome, PageError> {
+    if let Some(session) = signed_in {
+        return named_chrome(app, session, here).await;
+    }
+    let mut chrome = bare_chrome(app, false);
+    chrome.here = here;
+    let cookie = form_cookie(app, headers).unwrap_or_else(|| {
+        let new = URL_SAFE_NO_PAD.encode(app.secrets.entropy().bytes::<32>());
+        chrome.cookies.extend(Cookie::Form.set(&new, Some(FORM_COOKIE_LIFE), chrome.https));
+        new
+    });
+    chrome.csrf = csrf::token(&app.secrets, &cookie);
+    Ok(chrome)
+}
+
+/// The frame of a page for who is signed in.
+pub async fn named_chrome(app: &App, session: &SignedIn, here: &'static str) -> Result<Chrome, PageError> {
+    let mut chrome = bare_chrome(app, true);
+    chrome.here = here;
+    chrome.user = Some(username(app, session.user_id).await?);
+    chrome.csrf = csrf::token(&app.secrets, session.cookie.expose());
+    Ok(chrome)
+}
+
+/// The frame of a page without forms. Needs no database.
+pub fn bare_chrome(app: &App, signed_in: bool) -> Chrome {
+    Chrome { demo: app.settings.demo, https: app.settings.issuer.is_https(), signed_in, ..Chrome::default() }
+}
+
+/// The name of a user, as it was typed at registration.
+pub async fn username(app: &App, user_id: UserId) -> Result<String, PageError> {
+    Ok(app.vault.profile(user_id).await?.map(|profile| profile.username).unwrap_or_default())
+}
+
+fn form_cookie(app: &App, headers: &HeaderMap) -> Option<String> {
+    let cookie = Cookie::Form.read(headers, app.settings.issuer.is_https())?;
+    let shaped = cookie.len() == FORM_COOKIE_CHARS
+        && cookie.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    shaped.then_some(cookie)
+}
