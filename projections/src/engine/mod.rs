@@ -29,6 +29,8 @@ use leader::Leader;
 use projection::Projection;
 use step::{Progress, Stepped};
 
+/// Shortest pause after a round that reached the end: what is appended meanwhile is taken in together, which costs less.
+const BREATH: Duration = Duration::from_millis(20);
 /// Longest pause between two attempts while the database is unavailable.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Seconds for which a row stays after it has expired.
@@ -163,7 +165,7 @@ impl Engine {
                 }
             };
             tokio::select! {
-                () = waking.wait(pause) => {}
+                () = async { tokio::time::sleep(BREATH).await; waking.wait(pause).await } => {}
                 _ = stop.changed() => {}
             }
         }
