@@ -82,7 +82,7 @@ async fn a_wrong_query_is_answered_on_a_page(server: Server) {
     // RFC 6749 4.1.2.1: what cannot be read cannot be redirected.
     let client = server.web_client().await;
     let start = format!("/oauth/authorize?response_type=code&client_id={}&redirect_uri=", client.id);
-    for end in ["%", "%zz", "%ff", "%00", "https%3A%2F%2Fclient.example%2Fcallback%00", "&&&=&", "%c3%28"] {
+    for end in ["%", "%zz", "%ff", "%00", "https%3A%2F%2Fclient.example%2Fcallback%00", "%c3%28"] {
         let answer = server.get(&format!("{start}{end}")).send().await;
         assert_eq!(answer.header("location"), None, "{end}: {answer}");
         answer.expect_client_error();
