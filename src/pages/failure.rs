@@ -145,11 +145,6 @@ pub fn error_page(app: &App, headers: &HeaderMap, context: &RequestContext, erro
     respond(app, headers, context, said)
 }
 
-/// The answer to a form that was not made for this browser as it is now (RFC 6749 10.12).
-pub fn foreign_form(app: &App, headers: &HeaderMap, context: &RequestContext) -> Response {
-    PageError::ForeignForm.into_response(app, headers, context)
-}
-
 /// The error page where the request is out of reach; the log names it by the span that it is written in.
 pub(super) fn error_without_request(app: &App, error: PageError) -> Response {
     error.log("-");

@@ -37,7 +37,7 @@ pub mod visit;
 pub mod words;
 
 pub use consent::consent_page;
-pub use failure::{error_page, foreign_form};
+pub use failure::error_page;
 pub use routes::routes;
 pub use sign_in::login_path;
 pub use visit::{SignedIn, is_csrf_token, signed_in};

@@ -29,6 +29,8 @@ use leader::Leader;
 use projection::Projection;
 use step::{Progress, Stepped};
 
+/// Shortest pause after a round that reached the end: what is appended meanwhile is taken in together, which costs less.
+const BREATH: Duration = Duration::from_millis(20);
 /// Longest pause between two attempts while the database is unavailable.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Seconds for which a row stays after it has expired.
@@ -93,6 +95,7 @@ impl Projector {
             options,
             projections,
             status: Arc::clone(&status),
+            failed: None,
             swept: Instant::now(),
         };
         let task = tokio::spawn(engine.run(wake.clone(), stopped));
@@ -129,6 +132,8 @@ struct Engine {
     /// Where each table stands; `None` while another process keeps it.
     progress: Vec<Option<Progress>>,
     status: Arc<Mutex<ProjectorStatus>>,
+    /// A fault of a single table in this round.
+    failed: Option<String>,
     swept: Instant,
 }
 
@@ -152,7 +157,7 @@ impl Engine {
                 }
                 Ok(Round::Idle) => {
                     retry = self.options.interval;
-                    self.status.lock().error = None;
+                    self.show_failure();
                     self.options.interval
                 }
                 Err(error) => {
@@ -163,10 +168,19 @@ impl Engine {
                 }
             };
             tokio::select! {
-                () = waking.wait(pause) => {}
+                () = async { tokio::time::sleep(BREATH).await; waking.wait(pause).await } => {}
                 _ = stop.changed() => {}
             }
         }
+    }
+
+    /// Logs the fault of a table when it is a new one.
+    fn show_failure(&mut self) {
+        let mut status = self.status.lock();
+        if self.failed.is_some() && self.failed != status.error {
+            tracing::error!(error = self.failed, "a table projection cannot go on");
+        }
+        status.error = self.failed.take();
     }
 
     async fn round(&mut self) -> Result<Round, DbError> {
@@ -226,10 +240,16 @@ impl Engine {
         }
         for &table in tables {
             let Some(progress) = &mut self.progress[table] else { continue };
-            match progress.step(&self.db, &*self.projections[table], &events).await? {
-                Stepped::Done => self.status.lock().events += events.len() as u64,
+            match progress.step(&self.db, &*self.projections[table], &events).await {
+                Ok(Stepped::Done) => self.status.lock().events += events.len() as u64,
                 // Switched by a rebuild, or another process has taken over: look again.
-                Stepped::Lost => self.progress[table] = None,
+                Ok(Stepped::Lost) => self.progress[table] = None,
+                Err(error) if error.is_unavailable() => return Err(error),
+                // The fault of one table must not stop the others.
+                Err(error) => {
+                    self.progress[table] = None;
+                    self.failed = Some(format!("{}: {error}", self.projections[table].name()));
+                }
             }
         }
         Ok(if full { Round::More } else { Round::Idle })

@@ -8,14 +8,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use grantlog_domain::client::GrantType;
-use grantlog_domain::grant::{ACCESS_TOKENS_MAX, AccessToken, GrantEvent};
+use grantlog_domain::grant::{AccessToken, GrantEvent};
 use grantlog_domain::{ClientId, GrantId, Scope, SecretHash, Timestamp, UserId};
 use parking_lot::RwLock;
 
-use super::clients::{ClientCell, Clients};
+use super::clients::Clients;
+use super::entry::{Entry, Seconds, Token, Tokens};
 use super::scopes::{LiveScope, Scopes};
-use super::users::{UserCell, Users};
-use super::{ENDED_KEPT_SECONDS, SHARDS, shard_of};
+use super::users::Users;
+use super::{SHARDS, shard_of};
 
 /// An access token that may be used now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,96 +28,6 @@ pub struct LiveToken {
     pub scope: Arc<LiveScope>,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
-}
-
-/// Unix seconds in 32 bits, to the year 2106; saturates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Seconds(u32);
-
-impl From<Timestamp> for Seconds {
-    fn from(time: Timestamp) -> Self {
-        Self(u32::try_from(time.0.max(0)).unwrap_or(u32::MAX))
-    }
-}
-
-impl From<Seconds> for Timestamp {
-    fn from(time: Seconds) -> Self {
-        Self(i64::from(time.0))
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Token {
-    digest: [u8; 32],
-    /// Absent while only the token's end has arrived.
-    scope: Option<Arc<LiveScope>>,
-    /// Sequence of the event that issued it; orders the tokens of a grant by age.
-    issued_by: u32,
-    issued_at: Seconds,
-    expires_at: Seconds,
-    pepper: u16,
-    revoked: bool,
-}
-
-impl Token {
-    fn is(&self, hash: &SecretHash) -> bool {
-        // SecretHash compares in constant time.
-        SecretHash { pepper: self.pepper, digest: self.digest } == *hash
-    }
-}
-
-/// Nearly every grant has one token at a time.
-#[derive(Debug, Default)]
-enum Tokens {
-    #[default]
-    None,
-    One(Token),
-    Many(Vec<Token>),
-}
-
-impl Tokens {
-    fn as_slice(&self) -> &[Token] {
-        match self {
-            Self::None => &[],
-            Self::One(token) => std::slice::from_ref(token),
-            Self::Many(tokens) => tokens,
-        }
-    }
-
-    fn change(&mut self, change: impl FnOnce(&mut Vec<Token>)) {
-        let mut tokens = match std::mem::take(self) {
-            Self::None => Vec::new(),
-            Self::One(token) => vec![token],
-            Self::Many(tokens) => tokens,
-        };
-        change(&mut tokens);
-        *self = match tokens.len() {
-            0 => Self::None,
-            1 => tokens.pop().map_or(Self::None, Self::One),
-            _ => Self::Many(tokens),
-        };
-    }
-}
-
-#[derive(Debug, Default)]
-struct Entry {
-    /// Absent until the event that opened the grant has arrived.
-    client: Option<Arc<ClientCell>>,
-    user: Option<Arc<UserCell>>,
-    /// What the user allowed on the consent page.
-    consent: Option<Arc<LiveScope>>,
-    tokens: Tokens,
-    /// Absolute end of the grant.
-    expires_at: Seconds,
-    /// Until when to keep what has ended or is incomplete, so that a late event does not bring it back.
-    keep_until: Seconds,
-    /// Until then a code that has not been redeemed upholds the grant; 0 when there was none.
-    code_expires_at: Seconds,
-    /// A token was issued.
-    redeemed: bool,
-    refreshable: bool,
-    revoked: bool,
-    quarantined: bool,
 }
 
 /// Who a grant is for.
@@ -132,78 +43,6 @@ pub(super) struct Issued<'a> {
     pub(super) sequence: i64,
     pub(super) token: &'a AccessToken,
     pub(super) at: Timestamp,
-}
-
-impl Entry {
-    fn is_living(&self, now: Seconds) -> bool {
-        !self.revoked
-            && !self.quarantined
-            && self.client.is_some()
-            && now < self.expires_at
-            && (self.redeemed || now < self.code_expires_at)
-    }
-
-    fn add(&mut self, token: Token) {
-        if self.revoked {
-            return;
-        }
-        if matches!(self.tokens, Tokens::None) {
-            self.tokens = Tokens::One(token);
-            return;
-        }
-        self.tokens.change(|tokens| {
-            match tokens.iter_mut().find(|held| held.digest == token.digest) {
-                Some(held) => *held = Token { revoked: held.revoked, ..token },
-                None => tokens.push(token),
-            }
-            let issued = tokens.iter().filter(|held| held.scope.is_some()).count();
-            if issued > ACCESS_TOKENS_MAX {
-                let oldest = tokens.iter().filter(|held| held.scope.is_some()).map(|held| held.issued_by).min();
-                tokens.retain(|held| held.scope.is_none() || Some(held.issued_by) != oldest);
-            }
-        });
-    }
-
-    fn end_token(&mut self, hash: &SecretHash, at: Timestamp) {
-        self.keep_at_least(at);
-        if self.revoked {
-            return;
-        }
-        self.tokens.change(|tokens| match tokens.iter_mut().find(|held| held.is(hash)) {
-            Some(held) => held.revoked = true,
-            // The end came first; its token is already ended when it arrives.
-            None => tokens.push(Token {
-                digest: hash.digest,
-                scope: None,
-                issued_by: 0,
-                issued_at: Seconds(0),
-                expires_at: at.plus_seconds(ENDED_KEPT_SECONDS).into(),
-                pepper: hash.pepper,
-                revoked: true,
-            }),
-        });
-    }
-
-    fn keep_at_least(&mut self, at: Timestamp) {
-        self.keep_until = self.keep_until.max(at.plus_seconds(ENDED_KEPT_SECONDS).into());
-    }
-
-    fn drop_expired(&mut self, now: Seconds) {
-        if self.tokens.as_slice().iter().any(|token| token.expires_at <= now) {
-            self.tokens.change(|tokens| tokens.retain(|token| now < token.expires_at));
-        }
-    }
-
-    fn is_needed(&self, now: Seconds) -> bool {
-        if self.quarantined || now < self.keep_until {
-            return true;
-        }
-        if self.revoked || self.client.is_none() || !self.redeemed {
-            return false;
-        }
-        let lasting = self.refreshable || self.consent.is_some();
-        !matches!(self.tokens, Tokens::None) || (lasting && now < self.expires_at)
-    }
 }
 
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 //! ended stays ended. Nothing here permits a change of state: that is decided on the aggregate.
 
 mod clients;
+mod entry;
 mod follow;
 mod grants;
 mod keys;

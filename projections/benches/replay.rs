@@ -1,0 +1,223 @@
+//! How fast the read models are built again from the log, and what a live token costs.
+//!
+//! `cargo bench -p grantlog-projections` measures SQLite, and PostgreSQL too when `GRANTLOG_TEST_POSTGRES` names a
+//! cluster (`tests/run postgres -- cargo bench -p grantlog-projections`). `GRANTLOG_BENCH_EVENTS`: grants in the log,
+//! 200,000 by default.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use grantlog_domain::client::{ApplicationType, ClientEvent, ClientMetadata, GrantType, TokenEndpointAuthMethod};
+use grantlog_domain::grant::{AccessToken, GrantEvent, GrantOpened};
+use grantlog_domain::{ClientId, Event, GrantId, Scope, SecretHash, Timestamp};
+use grantlog_projections::db::{Db, Value};
+use grantlog_projections::feed::{Cursor, ordered};
+use grantlog_projections::live::Live;
+use grantlog_projections::rebuild::rebuild;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use uuid::Uuid;
+
+const NOW: Timestamp = Timestamp(1_000_000);
+const CLIENT: ClientId = ClientId(Uuid::from_u128(1));
+const APPEND: u64 = 1000;
+
+fn main() {
+    let events = std::env::var("GRANTLOG_BENCH_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}/bench.db", folder.path().display());
+        let sqlite = Db::connect(&url, 4, true).await.expect("SQLite");
+        let Db::Sqlite { write, .. } = &sqlite else { unreachable!("it is SQLite") };
+        sqlx::migrate!("../migrations/sqlite").run(write).await.expect("migrated");
+        measure("sqlite", &sqlite, events).await;
+        match std::env::var("GRANTLOG_TEST_POSTGRES") {
+            Ok(cluster) => measure("postgres", &postgres(&cluster).await, events).await,
+            Err(_) => println!("postgres: GRANTLOG_TEST_POSTGRES is not set"),
+        }
+    });
+}
+
+async fn postgres(cluster: &str) -> Db {
+    let name = format!("replay_{}", std::process::id());
+    let mut connection = PgConnection::connect(cluster).await.expect("the cluster is there");
+    connection.execute(format!("CREATE DATABASE {name}").as_str()).await.expect("a database");
+    let options: sqlx::postgres::PgConnectOptions = cluster.parse().expect("a URL");
+    let pool = sqlx::postgres::PgPoolOptions::new().connect_with(options.database(&name)).await.expect("connected");
+    sqlx::migrate!("../migrations/postgres").run(&pool).await.expect("migrated");
+    Db::Postgres(pool)
+}
+
+async fn measure(store: &str, db: &Db, events: u64) {
+    grantlog_projections::prepare(db).await.expect("prepared");
+    fill(db, events).await;
+    let (read, took) = replay(db).await;
+    report(store, "read and decode the log", read, took);
+    for name in ["tokens", "grants"] {
+        let began = Instant::now();
+        let rebuilt = rebuild(db, name, NOW, |_| ()).await.expect("rebuilt");
+        report(store, &format!("rebuild {name}"), rebuilt.events, began.elapsed());
+    }
+    let before = resident();
+    let began = Instant::now();
+    let live = Live::new();
+    live.load(db, NOW).await.expect("loaded");
+    report(store, "load the live models", live.tokens() as u64, began.elapsed());
+    if let (Some(before), Some(after)) = (before, resident()) {
+        println!(
+            "{store:9} bytes a live token (resident)        {:>12}",
+            (after - before) / live.tokens().max(1) as u64
+        );
+    }
+    fold(store, events);
+    introspect(store, &live, events);
+}
+
+fn report(store: &str, what: &str, events: u64, took: Duration) {
+    let rate = events as f64 / took.as_secs_f64();
+    println!("{store:9} {what:38} {rate:>12.0} events/s ({events} in {took:.2?})");
+}
+
+fn grant(number: u64) -> GrantId {
+    // In the order of their making, and with an end that spreads, as UUIDs version 7 are.
+    let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    GrantId(Uuid::from_u128((u128::from(number) << 64) | u128::from(random)))
+}
+
+fn hash(number: u64) -> SecretHash {
+    let mut digest = [7; 32];
+    digest[..8].copy_from_slice(&number.to_be_bytes());
+    SecretHash { pepper: 1, digest }
+}
+
+fn opened(number: u64) -> GrantEvent {
+    let scope = Scope::parse("read write").expect("a scope");
+    let expires_at = NOW.plus_seconds(3600);
+    GrantEvent::Opened(GrantOpened {
+        grant_type: GrantType::ClientCredentials,
+        client_id: CLIENT,
+        user_id: None,
+        session_id: None,
+        scope: scope.clone(),
+        access_token: AccessToken { hash: hash(number), scope, expires_at },
+        refresh_token: None,
+        expires_at,
+        at: NOW,
+    })
+}
+
+fn registered() -> ClientEvent {
+    let metadata = ClientMetadata {
+        client_name: "bench".to_owned(),
+        client_uri: None,
+        redirect_uris: Vec::new(),
+        grant_types: vec![GrantType::ClientCredentials],
+        response_types: Vec::new(),
+        scope: Scope::parse("read write").expect("a scope"),
+        token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
+        application_type: ApplicationType::Web,
+        require_pkce: false,
+    };
+    ClientEvent::Registered { metadata, secret: Some(hash(0)), owner: None, at: NOW }
+}
+
+async fn fill(db: &Db, events: u64) {
+    insert(db, vec![(CLIENT.to_string(), registered().into())]).await;
+    for from in (0..events).step_by(APPEND as usize) {
+        let to = (from + APPEND).min(events);
+        insert(db, (from..to).map(|number| (grant(number).to_string(), opened(number).into())).collect()).await;
+    }
+}
+
+async fn insert(db: &Db, events: Vec<(String, Event)>) {
+    let metadata =
+        format!(r#"{{"event_id":"{}","actor":"client:{CLIENT}","request_id":"abcdef0123456789"}}"#, Uuid::nil());
+    let columns = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata";
+    let mut tx = db.begin().await.expect("a transaction");
+    if db.is_postgres() {
+        let text = |each: &dyn Fn(&(String, Event)) -> String| {
+            Value::TextArray(events.iter().map(|event| Some(each(event))).collect())
+        };
+        let values = [
+            text(&|(_, event)| event.aggregate_type().to_owned()),
+            text(&|(id, _)| id.clone()),
+            text(&|(_, event)| event.event_type().to_owned()),
+            text(&|(_, event)| event.payload().to_string()),
+            metadata.into(),
+        ];
+        let sql = format!(
+            "INSERT INTO events ({columns}) SELECT a, b, 1, c, '1.0', d::json, $5::json \
+             FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]) AS event (a, b, c, d)"
+        );
+        tx.execute(&sql, &values).await.expect("inserted");
+    } else {
+        let sql = format!("INSERT INTO events ({columns}) VALUES ($1, $2, 1, $3, '1.0', $4, $5)");
+        for (id, event) in &events {
+            let values = [
+                event.aggregate_type().into(),
+                id.as_str().into(),
+                event.event_type().into(),
+                event.payload().to_string().into(),
+                metadata.as_str().into(),
+            ];
+            tx.execute(&sql, &values).await.expect("inserted");
+        }
+    }
+    tx.commit().await.expect("committed");
+}
+
+async fn replay(db: &Db) -> (u64, Duration) {
+    let (began, mut cursor, mut read) = (Instant::now(), Cursor::START, 0);
+    loop {
+        let events = ordered::read(db, cursor, 2000).await.expect("read");
+        let Some(last) = events.last() else { return (read, began.elapsed()) };
+        cursor = last.cursor;
+        read += events.len() as u64;
+    }
+}
+
+/// Folding alone, without reading.
+fn fold(store: &str, events: u64) {
+    use grantlog_domain::{Actor, EventMetadata, Recorded};
+    let metadata = EventMetadata {
+        event_id: Uuid::nil(),
+        actor: Actor::System,
+        request_id: None,
+        correlation: None,
+        source_address: None,
+    };
+    let recorded: Vec<Recorded> = (0..events)
+        .map(|number| Recorded {
+            aggregate_id: grant(number).to_string(),
+            sequence: 1,
+            event: opened(number).into(),
+            metadata: metadata.clone(),
+            txid: 0,
+            position: 0,
+            recorded_at: 0,
+        })
+        .collect();
+    let (live, began) = (Live::new(), Instant::now());
+    recorded.iter().for_each(|event| live.apply(event));
+    report(store, "fold into the live models", events, began.elapsed());
+}
+
+fn introspect(store: &str, live: &Live, events: u64) {
+    const TIMES: u64 = 1_000_000;
+    let began = Instant::now();
+    let mut active = 0;
+    for time in 0..TIMES {
+        let number = time.wrapping_mul(0x9e37_79b9_7f4a_7c15) % events;
+        active += u64::from(black_box(live.introspect(grant(number), &hash(number), NOW)).is_some());
+    }
+    assert_eq!(active, TIMES);
+    report(store, "introspect, one thread", TIMES, began.elapsed());
+}
+
+/// Bytes of memory that this process uses, where the system tells.
+fn resident() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * 4096)
+}
