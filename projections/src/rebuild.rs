@@ -44,6 +44,8 @@ pub struct Rebuilt {
     pub table_name: String,
     /// The table that answered before and was dropped.
     pub replaced: Option<String>,
+    /// Tables of earlier versions that were dropped, because no process keeps them any more.
+    pub dropped: Vec<String>,
     /// Events taken in by this call.
     pub events: u64,
     /// Whether it went on with a build that was interrupted.
@@ -79,10 +81,12 @@ pub async fn rebuild(
     build.run_to(None, &mut report).await?;
     let comparison = build.compare(now, &mut report).await?;
     let replaced = build.switch(&mut report).await?;
+    let dropped = builds::drop_earlier(db, &*build.projection).await?;
     Ok(Rebuilt {
         name: name.to_owned(),
         table_name: build.progress.checkpoint.table_name,
         replaced,
+        dropped,
         events: build.events,
         resumed,
         comparison,

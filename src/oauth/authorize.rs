@@ -23,6 +23,7 @@ use super::token::refused;
 use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
 use crate::http::request_id::{RequestContext, request_context};
+use crate::pages::failure::PageError;
 use crate::pages::{self, SignedIn};
 use crate::secrets::Kind;
 
@@ -30,16 +31,14 @@ pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     let limits = limits(app);
     warp::method()
         .and(warp::header::headers_cloned())
+        .and(request_context())
+        .map(|method: Method, headers, context| Visit { posted: method == Method::POST, headers, context })
         .and(raw_query())
         .and(warp::body::stream())
-        .then(move |method: Method, headers: HeaderMap, query: String, body| {
-            parameters(method, headers, query, body, limits)
-        })
-        .and(request_context())
+        .then(move |visit: Visit, query: String, body| parameters(visit, query, body, limits))
         .and(with(app))
-        .then(async |(visit, parameters): (Visit, _), context, app: App| {
-            let outcome = authorize(&app, &visit, parameters, &context).await;
-            outcome.unwrap_or_else(|error| answer(&app, &visit, &context, error))
+        .then(async |(visit, parameters): (Visit, _), app: App| {
+            authorize(&app, &visit, parameters).await.unwrap_or_else(|error| answer(&app, &visit, error))
         })
         .boxed()
 }
@@ -47,30 +46,29 @@ pub fn route(app: &App) -> BoxedFilter<(Response,)> {
 /// What a browser sends beside the parameters.
 struct Visit {
     headers: HeaderMap,
+    context: RequestContext,
     posted: bool,
 }
 
 /// RFC 6749 3.1: GET with a query, or POST with a form.
 async fn parameters<B: Buf>(
-    method: Method,
-    headers: HeaderMap,
+    visit: Visit,
     query: String,
     body: impl Stream<Item = Result<B, warp::Error>>,
     limits: FormLimits,
 ) -> (Visit, Result<Parameters, FormError>) {
-    let posted = method == Method::POST;
-    let parameters = if posted {
-        form::read_keeping_repeats(headers.get(CONTENT_TYPE), body, limits).await
+    let parameters = if visit.posted {
+        form::read_keeping_repeats(visit.headers.get(CONTENT_TYPE), body, limits).await
     } else {
         Parameters::parse_keeping_repeats(query.as_bytes(), limits.parameters)
     };
-    (Visit { headers, posted }, parameters)
+    (visit, parameters)
 }
 
 /// RFC 6749 4.1.2.1: on a page as long as the client or its `redirect_uri` is not verified, and then by redirect.
-fn answer(app: &App, visit: &Visit, context: &RequestContext, error: AuthorizationError) -> Response {
+fn answer(app: &App, visit: &Visit, error: AuthorizationError) -> Response {
     match error {
-        AuthorizationError::Page(error) => pages::error_page(app, &visit.headers, context, &error),
+        AuthorizationError::Page(error) => pages::error_page(app, &visit.headers, &visit.context, &error),
         AuthorizationError::Redirect { to, error } => to.refuse(&app.settings.issuer, &error),
     }
 }
@@ -79,7 +77,6 @@ async fn authorize(
     app: &App,
     visit: &Visit,
     parameters: Result<Parameters, FormError>,
-    context: &RequestContext,
 ) -> Result<Response, AuthorizationError> {
     let parameters = parameters.map_err(OAuthError::from)?;
     let request = checked(app, &parameters)?;
@@ -89,23 +86,34 @@ async fn authorize(
     if request.prompt.login && request.signed_in_since.is_none() {
         return sign_in(app, visit, request);
     }
-    match parameters.get("decision").filter(|_| visit.posted) {
-        Some(decision) => {
-            // A form that was not made for this session: show the page, decide nothing.
-            let meant = parameters.get("csrf").is_some_and(|csrf| pages::is_csrf_token(app, &session, csrf));
-            match (meant, decision) {
-                (true, "allow") => issue(app, &request, &session, context).await,
-                (true, "deny") => {
-                    Err(refuse(request, OAuthError::new(ErrorCode::AccessDenied, "the user did not allow it")))
-                }
-                _ => Ok(pages::consent_page(app, &request, &session).await),
-            }
-        }
-        None if !needs_consent(app, &request, &session) => issue(app, &request, &session, context).await,
-        None if request.prompt.none => {
-            Err(refuse(request, OAuthError::new(ErrorCode::ConsentRequired, "the user must be asked")))
-        }
-        None => Ok(pages::consent_page(app, &request, &session).await),
+    if visit.posted && parameters.get("decision").is_some() {
+        return decided(app, visit, request, &session, &parameters).await;
+    }
+    if !needs_consent(app, &request, &session) {
+        return issue(app, &request, &session, &visit.context).await;
+    }
+    if request.prompt.none {
+        return Err(refuse(request, OAuthError::new(ErrorCode::ConsentRequired, "the user must be asked")));
+    }
+    Ok(pages::consent_page(app, &request, &session).await)
+}
+
+/// The answer of the consent form.
+async fn decided(
+    app: &App,
+    visit: &Visit,
+    request: AuthorizationRequest,
+    session: &SignedIn,
+    parameters: &Parameters,
+) -> Result<Response, AuthorizationError> {
+    // RFC 6749 10.12: nothing is decided by a form that was not shown in this browser.
+    if !parameters.get("csrf").is_some_and(|csrf| pages::is_csrf_token(app, session, csrf)) {
+        return Ok(PageError::ForeignForm.into_response(app, &visit.headers, &visit.context));
+    }
+    match parameters.get("decision") {
+        Some("allow") => issue(app, &request, session, &visit.context).await,
+        Some("deny") => Err(refuse(request, OAuthError::new(ErrorCode::AccessDenied, "the user did not allow it"))),
+        _ => Err(OAuthError::invalid_request("decision must be allow or deny").into()),
     }
 }
 

@@ -15,6 +15,6 @@ pub fn route(app: &App) -> BoxedFilter<(Response,)> {
 
 fn jwks(app: &App) -> Response {
     // Keys that sign, that will sign, and that signed what may still be verified; revoked ones are not published.
-    let keys: Vec<_> = app.live.keys().into_iter().map(|key| key.public_jwk.clone()).collect();
+    let keys: Vec<_> = app.live.keys().iter().map(|key| key.public_jwk.clone()).collect();
     public_json(Bytes::from(json!({ "keys": keys }).to_string()))
 }

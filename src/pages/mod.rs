@@ -14,6 +14,8 @@ pub mod assets;
 pub mod chrome;
 pub mod client;
 pub mod client_form;
+#[cfg(test)]
+mod client_form_tests;
 pub mod consent;
 pub mod cookies;
 pub mod create_client;

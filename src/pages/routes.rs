@@ -3,7 +3,7 @@
 use bytes::Buf;
 use futures::Stream;
 use grantlog_domain::ClientId;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method};
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
@@ -11,7 +11,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::failure::PageError;
-use super::visit::{Visit, signed_in};
+use super::visit::{Visit, bare_chrome, confirmed, signed_in};
 use super::{account, assets, client, create_client, demo, home, sign_in, sign_out};
 use crate::app::{App, with};
 use crate::http::form::{self, Encodings, FormLimits, Parameters};
@@ -100,11 +100,27 @@ async fn answer<B: Buf>(app: &App, asked: Asked, body: impl Stream<Item = Result
     {
         return asset.response();
     }
+    if let Some(target) = same_machine(app, &asked) {
+        return bare_chrome(app, false).redirect(&target);
+    }
     let (headers, context) = (asked.headers.clone(), asked.context.clone());
     match page(app, asked, body).await {
         Ok(response) => response,
         Err(error) => error.into_response(app, &headers, &context),
     }
+}
+
+/// In the demo, somebody who typed `localhost` for `127.0.0.1` goes to the address that the demo client comes back to:
+/// cookies are kept for each name on its own.
+fn same_machine(app: &App, asked: &Asked) -> Option<String> {
+    let issuer = &app.settings.issuer;
+    let host = asked.headers.get(HOST)?.to_str().ok()?;
+    let (_, own) = issuer.as_str().split_once("://")?;
+    let port = own.rsplit_once(':')?.1;
+    let other_name =
+        host != own && ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host == format!("{name}:{port}"));
+    let visited = app.settings.demo && issuer.is_loopback() && asked.method == Method::GET;
+    (visited && other_name).then(|| issuer.url(if asked.path.starts_with('/') { &asked.path } else { "/" }))
 }
 
 async fn page<B: Buf>(
@@ -129,7 +145,7 @@ async fn page<B: Buf>(
         Parameters::parse(query.as_bytes(), limits.parameters)?
     };
     let target = if query.is_empty() { path.clone() } else { format!("{path}?{query}") };
-    let signed_in = signed_in(app, &headers);
+    let signed_in = confirmed(app, signed_in(app, &headers)).await?;
     let visit = Visit { app: app.clone(), context, headers, target, parameters, signed_in };
     match (route, posted) {
         (Route::Home, _) => home::show(&visit).await,

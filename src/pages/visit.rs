@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantlog_domain::session::{Session, Stage};
+use grantlog_domain::user::{Stage as UserStage, User};
 use grantlog_domain::{Actor, SessionId, Timestamp, UserId};
 use http::HeaderMap;
 
@@ -15,6 +17,7 @@ use super::next::Next;
 use crate::app::App;
 use crate::http::form::Parameters;
 use crate::http::request_id::RequestContext;
+use crate::oauth::active_token::is_fresh;
 use crate::secrets::{Kind, Secret};
 use crate::store::CommandContext;
 
@@ -42,6 +45,18 @@ pub fn signed_in(app: &App, headers: &HeaderMap) -> Option<SignedIn> {
     let user = app.live.user(session.user_id)?;
     let valid = session.cookie == presented && app.now() < session.expires_at && !user.disabled;
     valid.then(|| SignedIn { session_id: session.id, user_id: session.user_id, auth_time: session.auth_time, cookie })
+}
+
+/// The same, asked of the log when this node is not up to date: a session that ended on another node is over here too.
+pub(super) async fn confirmed(app: &App, signed_in: Option<SignedIn>) -> Result<Option<SignedIn>, PageError> {
+    if is_fresh(app) {
+        return Ok(signed_in);
+    }
+    let Some(session) = signed_in else { return Ok(None) };
+    let stored = app.store.load::<Session>(&session.session_id.to_string()).await?;
+    let user = app.store.load::<User>(&session.user_id.to_string()).await?;
+    let stands = matches!(stored.aggregate.stage(), Stage::Started(_)) && user.aggregate.stage() == UserStage::Enabled;
+    Ok(stands.then_some(session))
 }
 
 /// Whether `presented` is the form token of that session.

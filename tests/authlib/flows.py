@@ -33,7 +33,8 @@ def keep(token):
 
 
 def session(client, method, **more):
-    return OAuth2Session(client["id"], client["secret"] or None, token_endpoint_auth_method=method, **more)
+    methods = {"token_endpoint_auth_method": method, "revocation_endpoint_auth_method": method}
+    return OAuth2Session(client["id"], client["secret"] or None, **methods, **more)
 
 
 def read_metadata():

@@ -3,27 +3,100 @@
 //! Each build has its own table `NAME_vVERSION_bNUMBER`. `NAME_vVERSION` is a view of the one that answers, so readers
 //! need not know about builds and a switch is one statement.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantlog_domain::Timestamp;
+
+use super::leader;
 use super::projection::{Projection, all};
 use crate::checkpoint::{self, Checkpoint};
 use crate::db::{Db, DbError, Tx};
 use crate::feed::Cursor;
+use crate::rebuild::{RebuildError, RebuildProgress, rebuild};
 
 /// Serializes whoever makes and drops tables (PostgreSQL advisory lock).
 const LOCK: i64 = 0x6772_616e_746c_6f67;
 
-/// Makes the tables of this version that do not exist yet, empty: the engine fills them from the log. To be called after
-/// the migrations; other processes may do the same at the same time.
+/// How long to wait for another process that builds the same table.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// Makes the tables of this version that do not exist yet. To be called after the migrations; other processes may do the
+/// same at the same time.
+///
+/// In a new database they are empty and the engine fills them. After an update that brings a new version of a projection
+/// its table is built from the log before this returns; processes of the version before go on with theirs meanwhile.
+///
+/// # Errors
+/// When the database is unavailable, or the log holds an event that this version does not know.
 pub async fn prepare(db: &Db) -> Result<(), DbError> {
-    let mut tx = db.begin().await?;
-    exclusively(&mut tx).await?;
-    for projection in all() {
-        let (name, version) = (projection.name(), projection.version());
-        if checkpoint::active(&mut tx, name, version).await?.is_none() {
-            let made = make(&mut tx, &*projection).await?;
-            answer_with(&mut tx, &*projection, &made.table_name).await?;
+    for projection in make_first(db).await? {
+        let name = projection.name();
+        tracing::info!(name, version = projection.version(), "building a new version of a projection");
+        let report = |progress: RebuildProgress| {
+            tracing::debug!(name, done = progress.done, total = progress.total, rate = progress.rate, "building");
+        };
+        while !has_answer(db, &*projection).await? {
+            match rebuild(db, name, Timestamp(0), report).await {
+                Ok(_) => break,
+                Err(RebuildError::Busy) => tokio::time::sleep(WAIT).await,
+                Err(RebuildError::Database(error)) => return Err(error),
+                Err(error) => return Err(DbError::Malformed(error.to_string())),
+            }
         }
     }
-    tx.commit().await
+    Ok(())
+}
+
+/// Makes the tables of projections that have none at all. Answers those that have one of another version only.
+async fn make_first(db: &Db) -> Result<Vec<Arc<dyn Projection>>, DbError> {
+    let mut tx = db.begin().await?;
+    exclusively(&mut tx).await?;
+    let mut others = Vec::new();
+    for projection in all() {
+        let name = projection.name();
+        if checkpoint::active(&mut tx, name, projection.version()).await?.is_some() {
+            continue;
+        }
+        let sql = "SELECT table_name FROM active_projection WHERE name = $1";
+        if tx.fetch(sql, &[name.into()]).await?.is_empty() {
+            let made = make(&mut tx, &*projection).await?;
+            answer_with(&mut tx, &*projection, &made.table_name).await?;
+        } else {
+            others.push(projection);
+        }
+    }
+    tx.commit().await?;
+    Ok(others)
+}
+
+async fn has_answer(db: &Db, projection: &dyn Projection) -> Result<bool, DbError> {
+    let mut tx = db.begin_read().await?;
+    let active = checkpoint::active(&mut tx, projection.name(), projection.version()).await?;
+    tx.rollback().await?;
+    Ok(active.is_some())
+}
+
+/// Drops the tables of earlier versions that no process keeps any more. Answers their names.
+pub(crate) async fn drop_earlier(db: &Db, projection: &dyn Projection) -> Result<Vec<String>, DbError> {
+    let (name, version) = (projection.name(), projection.version());
+    let mut tx = db.begin().await?;
+    exclusively(&mut tx).await?;
+    let sql = "SELECT version, table_name FROM active_projection WHERE name = $1 AND version < $2 ORDER BY version";
+    let mut dropped = Vec::new();
+    for row in tx.fetch(sql, &[name.into(), version.into()]).await? {
+        let (earlier, table_name) = (row.int(0)?, row.text(1)?);
+        if !leader::is_unkept(&mut tx, name, earlier).await? {
+            continue;
+        }
+        tx.execute(&format!("DROP VIEW IF EXISTS {name}_v{earlier}"), &[]).await?;
+        tx.execute("DELETE FROM active_projection WHERE name = $1 AND version = $2", &[name.into(), earlier.into()])
+            .await?;
+        drop_table(&mut tx, &table_name).await?;
+        dropped.push(table_name);
+    }
+    tx.commit().await?;
+    Ok(dropped)
 }
 
 pub(crate) async fn exclusively(tx: &mut Tx) -> Result<(), DbError> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Row as _};
 
 use super::projection::Projection;
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Tx};
 
 /// First half of the lock's key: "grpr".
 const SPACE: i32 = 0x6772_7072;
@@ -84,6 +84,16 @@ impl Leader {
         }
         Ok(())
     }
+}
+
+/// Whether no process keeps this version of a projection; until the transaction ends none can begin to.
+pub(super) async fn is_unkept(tx: &mut Tx, name: &str, version: i64) -> Result<bool, DbError> {
+    if !tx.is_postgres() {
+        return Ok(true);
+    }
+    let sql = "SELECT CASE WHEN pg_try_advisory_xact_lock($1::int, $2::int) THEN 1 ELSE 0 END";
+    let values = [i64::from(SPACE).into(), i64::from(key(name, version)).into()];
+    tx.fetch(sql, &values).await?.first().map_or(Ok(false), |row| row.flag(0))
 }
 
 /// FNV-1a of name and version: the same in every process.

@@ -95,6 +95,7 @@ impl Projector {
             options,
             projections,
             status: Arc::clone(&status),
+            failed: None,
             swept: Instant::now(),
         };
         let task = tokio::spawn(engine.run(wake.clone(), stopped));
@@ -131,6 +132,8 @@ struct Engine {
     /// Where each table stands; `None` while another process keeps it.
     progress: Vec<Option<Progress>>,
     status: Arc<Mutex<ProjectorStatus>>,
+    /// A fault of a single table in this round.
+    failed: Option<String>,
     swept: Instant,
 }
 
@@ -154,7 +157,7 @@ impl Engine {
                 }
                 Ok(Round::Idle) => {
                     retry = self.options.interval;
-                    self.status.lock().error = None;
+                    self.show_failure();
                     self.options.interval
                 }
                 Err(error) => {
@@ -169,6 +172,15 @@ impl Engine {
                 _ = stop.changed() => {}
             }
         }
+    }
+
+    /// Logs the fault of a table when it is a new one.
+    fn show_failure(&mut self) {
+        let mut status = self.status.lock();
+        if self.failed.is_some() && self.failed != status.error {
+            tracing::error!(error = self.failed, "a table projection cannot go on");
+        }
+        status.error = self.failed.take();
     }
 
     async fn round(&mut self) -> Result<Round, DbError> {
@@ -228,10 +240,16 @@ impl Engine {
         }
         for &table in tables {
             let Some(progress) = &mut self.progress[table] else { continue };
-            match progress.step(&self.db, &*self.projections[table], &events).await? {
-                Stepped::Done => self.status.lock().events += events.len() as u64,
+            match progress.step(&self.db, &*self.projections[table], &events).await {
+                Ok(Stepped::Done) => self.status.lock().events += events.len() as u64,
                 // Switched by a rebuild, or another process has taken over: look again.
-                Stepped::Lost => self.progress[table] = None,
+                Ok(Stepped::Lost) => self.progress[table] = None,
+                Err(error) if error.is_unavailable() => return Err(error),
+                // The fault of one table must not stop the others.
+                Err(error) => {
+                    self.progress[table] = None;
+                    self.failed = Some(format!("{}: {error}", self.projections[table].name()));
+                }
             }
         }
         Ok(if full { Round::More } else { Round::Idle })

@@ -353,6 +353,58 @@ async fn questions_of_pages_are_answered() {
 }
 
 #[tokio::test]
+async fn a_new_version_is_built_before_it_answers_and_the_earlier_one_goes() {
+    on_both(|fresh: Arc<Fresh>| async move {
+        let db = &fresh.db;
+        let events = scenario(13, 30);
+        append_all(db, &events).await;
+        catch_up(db).await;
+        // As a program of an earlier version would have left it.
+        for sql in [
+            "DROP VIEW tokens_v1",
+            "INSERT INTO projection_checkpoint SELECT 'tokens_v0_b1', name, 0, txid, position, recorded_at \
+             FROM projection_checkpoint WHERE name = 'tokens'",
+            "CREATE TABLE tokens_v0_b1 (old TEXT)",
+            "CREATE VIEW tokens_v0 AS SELECT old FROM tokens_v0_b1",
+            "UPDATE active_projection SET version = 0, table_name = 'tokens_v0_b1' WHERE name = 'tokens'",
+            "DELETE FROM projection_checkpoint WHERE table_name = 'tokens_v1_b1'",
+            "DROP TABLE tokens_v1_b1",
+        ] {
+            db.execute(sql, &[]).await.unwrap();
+        }
+        prepare(db).await.unwrap();
+        assert_eq!(loaded(db).await, folded(&events));
+        let tables = checkpoint::all(db).await.unwrap();
+        assert_eq!(tables.len(), names().len());
+        assert!(tables.iter().all(|(table, active)| *active && table.version == 1), "{tables:?}");
+        assert!(check(db, "tokens", NOW, |_| ()).await.unwrap().comparison.is_equal());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_table_at_fault_does_not_stop_the_others() {
+    on_both(|fresh: Arc<Fresh>| async move {
+        let db = &fresh.db;
+        db.execute("DROP VIEW clients_v1", &[]).await.unwrap();
+        db.execute("DROP TABLE clients_v1_b1", &[]).await.unwrap();
+        append_all(db, &scenario(14, 10)).await;
+        let projector = Projector::start(db, &Wake::new(db), ProjectorOptions::new(now()));
+        until("the others are up to date", || async {
+            let status = status::read(db, NOW).await.unwrap();
+            status.tables.iter().all(|table| (table.lag_events == 0) == (table.name != "clients"))
+        })
+        .await;
+        until("the fault shows", || async {
+            projector.status().error.is_some_and(|error| error.starts_with("clients: "))
+        })
+        .await;
+        projector.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn preparing_twice_changes_nothing() {
     on_both(|fresh: Arc<Fresh>| async move {
         let before = checkpoint::all(&fresh.db).await.unwrap();

@@ -339,9 +339,13 @@ pub async fn allowed_by(db: &Db, user: UserId, now: Timestamp) -> Result<Vec<All
         allowed.last_at = allowed.last_at.max(grant.last_used_at);
         allowed.grants.push(grant.grant_id);
     }
-    let names = "SELECT client_id, client_name FROM clients_v1 WHERE client_id IN \
-                 (SELECT client_id FROM grants_v1 WHERE user_id = $1)";
-    for row in db.fetch(names, &[user.to_string().into()]).await? {
+    let names = format!(
+        "SELECT client_id, client_name FROM {}_v{} WHERE client_id IN (SELECT client_id FROM {NAME}_v{VERSION} \
+         WHERE user_id = $1)",
+        super::clients::NAME,
+        super::clients::VERSION,
+    );
+    for row in db.fetch(&names, &[user.to_string().into()]).await? {
         if let Some(allowed) = by_client.get_mut(&row.parse(0)?) {
             allowed.client_name = Some(row.text(1)?);
         }

@@ -108,7 +108,10 @@ impl Driver {
             let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
             self.devtools("Emulation.setDeviceMetricsOverride", size).await;
             for scheme in ["light", "dark"] {
-                let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+                // Without motion, or the picture is taken half way between two colours.
+                let features = [("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")];
+                let media =
+                    json!({ "features": features.map(|(name, value)| json!({ "name": name, "value": value })) });
                 self.devtools("Emulation.setEmulatedMedia", media).await;
                 self.save(&format!("{}-{page}-{device}-{scheme}.png", self.name)).await;
             }
@@ -137,7 +140,7 @@ impl Driver {
         sent.unwrap_or_else(|error| panic!("{command}: {error}"));
     }
 
-    /// What the browser complained about on the page where it stands: blocked by policy, not found.
+    /// Closes the browser; a case that fails before that leaves it to `drop`.
     pub async fn end(self) {
         let _ = self.client.clone().close().await;
     }

@@ -47,16 +47,16 @@ async fn wrong_percent_encoding_is_refused(server: Server) {
 }
 
 async fn a_nul_character_is_refused(server: Server) {
-    // No parameter of RFC 6749 may hold one (appendix A), and PostgreSQL's text cannot. Where it is the value that is
-    // asked about, it is an unknown token (RFC 7009 2.2, RFC 7662 2.2), so here it is in a parameter's name.
-    let client = server.service_client().await;
-    let body = b"grant_type=client_credentials&scope=read%00".as_slice();
-    let request = server.post("/oauth/token").basic(&client.id, &client.secret).raw_form(body);
-    let answer = request.send().await.expect(400);
-    assert!(matches!(answer.json()["error"].as_str(), Some("invalid_request" | "invalid_scope")), "{answer}");
-    let body = b"grant_type=client_credentials\0&scope=read".as_slice();
-    let request = server.post("/oauth/token").basic(&client.id, &client.secret).raw_form(body);
-    request.send().await.expect(400).json();
+    // No parameter of RFC 6749 may hold one (appendix A), and PostgreSQL's text cannot.
+    expect_refused(
+        &server,
+        &[
+            b"grant_type=client_credentials&token=x&scope=read%00",
+            b"grant_type=client_credentials&token=x%00",
+            b"grant_type=client_credentials&token=x&other%00=1",
+        ],
+    )
+    .await;
 }
 
 async fn invalid_utf8_is_refused(server: Server) {
@@ -82,7 +82,7 @@ async fn a_wrong_query_is_answered_on_a_page(server: Server) {
     // RFC 6749 4.1.2.1: what cannot be read cannot be redirected.
     let client = server.web_client().await;
     let start = format!("/oauth/authorize?response_type=code&client_id={}&redirect_uri=", client.id);
-    for end in ["%", "%zz", "%ff", "%00", "https%3A%2F%2Fclient.example%2Fcallback%00", "&&&=&", "%c3%28"] {
+    for end in ["%", "%zz", "%ff", "%00", "https%3A%2F%2Fclient.example%2Fcallback%00", "%c3%28"] {
         let answer = server.get(&format!("{start}{end}")).send().await;
         assert_eq!(answer.header("location"), None, "{end}: {answer}");
         answer.expect_client_error();

@@ -184,7 +184,7 @@ async fn a_parameter_without_value_is_as_good_as_left_out(server: Server) {
 
 async fn an_unknown_client_is_told_on_a_page(server: Server) {
     // RFC 6749 4.1.2.1: "MUST NOT automatically redirect the user-agent to the invalid redirection URI".
-    for id in ["unknown", "00000000-0000-7000-8000-000000000000", "\0", "' OR 1=1 --", "../../etc/passwd"] {
+    for id in ["unknown", "00000000-0000-7000-8000-000000000000", "' OR 1=1 --", "../../etc/passwd"] {
         let page = Browser::new(&server).open(&server.authorize_url(&request(id))).await;
         page.expect_error_page("invalid_client");
     }

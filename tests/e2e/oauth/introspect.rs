@@ -53,7 +53,7 @@ async fn an_inactive_token_says_that_and_nothing_else(server: Server) {
     server.revoke_as(&client, &tokens.access).await.expect(200);
     let cut = &tokens.access[..tokens.access.len() - 1];
     let long = "x".repeat(20_000);
-    for token in [&tokens.access, cut, "unknown", "gla_", "gla_!", "\0", "ü", "a b", "' OR 1=1 --", &long] {
+    for token in [&tokens.access, cut, "unknown", "gla_", "gla_!", "ü", "a b", "' OR 1=1 --", &long] {
         assert_eq!(server.introspect_as(&client, token).await, json!({ "active": false }), "{token:.20}");
     }
 }

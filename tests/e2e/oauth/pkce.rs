@@ -3,6 +3,7 @@
 use crate::harness::{
     CALLBACK, Client, Pkce, Server, Store, User,
     browser::query_of,
+    http::encode,
     suite::{Case, own, shared},
 };
 
@@ -90,7 +91,7 @@ async fn a_malformed_challenge_is_refused(server: Server) {
     let padded = format!("{}=", Pkce::new().challenge);
     let foreign = format!("{short}+");
     let long = "A".repeat(128);
-    for challenge in [short, padded.as_str(), foreign.as_str(), long.as_str(), "\0"] {
+    for challenge in [short, padded.as_str(), foreign.as_str(), long.as_str()] {
         let more = [("code_challenge", challenge), ("code_challenge_method", "S256")];
         expect_refused(&server, &client, &more).await;
     }
@@ -131,8 +132,16 @@ async fn the_challenge_itself_is_no_verifier(server: Server) {
     // RFC 7636 4.6: that would be `plain` by the back door.
     let (user, client, pkce) = (server.user().await, server.public_client().await, Pkce::new());
     let code = server.code(&client, &user, &pkce).await;
-    let plain = Pkce { verifier: pkce.challenge.clone(), challenge: pkce.challenge };
-    server.redeem(&client, &code, &plain).await.expect_error(400, "invalid_grant");
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", &client.id),
+        ("code", &code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", &pkce.challenge),
+    ];
+    // As a raw form: the challenge is no secret, and the log may hold it.
+    let answer = server.post("/oauth/token").raw_form(encode(&form)).send().await;
+    answer.expect_error(400, "invalid_grant");
 }
 
 async fn a_verifier_without_a_challenge_is_refused(server: Server) {

@@ -44,7 +44,7 @@ async fn a_refresh_token_ends_everything_of_its_grant(server: Server) {
 async fn an_unknown_token_is_not_an_error(server: Server) {
     // RFC 7009 2.2: "invalid tokens do not cause an error response".
     let client = server.web_client().await;
-    for token in ["unknown", "gla_", "glr_AAAA", "\0", "ü", "a b", "' OR 1=1 --", &"x".repeat(20_000)] {
+    for token in ["unknown", "gla_", "glr_AAAA", "ü", "a b", "' OR 1=1 --", &"x".repeat(20_000)] {
         server.revoke_as(&client, token).await.expect(200);
     }
 }
