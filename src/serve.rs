@@ -113,9 +113,7 @@ async fn open(settings: Settings) -> Result<App, ServeError> {
 fn observe(app: &App, wake: &Wake) {
     let (live, wake) = (app.live.clone(), wake.clone());
     app.store.observe(move |events| {
-        for event in events {
-            live.apply(event);
-        }
+        live.apply_own(events);
         wake.signal();
     });
 }
