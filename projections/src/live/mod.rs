@@ -167,6 +167,14 @@ impl Live {
         }
     }
 
+    /// Takes in events that this process has appended and knows to be committed; the feed then leaves them out.
+    pub fn apply_own(&self, events: &[Recorded]) {
+        for event in events {
+            self.apply(event);
+        }
+        self.0.status.own(events.iter().map(|event| event.position));
+    }
+
     /// An aggregate whose events cannot be read counts as disabled, ended or revoked, for as long as this process runs.
     pub fn quarantine(&self, aggregate_type: &str, aggregate_id: &str) {
         let inner = &*self.0;
