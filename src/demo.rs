@@ -4,7 +4,7 @@
 //! its users, who come to be when they are named (`sign_in`).
 
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType,
+    ApplicationType, Client, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType, Stage,
     TokenEndpointAuthMethod,
 };
 use grantlog_domain::redirect_uri::RedirectUriError;
@@ -78,6 +78,22 @@ pub async fn set_up(app: &App) -> Result<(), DemoError> {
     let rotated = (registration.secret != Some(secret)).then_some(secret);
     app.store.execute::<Client>(&id, ClientCommand::Update { metadata, secret: rotated, at }, &by).await?;
     app.store.execute::<Client>(&id, ClientCommand::Enable { at }, &by).await?;
+    Ok(())
+}
+
+/// Without `--demo`: disables the client of an earlier demo on this database, whose secret may be known to anybody.
+///
+/// # Errors
+/// See [`DemoError`].
+pub async fn take_down(app: &App) -> Result<(), DemoError> {
+    let id = CLIENT_ID.to_string();
+    let client = app.store.load::<Client>(&id).await?.aggregate;
+    if !matches!(client.stage(), Stage::Enabled(_)) {
+        return Ok(());
+    }
+    tracing::warn!(client_id = id, "this database was a demo's: its client is disabled now");
+    let by = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
+    app.store.execute::<Client>(&id, ClientCommand::Disable { at: app.now() }, &by).await?;
     Ok(())
 }
 

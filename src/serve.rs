@@ -79,6 +79,8 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let following = tokio::spawn(consequences::run(app.store.clone(), app.clock.clone()));
     if app.settings.demo {
         demo::set_up(&app).await?;
+    } else {
+        demo::take_down(&app).await?;
     }
     announce(&app);
 

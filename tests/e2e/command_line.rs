@@ -18,6 +18,7 @@ pub const CASES: &[&[Case]] = &[
         a_wrong_argument_is_exit_code_two,
         a_client_that_does_not_exist_is_said_so,
         a_key_can_be_rotated,
+        what_was_disabled_and_enabled_again_gets_no_old_token_back,
     ],
     own![a_rebuild_beside_a_running_server_changes_no_answer, the_log_refuses_to_be_changed],
     on![Sqlite: a_wrong_database_url_is_explained, a_database_that_is_not_there_is_explained],
@@ -203,4 +204,30 @@ async fn a_database_that_is_not_there_is_explained(store: Store) {
     assert!(matches!(output.status.code(), Some(1..=99)), "{message}");
     assert!(message.contains("127.0.0.1"), "it does not say where it looked: {message}");
     assert!(!message.contains("hush-hush"), "the password is printed");
+}
+
+async fn what_was_disabled_and_enabled_again_gets_no_old_token_back(server: Server) {
+    for noun in ["user", "client"] {
+        let (client, user) = (server.password_client().await, server.user().await);
+        let name = if noun == "user" { &user.username } else { &client.id };
+        let tokens = server.password_tokens(&client, &user).await;
+        server.site().run_well(&[noun, "disable", name]).await;
+        poll::until("the grant is revoked in the log", async || {
+            let list = server.site().run_json(&["grant", "list", "--all", "--client", &client.id]).await;
+            list.to_string().contains(&format!("\"{noun}_disabled\"")).then_some(())
+        })
+        .await;
+        server.site().run_well(&[noun, "enable", name]).await;
+        poll::until("the server knows that it is enabled again", async || {
+            let form = [
+                ("grant_type", "password"),
+                ("username", user.username.as_str()),
+                ("password", user.password.as_str()),
+            ];
+            (server.token_as(&client, &form).await.status == 200).then_some(())
+        })
+        .await;
+        assert!(!server.is_active(&client, &tokens.access).await, "{noun}");
+        server.refresh(&client, &tokens.refresh).await.expect_error(400, "invalid_grant");
+    }
 }

@@ -11,6 +11,7 @@ pub const CASES: &[&[Case]] = &[own![
     the_curl_line_on_the_terminal_works_as_it_stands,
     any_name_signs_in_and_every_page_says_that_it_is_a_demonstration,
     the_documented_curl_line_works_with_the_printed_client,
+    without_the_demo_its_client_is_disabled,
 ]];
 
 async fn start(store: Store) -> Server {
@@ -81,4 +82,17 @@ async fn any_name_signs_in_and_every_page_says_that_it_is_a_demonstration(store:
     let home = browser.open("/").await;
     assert!(home.text_of("demo-banner").is_some(), "{}", home.answer);
     assert!(home.answer.text().contains("anyone"), "{}", home.answer);
+}
+
+async fn without_the_demo_its_client_is_disabled(store: Store) {
+    // Its secret was on a terminal and on a page: nobody may use it on a server that is not a demonstration any more.
+    let site = Site::new(store, &[]);
+    let demo = Server::on(&site, &["--demo"]).await;
+    let credentials = credentials(&curl_line(&demo).await);
+    let (id, secret) = credentials.split_once(':').expect("ID:SECRET");
+    let form = [("grant_type", "client_credentials")];
+    demo.post("/oauth/token").basic(id, secret).form(&form).send().await.expect(200);
+    demo.stop();
+    let server = Server::on(&site, &[]).await;
+    server.post("/oauth/token").basic(id, secret).form(&form).send().await.expect_invalid_client();
 }
