@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -165,7 +166,8 @@ fn run(command: &mut Command, input: &str) -> String {
 
 async fn new_postgres_database() -> String {
     let cluster = std::env::var("GRANTLOG_TEST_POSTGRES").expect("benches/run starts PostgreSQL");
-    let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
+    static DATABASES: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("bench_{}_{}", std::process::id(), DATABASES.fetch_add(1, Ordering::Relaxed));
     let mut connection = PgConnection::connect(&cluster).await.expect("PostgreSQL answers");
     connection.execute(format!("CREATE DATABASE {name}").as_str()).await.expect("a database can be made");
     let mut url = url::Url::parse(&cluster).expect("the cluster's URL");
