@@ -17,9 +17,9 @@ use crate::config::{ConfigError, Settings};
 use crate::consequences;
 use crate::demo::{self, DemoError};
 use crate::entropy::Entropy;
-use crate::http::metrics;
 use crate::http::request::Surroundings;
 use crate::http::server::{Server, ServerError};
+use crate::http::{metrics, open_files};
 use crate::routes::routes;
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Store, StoreError, StoreOptions};
@@ -62,6 +62,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let handle = metrics::install()?;
     tokio::spawn(metrics::upkeep(handle.clone()));
 
+    open_files::allow(settings.http.connections);
     // The address first: a port in use is noticed before the database is touched.
     let server = Server::bind(&settings).await?;
     let settings = match server.local_addr() {
@@ -98,7 +99,9 @@ async fn open(settings: Settings) -> Result<App, ServeError> {
     let (clock, entropy) = (Clock::system(), Entropy::system());
     let options = StoreOptions::from(&settings.store);
     let store = Store::open(&settings.database, options, clock.clone(), entropy).await?;
-    store.migrate(&mut |step| tracing::info!(version = step.version, step.description, "migrating")).await?;
+    store
+        .migrate(&mut |step| tracing::info!(version = step.version, description = step.description, "migrating"))
+        .await?;
     let secrets = store.open_secrets(&settings.pepper).await?;
     let vault = Vault::from_settings(&settings, store.db().clone(), secrets.clone(), clock.clone())?;
     prepare(store.db()).await?;
@@ -111,9 +114,7 @@ async fn open(settings: Settings) -> Result<App, ServeError> {
 fn observe(app: &App, wake: &Wake) {
     let (live, wake) = (app.live.clone(), wake.clone());
     app.store.observe(move |events| {
-        for event in events {
-            live.apply(event);
-        }
+        live.apply_own(events);
         wake.signal();
     });
 }

@@ -5,6 +5,7 @@
 //! 200,000 by default.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use grantlog_domain::client::{ApplicationType, ClientEvent, ClientMetadata, GrantType, TokenEndpointAuthMethod};
@@ -51,7 +52,9 @@ async fn postgres(cluster: &str) -> Db {
 
 async fn measure(store: &str, db: &Db, events: u64) {
     grantlog_projections::prepare(db).await.expect("prepared");
+    let began = Instant::now();
     fill(db, events).await;
+    report(store, "fill the log", events, began.elapsed());
     let (read, took) = replay(db).await;
     report(store, "read and decode the log", read, took);
     for name in ["tokens", "grants"] {
@@ -67,16 +70,28 @@ async fn measure(store: &str, db: &Db, events: u64) {
     if let (Some(before), Some(after)) = (before, resident()) {
         println!(
             "{store:9} bytes a live token (resident)        {:>12}",
-            (after - before) / live.tokens().max(1) as u64
+            after.saturating_sub(before) / live.tokens().max(1) as u64
         );
     }
     fold(store, events);
     introspect(store, &live, events);
 }
 
+/// The processor time is that of this process alone, without the database server's; it tells more than the rate when
+/// something else runs on the machine.
 fn report(store: &str, what: &str, events: u64, took: Duration) {
+    static SPENT: AtomicU64 = AtomicU64::new(0);
     let rate = events as f64 / took.as_secs_f64();
-    println!("{store:9} {what:38} {rate:>12.0} events/s ({events} in {took:.2?})");
+    let spent = processor_millis();
+    let own = (spent - SPENT.swap(spent, Ordering::Relaxed)) as f64 * 1000.0 / events.max(1) as f64;
+    println!("{store:9} {what:38} {rate:>12.0} events/s, {own:>6.2} us of processor each ({events} in {took:.2?})");
+}
+
+fn processor_millis() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = text.rsplit(')').next().unwrap_or_default();
+    // Fields 14 and 15: user and system time in hundredths of a second.
+    after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10
 }
 
 fn grant(number: u64) -> GrantId {

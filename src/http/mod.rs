@@ -1,6 +1,7 @@
 //! The HTTP side that belongs to no single endpoint.
 //!
 //! - `server`: sockets, TLS, connection limits, graceful stop
+//! - `open_files`: the system's limit that connections run into
 //! - `request`: what happens around every request: id, deadline, body limit, panic, metrics, log
 //! - `request_id`: the id of a request and the address of its caller
 //! - `metrics`, `health`: `/metrics`, `/health/live`, `/health/ready`
@@ -13,6 +14,7 @@ pub mod client_auth;
 pub mod form;
 pub mod health;
 pub mod metrics;
+pub mod open_files;
 pub mod request;
 pub mod request_id;
 pub mod security_headers;

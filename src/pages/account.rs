@@ -190,9 +190,10 @@ async fn change_password(mut visit: Visit, session: &SignedIn) -> Result<Respons
 /// Who knew the old password may be signed in elsewhere: every other session ends.
 async fn end_others(visit: &Visit, session: &SignedIn) -> Result<(), PageError> {
     let app = &visit.app;
+    settled(app).await?;
     let rows = sessions::of_user(app.store.db(), session.user_id, app.now(), Page { limit: 500, offset: 0 }).await?;
     for other in rows.into_iter().filter(|other| other.session_id != session.session_id) {
-        end_session(visit, session.user_id, other.session_id, EndReason::Replaced).await?;
+        end_session(visit, session.user_id, other.session_id, EndReason::SignedOut).await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! assigned before positions, so those have ids below one that this reader takes after it found the gap, and they have
 //! ended when the oldest running id has passed it. SQLite has one writer and no gaps.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::LazyLock;
 
 use super::{Cursor, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored};
@@ -16,6 +16,9 @@ pub const PAGE: i64 = 2000;
 /// Gaps remembered one by one; beyond that neighbours are joined, and what lies between them is read again.
 pub const GAPS_MAX: usize = 10_000;
 
+/// Positions that the reader knows already and the feed remembers.
+pub const KNOWN_MAX: usize = 100_000;
+
 /// Where the eager feed stands.
 #[derive(Debug)]
 pub struct Eager {
@@ -23,6 +26,8 @@ pub struct Eager {
     last: i64,
     gaps: Vec<Gap>,
     window: Option<Window>,
+    /// Positions of committed events that the reader has already; they are left out.
+    known: BTreeSet<i64>,
 }
 
 /// Positions below `last` that were not visible yet; both ends belong to it.
@@ -59,7 +64,8 @@ impl Eager {
     where
         F: FnMut(Stored) -> Result<(), DbError> + Send,
     {
-        let mut feed = Self { last: from.position, gaps: Vec::new(), window: None };
+        let mut feed = Self { last: from.position, gaps: Vec::new(), window: None, known: BTreeSet::new() };
+        // One writer: nothing is ever late.
         if !db.is_postgres() {
             loop {
                 let poll = feed.poll(db).await?;
@@ -92,34 +98,62 @@ impl Eager {
         Ok(feed)
     }
 
+    /// Events at these positions are committed and known to the reader already: they need not be read.
+    pub fn leave_out(&mut self, positions: impl IntoIterator<Item = i64>) {
+        self.known.extend(positions);
+        // Forgetting them only means that they are read again.
+        while self.known.len() > KNOWN_MAX {
+            self.known.pop_first();
+        }
+    }
+
     /// What has become visible since the last read, at most [`PAGE`] events beyond what filled gaps.
     pub async fn poll(&mut self, db: &Db) -> Result<Poll, DbError> {
-        if !db.is_postgres() {
-            let events = read(&db.fetch(&SQLITE, &[self.last.into(), PAGE.into()]).await?)?;
-            self.last = events.last().map_or(self.last, |event| event.cursor.position);
-            return Ok(Poll { at_end: (events.len() as i64) < PAGE, events });
-        }
         let late = self.late(db).await?;
-        let new = read(&db.fetch(&BY_POSITION, &[self.last.into(), PAGE.into()]).await?)?;
+        let new = self.new_events(db).await?;
+        let at_end = (new.len() as i64) < PAGE;
+        let positions = self.seen(&new, at_end);
         let mut found = Vec::new();
         let mut last = self.last;
-        for event in &new {
-            let position = event.cursor.position;
-            if position > last + 1 {
+        for position in &positions {
+            if *position > last + 1 && db.is_postgres() {
                 found.push((last + 1, position - 1));
             }
-            last = position;
+            last = *position;
         }
         // Taken after the read that found them: only then is it above all who can fill them.
         let bound = if found.is_empty() { 0 } else { one(db, OWN_XID).await? };
         // Nothing can fail from here on; a failure above leaves the feed where it was.
-        let at_end = (new.len() as i64) < PAGE;
         let mut events = self.settle(late);
         self.last = last;
+        self.known = self.known.split_off(&(last + 1));
         self.gaps.extend(found.into_iter().map(|(low, high)| Gap { low, high, bound }));
         join_neighbours(&mut self.gaps, GAPS_MAX);
         events.extend(new);
         Ok(Poll { events, at_end })
+    }
+
+    async fn new_events(&self, db: &Db) -> Result<Vec<Stored>, DbError> {
+        let known: Vec<i64> = self.known.range(self.last + 1..).copied().collect();
+        let rows = if db.is_postgres() {
+            let known = Value::IntArray(known.into_iter().map(Some).collect());
+            db.fetch(&BY_POSITION, &[self.last.into(), known, PAGE.into()]).await?
+        } else {
+            let known = format!("{known:?}");
+            db.fetch(&SQLITE, &[self.last.into(), known.into(), PAGE.into()]).await?
+        };
+        read(&rows)
+    }
+
+    /// Positions after `last` that were read or are known, in order; of the known ones only those before the end of a
+    /// page that is not the last.
+    fn seen(&self, new: &[Stored], at_end: bool) -> Vec<i64> {
+        let read_to = new.last().map_or(self.last, |event| event.cursor.position);
+        let end = if at_end { i64::MAX } else { read_to };
+        let known = self.known.range(self.last + 1..).copied().take_while(|position| *position <= end);
+        let mut positions: Vec<i64> = new.iter().map(|event| event.cursor.position).chain(known).collect();
+        positions.sort_unstable();
+        positions
     }
 
     /// Open gaps.
@@ -163,7 +197,9 @@ impl Eager {
                 self.window = None;
             }
         }
-        let positions: Vec<i64> = in_gaps.iter().map(|event| event.cursor.position).collect();
+        let mut positions: Vec<i64> = in_gaps.iter().map(|event| event.cursor.position).collect();
+        positions.extend(self.known.range(..=self.last));
+        positions.sort_unstable();
         self.gaps.retain(|gap| oldest < gap.bound);
         self.gaps = without(&self.gaps, &positions);
         let mut events = in_window;
@@ -234,8 +270,11 @@ const OLDEST_TXID: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text:
 static BY_TXID: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {POSTGRES_COLUMNS} FROM events WHERE (txid, position) > ($1, $2) ORDER BY txid, position LIMIT $3")
 });
-static BY_POSITION: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT {POSTGRES_COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2"));
+static BY_POSITION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {POSTGRES_COLUMNS} FROM events WHERE position > $1 AND position <> ALL ($2) ORDER BY position LIMIT $3"
+    )
+});
 static IN_WINDOW: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {POSTGRES_COLUMNS} FROM events WHERE txid >= $1 AND position <= $2 AND NOT position = ANY($3) \
@@ -249,8 +288,12 @@ static IN_GAPS: LazyLock<String> = LazyLock::new(|| {
          ORDER BY position"
     )
 });
-static SQLITE: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT {SQLITE_COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2"));
+static SQLITE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {SQLITE_COLUMNS} FROM events WHERE position > $1 \
+         AND position NOT IN (SELECT value FROM json_each($2)) ORDER BY position LIMIT $3"
+    )
+});
 
 #[cfg(test)]
 mod tests {

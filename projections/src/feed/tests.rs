@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use grantlog_domain::grant::GrantEvent;
+use parking_lot::Mutex;
 use sqlx::Executor as _;
 use uuid::Uuid;
 
@@ -35,8 +36,16 @@ impl Seen {
     }
 }
 
-/// Each writer appends to streams of its own, one transaction an event.
-async fn write(db: &Db, writer: u64) {
+/// Events that the reader knows to be committed, as a node knows its own: place and key.
+type Own = Mutex<Vec<(i64, (String, i64))>>;
+
+async fn position(db: &Db, id: &str, sequence: i64) -> i64 {
+    let sql = "SELECT position FROM events WHERE aggregate_type = 'grant' AND aggregate_id = $1 AND sequence = $2";
+    db.fetch(sql, &[id.into(), sequence.into()]).await.unwrap()[0].int(0).unwrap()
+}
+
+/// Each writer appends to streams of its own, one transaction an event. What every other writer appends is `own`.
+async fn write(db: &Db, writer: u64, own: &Own) {
     let mut dice = Dice(writer + 17);
     let mut sequences = [0; 3];
     for _ in 0..EVENTS {
@@ -45,12 +54,21 @@ async fn write(db: &Db, writer: u64) {
         let id = Uuid::from_u128(u128::from(writer * 10 + stream as u64));
         let event = GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW };
         append(db, &recorded(id, sequences[stream], event)).await;
+        if writer % 2 == 0 {
+            let (id, sequence) = (id.to_string(), sequences[stream]);
+            let position = position(db, &id, sequence).await;
+            own.lock().push((position, (id, sequence)));
+        }
     }
 }
 
-async fn read_eagerly(db: &Db, mut feed: Eager, seen: &mut Seen, done: &AtomicBool) {
+async fn read_eagerly(db: &Db, mut feed: Eager, seen: &mut Seen, done: &AtomicBool, own: Option<&Own>) {
     loop {
         let last_round = done.load(Ordering::Acquire);
+        for (position, key) in own.map(|own| std::mem::take(&mut *own.lock())).unwrap_or_default() {
+            seen.keys.insert(key);
+            feed.leave_out([position]);
+        }
         let poll = feed.poll(db).await.unwrap();
         poll.events.iter().for_each(|stored| seen.add(stored));
         if last_round && poll.events.is_empty() && feed.gaps() == 0 {
@@ -77,16 +95,16 @@ async fn read_in_order(db: &Db, seen: &mut Seen, done: &AtomicBool) {
 /// Writers, an ordered reader, an eager reader from the start and one that starts in the middle.
 async fn race(db: &Db) {
     let (mut ordered_seen, mut eager_seen, mut late_seen) = (Seen::default(), Seen::default(), Seen::default());
-    let (done, half) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (mut own_seen, own) = (Seen::default(), Arc::new(Own::default()));
+    let done = AtomicBool::new(false);
     let writers = async {
         let tasks = (0..WRITERS).map(|writer| {
-            let db = db.clone();
-            tokio::spawn(async move { write(&db, writer).await })
+            let (db, own) = (db.clone(), Arc::clone(&own));
+            tokio::spawn(async move { write(&db, writer, &own).await })
         });
         let tasks: Vec<_> = tasks.collect();
         for task in tasks {
             task.await.unwrap();
-            half.store(true, Ordering::Release);
         }
         done.store(true, Ordering::Release);
     };
@@ -97,7 +115,7 @@ async fn race(db: &Db) {
         })
         .await
         .unwrap();
-        read_eagerly(db, feed, &mut eager_seen, &done).await;
+        read_eagerly(db, feed, &mut eager_seen, &done, None).await;
     };
     let late = async {
         while ordered::end(db).await.unwrap() < WRITERS as i64 * EVENTS / 3 {
@@ -109,13 +127,23 @@ async fn race(db: &Db) {
         })
         .await
         .unwrap();
-        read_eagerly(db, feed, &mut late_seen, &done).await;
+        read_eagerly(db, feed, &mut late_seen, &done, None).await;
     };
-    tokio::join!(writers, read_in_order(db, &mut ordered_seen, &done), eager, late);
+    let knowing = async {
+        let feed = Eager::start(db, Cursor::START, |stored| {
+            own_seen.add(&stored);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        read_eagerly(db, feed, &mut own_seen, &done, Some(&own)).await;
+    };
+    tokio::join!(writers, read_in_order(db, &mut ordered_seen, &done), eager, late, knowing);
     let all = WRITERS as usize * EVENTS as usize;
     assert_eq!((ordered_seen.keys.len(), ordered_seen.times, ordered_seen.out_of_order), (all, all, 0), "ordered");
     assert_eq!(eager_seen.keys.len(), all, "eager");
     assert_eq!(late_seen.keys.len(), all, "eager, started late");
+    assert_eq!(own_seen.keys.len(), all, "eager, without what it knows");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -219,6 +247,24 @@ async fn an_own_append_is_seen_by_a_waiting_reader() {
         let mut waking = wake.subscribe();
         wake.signal();
         waking.wait(std::time::Duration::from_secs(60)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_reader_knows_is_left_out_and_nothing_else() {
+    on_both(|fresh: Arc<crate::testing::Fresh>| async move {
+        let db = &fresh.db;
+        let mut feed = Eager::start(db, Cursor::START, |_| Ok(())).await.unwrap();
+        for sequence in 1..=6 {
+            let event = GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW };
+            append(db, &recorded(Uuid::from_u128(1), sequence, event)).await;
+        }
+        feed.leave_out([2, 3, 6]);
+        let events = feed.poll(db).await.unwrap().events;
+        assert_eq!(events.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1, 4, 5]);
+        assert_eq!((feed.position(), feed.gaps()), (6, 0));
+        assert!(feed.poll(db).await.unwrap().events.is_empty());
     })
     .await;
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::Live;
 use crate::db::{Db, DbError};
-use crate::feed::eager::Eager;
+use crate::feed::eager::{Eager, KNOWN_MAX};
 use crate::feed::{Fault, Stored, Wake};
 
 /// Longest pause between two attempts while the database is unavailable.
@@ -86,6 +86,8 @@ struct Known {
     rest: FeedStatus,
     /// The feed between [`Live::load`] and [`Live::follow`].
     feed: Option<Eager>,
+    /// Positions of own appends that the feed has not been told of.
+    own: Vec<i64>,
 }
 
 impl Default for Status {
@@ -100,7 +102,7 @@ impl Default for Status {
             stopped: None,
             error: None,
         };
-        Self(Mutex::new(Known { read_at: Instant::now(), rest, feed: None }))
+        Self(Mutex::new(Known { read_at: Instant::now(), rest, feed: None, own: Vec::new() }))
     }
 }
 
@@ -117,6 +119,19 @@ impl Status {
     pub(super) fn loaded(&self, feed: Eager, began: Instant) {
         self.progressed(&feed, Some(began));
         self.0.lock().feed = Some(feed);
+    }
+
+    pub(super) fn own(&self, positions: impl Iterator<Item = i64>) {
+        let mut known = self.0.lock();
+        // While nothing is read they only pile up; those forgotten are read again.
+        if known.own.len() >= KNOWN_MAX {
+            known.own.clear();
+        }
+        known.own.extend(positions.filter(|position| *position > 0));
+    }
+
+    fn take_own(&self) -> Vec<i64> {
+        std::mem::take(&mut self.0.lock().own)
     }
 
     fn take_feed(&self) -> Option<Eager> {
@@ -207,6 +222,7 @@ impl Live {
             return Ok(Reached::Page);
         };
         let began = Instant::now();
+        eager.leave_out(self.0.status.take_own());
         let poll = eager.poll(db).await?;
         for stored in &poll.events {
             if let Err(unknown) = self.take_in(stored) {

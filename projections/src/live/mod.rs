@@ -83,6 +83,13 @@ impl Live {
         self.0.users.get(id)
     }
 
+    /// Changes when the user's profile does; tells whether what was read from the vault before is still right. Of this
+    /// process only.
+    #[must_use]
+    pub fn profile_version(&self, id: UserId) -> i64 {
+        self.0.users.profile_version(id)
+    }
+
     /// A session that has not ended. The caller compares the cookie's hash and the expiry.
     #[must_use]
     pub fn session(&self, id: SessionId) -> Option<Arc<LiveSession>> {
@@ -158,6 +165,14 @@ impl Live {
             Event::Grant(event) => inner.grants.apply(&inner.around(), GrantId(id), *sequence, event),
             Event::SigningKey(_) => {}
         }
+    }
+
+    /// Takes in events that this process has appended and knows to be committed; the feed then leaves them out.
+    pub fn apply_own(&self, events: &[Recorded]) {
+        for event in events {
+            self.apply(event);
+        }
+        self.0.status.own(events.iter().map(|event| event.position));
     }
 
     /// An aggregate whose events cannot be read counts as disabled, ended or revoked, for as long as this process runs.
