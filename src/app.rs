@@ -39,8 +39,7 @@ pub struct AppInner {
 impl App {
     #[must_use]
     pub fn new(parts: AppInner) -> Self {
-        let profiles = Profiles::new(&parts.settings);
-        Self(Arc::new(Shared { inner: parts, profiles }))
+        Self(Arc::new(Shared { inner: parts, profiles: Profiles::new() }))
     }
 
     /// Personal data, read from the vault a moment ago.

@@ -3,10 +3,13 @@
 //! Answered by the live models as long as they are fresh. Past `store.max_staleness_ms` the streams themselves are read;
 //! when that fails there is no answer, and never "active".
 
+use std::sync::Arc;
+
 use grantlog_domain::client::{Client, Stage as ClientStage};
 use grantlog_domain::grant::Grant;
 use grantlog_domain::user::{Stage as UserStage, User};
-use grantlog_domain::{ClientId, GrantId, Scope, SecretHash, Timestamp, UserId};
+use grantlog_domain::{ClientId, GrantId, SecretHash, Timestamp, UserId};
+use grantlog_projections::live::LiveScope;
 
 use crate::app::App;
 use crate::secrets::Kind;
@@ -18,9 +21,7 @@ pub struct ActiveToken {
     pub client_id: ClientId,
     /// Absent for client credentials.
     pub user_id: Option<UserId>,
-    pub scope: Scope,
-    /// The scope as text, sorted.
-    pub scope_text: String,
+    pub scope: Arc<LiveScope>,
     /// Absent when the live models were not asked.
     pub issued_at: Option<Timestamp>,
     pub expires_at: Timestamp,
@@ -46,8 +47,7 @@ fn live(app: &App, grant_id: GrantId, hash: &SecretHash) -> Option<ActiveToken> 
     Some(ActiveToken {
         client_id: token.client_id,
         user_id: token.user_id,
-        scope: token.scope.scope.clone(),
-        scope_text: token.scope.text.clone(),
+        scope: token.scope,
         issued_at: Some(token.issued_at),
         expires_at: token.expires_at,
     })
@@ -64,8 +64,7 @@ async fn read_through(app: &App, grant_id: GrantId, hash: SecretHash) -> Result<
     Ok(Some(ActiveToken {
         client_id: authorization.client_id,
         user_id: authorization.user_id,
-        scope: token.scope.clone(),
-        scope_text: token.scope.to_string(),
+        scope: Arc::new(LiveScope { scope: token.scope.clone(), text: token.scope.to_string() }),
         issued_at: None,
         expires_at: token.expires_at,
     }))

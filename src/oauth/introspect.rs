@@ -35,11 +35,11 @@ async fn introspected(app: &App, token: &str) -> Result<Option<Vec<u8>>, StoreEr
         return refresh_token(app, GrantId(id), hash).await;
     }
     let Some(token) = active_token(app, token).await? else { return Ok(None) };
-    let username = match token.user_id {
-        Some(user_id) => app.profiles().username(app, user_id).await,
+    let profile = match token.user_id {
+        Some(user_id) => app.profiles().get_if_possible(app, user_id).await,
         None => None,
     };
-    Ok(Some(access_token(app, &token, username.as_deref())))
+    Ok(Some(access_token(app, &token, profile.as_ref().map(|profile| profile.username.as_str()))))
 }
 
 /// What is said of an active token (RFC 7662 2.2).
@@ -68,7 +68,7 @@ fn access_token(app: &App, token: &ActiveToken, username: Option<&str>) -> Vec<u
     let user_id: Option<&str> = token.user_id.map(|id| &*id.0.hyphenated().encode_lower(&mut user_id));
     written(&Introspection {
         active: true,
-        scope: &token.scope_text,
+        scope: &token.scope.text,
         client_id,
         username,
         token_type: Some("Bearer"),

@@ -20,7 +20,13 @@ impl Local {
         Ok(token.map(|token| {
             let client_id = token.client_id.to_string();
             let sub = token.user_id.map_or_else(|| client_id.clone(), |user_id| user_id.to_string());
-            Authorized { client_id, sub, username: None, scope: token.scope, expires_at: Some(token.expires_at) }
+            Authorized {
+                client_id,
+                sub,
+                username: None,
+                scope: token.scope.scope.clone(),
+                expires_at: Some(token.expires_at),
+            }
         }))
     }
 }

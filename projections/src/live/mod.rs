@@ -83,6 +83,13 @@ impl Live {
         self.0.users.get(id)
     }
 
+    /// Changes when the user's profile does; tells whether what was read from the vault before is still right. Of this
+    /// process only.
+    #[must_use]
+    pub fn profile_version(&self, id: UserId) -> i64 {
+        self.0.users.profile_version(id)
+    }
+
     /// A session that has not ended. The caller compares the cookie's hash and the expiry.
     #[must_use]
     pub fn session(&self, id: SessionId) -> Option<Arc<LiveSession>> {

@@ -66,6 +66,15 @@ fn whoever_is_disabled_has_no_active_tokens() {
 }
 
 #[test]
+fn a_change_of_the_profile_is_noticed_and_changes_nothing_else() {
+    let live = live(&registered());
+    let (before, state) = (live.profile_version(USER), live.user(USER));
+    live.apply(&recorded(USER, 2, UserEvent::ProfileChanged { fields: vec!["name".into()], at: NOW }));
+    assert_ne!(live.profile_version(USER), before);
+    assert_eq!(live.user(USER), state);
+}
+
+#[test]
 fn what_is_unknown_or_quarantined_is_not_active() {
     assert!(!is_active(&live(&one_token()[1..]), 5), "no such client");
     assert!(!is_active(&live(&one_token()[2..]), 5), "neither client nor user");

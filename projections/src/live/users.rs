@@ -32,6 +32,8 @@ struct State {
     stage: Newest<Stage>,
     erased: bool,
     quarantined: bool,
+    /// Sequence of the newest change of the profile that this process saw.
+    profile_version: i64,
     /// Grants that the user allowed on the consent page, in the order of their ids, which is that of time.
     consents: Vec<GrantId>,
 }
@@ -79,6 +81,10 @@ impl UserCell {
 pub(super) struct Users(RwLock<HashMap<UserId, Arc<UserCell>>>);
 
 impl Users {
+    pub(super) fn profile_version(&self, id: UserId) -> i64 {
+        self.0.read().get(&id).map_or(0, |cell| cell.state.lock().profile_version)
+    }
+
     pub(super) fn get(&self, id: UserId) -> Option<LiveUser> {
         self.0.read().get(&id)?.state.lock().view()
     }
@@ -104,7 +110,10 @@ impl Users {
             UserEvent::Registered { .. } | UserEvent::Enabled { .. } => Stage::Enabled,
             UserEvent::Disabled { .. } => Stage::Disabled,
             UserEvent::Erased { .. } => Stage::Erased,
-            UserEvent::ProfileChanged { .. } | UserEvent::CredentialChanged { .. } => return,
+            UserEvent::ProfileChanged { .. } => {
+                return self.cell(id).change(|state| state.profile_version = state.profile_version.max(sequence));
+            }
+            UserEvent::CredentialChanged { .. } => return,
         };
         self.load(id, sequence, stage);
     }
