@@ -21,7 +21,7 @@ pub const CASES: &[&[Case]] = &[
         what_was_disabled_and_enabled_again_gets_no_old_token_back,
     ],
     own![a_rebuild_beside_a_running_server_changes_no_answer, the_log_refuses_to_be_changed],
-    on![Sqlite: a_wrong_database_url_is_explained, a_database_that_is_not_there_is_explained],
+    on![Sqlite: an_unknown_setting_is_an_error_that_names_the_nearest, a_wrong_database_url_is_explained, a_database_that_is_not_there_is_explained],
 ];
 
 async fn a_client_is_printed_as_the_rfc_7591_object(server: Server) {
@@ -183,6 +183,20 @@ async fn the_log_refuses_to_be_changed(store: Store) {
         };
         assert!(refused, "{statement} was done");
     }
+}
+
+async fn an_unknown_setting_is_an_error_that_names_the_nearest(store: Store) {
+    let site = Site::new(store, &[("OAUTH_CODE_LIFETIME_SECOND", "60")]);
+    let output = site.run(&["migrate"]).await;
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("GRANTLOG_OAUTH_CODE_LIFETIME_SECONDS"), "{message}");
+
+    let site = Site::new(store, &[]);
+    let file = site.directory().join("wrong.toml");
+    std::fs::write(&file, "[oauth]\nrequire_pcke = \"all\"\n").expect("a file");
+    let output = site.run(&["--config", &file.display().to_string(), "migrate"]).await;
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("require_pkce"), "{message}");
 }
 
 async fn a_wrong_database_url_is_explained(store: Store) {

@@ -14,6 +14,7 @@ mod leftovers;
 mod oauth;
 mod oauth2_crate;
 mod pages;
+mod resource;
 
 use std::{fs, process::ExitCode};
 
@@ -52,6 +53,7 @@ const CASES: &[&[&[Case]]] = &[
     concurrency::CASES,
     demo::CASES,
     oauth2_crate::CASES,
+    resource::CASES,
     authlib::CASES,
     browser::CASES,
 ];

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use grantlog_domain::client::GrantType;
 use grantlog_domain::grant::{AccessToken, GrantEvent};
-use grantlog_domain::{ClientId, GrantId, Scope, SecretHash, Timestamp, UserId};
+use grantlog_domain::{ClientId, GrantId, SecretHash, Timestamp, UserId};
 use parking_lot::RwLock;
 
 use super::clients::Clients;
@@ -31,18 +31,30 @@ pub struct LiveToken {
 }
 
 /// Who a grant is for.
-pub(super) struct Parties<'a> {
+pub(super) struct Parties {
     pub(super) client_id: ClientId,
     pub(super) user_id: Option<UserId>,
-    pub(super) consent: Option<&'a Scope>,
+    /// What the user allowed on the consent page.
+    pub(super) consent: Option<Arc<LiveScope>>,
     pub(super) expires_at: Timestamp,
+    /// Set when a code stands between the grant and its first token.
+    pub(super) code_expires_at: Option<Timestamp>,
 }
 
 /// A token of a grant, as an event or a row tells it.
-pub(super) struct Issued<'a> {
+pub(super) struct Issued {
     pub(super) sequence: i64,
-    pub(super) token: &'a AccessToken,
+    pub(super) hash: SecretHash,
+    pub(super) scope: Arc<LiveScope>,
+    pub(super) expires_at: Timestamp,
     pub(super) at: Timestamp,
+}
+
+impl Issued {
+    fn new(around: &Around<'_>, sequence: i64, token: &AccessToken, at: Timestamp) -> Self {
+        let scope = around.scopes.share(&token.scope);
+        Self { sequence, hash: token.hash, scope, expires_at: token.expires_at, at }
+    }
 }
 
 #[derive(Debug)]
@@ -101,30 +113,30 @@ impl Grants {
                 let parties = Parties {
                     client_id: issued.client_id,
                     user_id: Some(issued.user_id),
-                    consent: Some(&issued.scope),
+                    consent: Some(around.scopes.share(&issued.scope)),
                     expires_at: issued.expires_at,
+                    code_expires_at: Some(issued.code_expires_at),
                 };
-                self.open(around, id, &parties, Some(issued.code_expires_at));
+                self.open(around, id, parties);
             }
             GrantEvent::Opened(opened) => {
                 let asked = opened.grant_type == GrantType::Implicit;
                 let parties = Parties {
                     client_id: opened.client_id,
                     user_id: opened.user_id,
-                    consent: asked.then_some(&opened.scope),
+                    consent: asked.then(|| around.scopes.share(&opened.scope)),
                     expires_at: opened.expires_at,
+                    code_expires_at: None,
                 };
-                self.open(around, id, &parties, None);
-                let issued = Issued { sequence, token: &opened.access_token, at: opened.at };
-                self.issue(around, id, &issued, opened.refresh_token.is_some());
+                self.open(around, id, parties);
+                let issued = Issued::new(around, sequence, &opened.access_token, opened.at);
+                self.issue(id, issued, opened.refresh_token.is_some());
             }
             GrantEvent::CodeRedeemed { access_token, refresh_token, at } => {
-                let issued = Issued { sequence, token: access_token, at: *at };
-                self.issue(around, id, &issued, refresh_token.is_some());
+                self.issue(id, Issued::new(around, sequence, access_token, *at), refresh_token.is_some());
             }
             GrantEvent::Refreshed(refreshed) => {
-                let issued = Issued { sequence, token: &refreshed.access_token, at: refreshed.at };
-                self.issue(around, id, &issued, true);
+                self.issue(id, Issued::new(around, sequence, &refreshed.access_token, refreshed.at), true);
             }
             GrantEvent::AccessTokenRevoked { token, at } => self.change(id, |entry| entry.end_token(token, *at)),
             GrantEvent::Revoked { at, .. } => self.change(id, |entry| {
@@ -135,17 +147,10 @@ impl Grants {
         }
     }
 
-    /// `code_expires_at`: set when a code stands between the grant and its first token.
-    pub(super) fn open(
-        &self,
-        around: &Around<'_>,
-        id: GrantId,
-        parties: &Parties<'_>,
-        code_expires_at: Option<Timestamp>,
-    ) {
-        let client = around.clients.cell(parties.client_id);
-        let user = parties.user_id.map(|user_id| around.users.cell(user_id));
-        let consent = parties.consent.map(|scope| around.scopes.share(scope));
+    pub(super) fn open(&self, around: &Around<'_>, id: GrantId, parties: Parties) {
+        let Parties { client_id, user_id, consent, expires_at, code_expires_at } = parties;
+        let client = around.clients.cell(client_id);
+        let user = user_id.map(|user_id| around.users.cell(user_id));
         self.change(id, |entry| {
             if entry.client.is_some() {
                 return;
@@ -156,7 +161,7 @@ impl Grants {
             entry.client = Some(client);
             entry.user = user;
             entry.consent = consent;
-            entry.expires_at = parties.expires_at.into();
+            entry.expires_at = expires_at.into();
             if let Some(code_expires_at) = code_expires_at {
                 entry.code_expires_at = code_expires_at.into();
                 entry.keep_at_least(code_expires_at);
@@ -164,8 +169,7 @@ impl Grants {
         });
     }
 
-    pub(super) fn issue(&self, around: &Around<'_>, id: GrantId, issued: &Issued<'_>, refreshable: bool) {
-        let scope = around.scopes.share(&issued.token.scope);
+    pub(super) fn issue(&self, id: GrantId, issued: Issued, refreshable: bool) {
         self.change(id, |entry| {
             entry.redeemed = true;
             entry.refreshable |= refreshable;
@@ -173,12 +177,12 @@ impl Grants {
                 entry.keep_at_least(issued.at);
             }
             entry.add(Token {
-                digest: issued.token.hash.digest,
-                scope: Some(scope),
+                digest: issued.hash.digest,
+                scope: Some(issued.scope),
                 issued_by: u32::try_from(issued.sequence).unwrap_or(u32::MAX),
                 issued_at: issued.at.into(),
-                expires_at: issued.token.expires_at.into(),
-                pepper: issued.token.hash.pepper,
+                expires_at: issued.expires_at.into(),
+                pepper: issued.hash.pepper,
                 revoked: false,
             });
         });

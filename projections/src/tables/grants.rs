@@ -84,12 +84,6 @@ impl GrantRow {
             }
     }
 
-    /// The user allowed it on the consent page.
-    #[must_use]
-    pub const fn is_consent(&self) -> bool {
-        matches!(self.grant_type, GrantType::AuthorizationCode | GrantType::Implicit)
-    }
-
     fn opened(recorded: &Recorded, event: &GrantEvent) -> Result<Option<Self>, FoldError> {
         let grant_id = recorded.aggregate_id.parse().map_err(|_| FoldError("not a grant id".to_owned()))?;
         let sequence = recorded.sequence;
@@ -355,6 +349,52 @@ pub async fn allowed_by(db: &Db, user: UserId, now: Timestamp) -> Result<Vec<All
     Ok(all)
 }
 
-pub(crate) async fn each_living(tx: &mut Tx, now: Timestamp, each: impl FnMut(GrantRow) + Send) -> Result<(), DbError> {
-    super::each::<Grants>(tx, &format!("WHERE {LIVING}"), &[now.0.into()], each).await
+/// What the live models need of a living grant.
+pub(crate) struct LivingGrant<'a> {
+    pub(crate) grant_id: GrantId,
+    pub(crate) client_id: ClientId,
+    pub(crate) user_id: Option<UserId>,
+    pub(crate) is_consent: bool,
+    pub(crate) is_open: bool,
+    pub(crate) refreshable: bool,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) code_expires_at: Option<Timestamp>,
+    pub(crate) scope: &'a str,
+}
+
+pub(crate) async fn each_living(
+    tx: &mut Tx,
+    now: Timestamp,
+    mut each: impl FnMut(LivingGrant<'_>) -> Result<(), DbError> + Send,
+) -> Result<(), DbError> {
+    let sql = format!(
+        "SELECT grant_id || ' ' || client_id || ' ' || COALESCE(user_id, '-') || ' ' || grant_type || ' ' || stage || \
+         ' ' || refreshable || ' ' || expires_at || ' ' || COALESCE(code_expires_at, 0) || ' ' || scope \
+         FROM {NAME}_v{VERSION} WHERE {LIVING}"
+    );
+    tx.fetch_each(&sql, &[now.0.into()], |row| {
+        let mut words = super::Words(row.str(0)?);
+        let (grant_id, client_id) = (words.parse()?, words.parse()?);
+        let user_id = match words.next()? {
+            "-" => None,
+            id => Some(id.parse().map_err(|_| DbError::Malformed("a user id is malformed".to_owned()))?),
+        };
+        each(LivingGrant {
+            grant_id,
+            client_id,
+            user_id,
+            is_consent: is_consent(words.parse().map_err(|_| DbError::Malformed("unknown grant_type".to_owned()))?),
+            is_open: words.parse::<GrantStage>()? == GrantStage::Open,
+            refreshable: words.next()? == "1",
+            expires_at: Timestamp(words.parse()?),
+            code_expires_at: Some(words.parse()?).filter(|at| *at != 0).map(Timestamp),
+            scope: words.rest(),
+        })
+    })
+    .await
+}
+
+/// The user allows these on the consent page.
+const fn is_consent(grant_type: GrantType) -> bool {
+    matches!(grant_type, GrantType::AuthorizationCode | GrantType::Implicit)
 }

@@ -138,6 +138,35 @@ pub async fn of_grant(db: &Db, grant: GrantId) -> Result<Vec<TokenRow>, DbError>
     super::rows::<Tokens>(db, "WHERE grant_id = $1 ORDER BY issued_by", &[grant.to_string().into()]).await
 }
 
-pub(crate) async fn each_living(tx: &mut Tx, now: Timestamp, each: impl FnMut(TokenRow) + Send) -> Result<(), DbError> {
-    super::each::<Tokens>(tx, "WHERE revoked_at IS NULL AND expires_at > $1", &[now.0.into()], each).await
+/// What the live models need of a token that stands.
+pub(crate) struct LivingToken<'a> {
+    pub(crate) grant_id: GrantId,
+    pub(crate) issued_by: i64,
+    pub(crate) issued_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) token_hash: SecretHash,
+    pub(crate) scope: &'a str,
+}
+
+pub(crate) async fn each_living(
+    tx: &mut Tx,
+    now: Timestamp,
+    mut each: impl FnMut(LivingToken<'_>) -> Result<(), DbError> + Send,
+) -> Result<(), DbError> {
+    let sql = format!(
+        "SELECT grant_id || ' ' || issued_by || ' ' || issued_at || ' ' || expires_at || ' ' || token_hash || ' ' || \
+         scope FROM {NAME}_v{VERSION} WHERE revoked_at IS NULL AND expires_at > $1"
+    );
+    tx.fetch_each(&sql, &[now.0.into()], |row| {
+        let mut words = super::Words(row.str(0)?);
+        each(LivingToken {
+            grant_id: words.parse()?,
+            issued_by: words.parse()?,
+            issued_at: Timestamp(words.parse()?),
+            expires_at: Timestamp(words.parse()?),
+            token_hash: words.parse()?,
+            scope: words.rest(),
+        })
+    })
+    .await
 }

@@ -2,8 +2,11 @@
 
 use std::{
     fs,
+    io::{self, Read, Write},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use fantoccini::{Client, ClientBuilder, Locator, elements::Element, error::CmdError, wd::WebDriverCompatibleCommand};
@@ -18,6 +21,8 @@ pub struct Driver {
     /// Names the screenshots.
     name: String,
     driver: Child,
+    port: u16,
+    session: String,
     profile: tempfile::TempDir,
 }
 
@@ -53,7 +58,8 @@ impl Driver {
             builder.capabilities(capabilities.clone()).connect(&url).await.ok()
         })
         .await;
-        Driver { client, name: name.to_owned(), driver, profile }
+        let session = client.session_id().await.expect("chromedriver answers").expect("a session");
+        Driver { client, name: name.to_owned(), driver, port, session, profile }
     }
 
     pub async fn open(&self, url: &str) {
@@ -139,18 +145,27 @@ impl Driver {
         let sent: Result<Value, CmdError> = self.client.issue_cmd(Devtools(command, parameters)).await;
         sent.unwrap_or_else(|error| panic!("{command}: {error}"));
     }
+}
 
-    /// Closes the browser; a case that fails before that leaves it to `drop`.
-    pub async fn end(self) {
-        let _ = self.client.clone().close().await;
+impl Driver {
+    /// Ends the session without the runtime, so that a case that failed leaves no browser behind either: chromedriver
+    /// ends without its browsers when it is killed.
+    fn end_session(&self) -> io::Result<()> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let head = format!("DELETE /session/{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", self.session);
+        stream.write_all(head.as_bytes())?;
+        stream.read(&mut [0; 1024]).map(drop)
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        if let Err(error) = self.end_session() {
+            eprintln!("a browser may be left behind: {error}");
+        }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
-        // The browser ends with chromedriver, a moment later; what it still writes is of no interest.
         let _ = fs::remove_dir_all(self.profile.path());
     }
 }

@@ -75,7 +75,6 @@ async fn a_newcomer_tries_the_demonstration(store: Store) {
     assert!(driver.text("demo-events").await.contains("grant.revoked"));
     assert!(driver.text("introspection").await.contains("\"active\": false"));
     driver.picture("replayed").await;
-    driver.end().await;
 }
 
 async fn a_developer_and_a_user_go_through_everything(store: Store) {
@@ -138,7 +137,6 @@ async fn a_developer_and_a_user_go_through_everything(store: Store) {
     assert!(driver.text("error-page").await.contains("invalid_client"));
     driver.picture("error").await;
     sign_out(&driver, &server).await;
-    driver.end().await;
 }
 
 /// Fills in the form for a web application, and gives back the client_id.
