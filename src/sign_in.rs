@@ -53,15 +53,27 @@ pub async fn check_password(
         return enabled(app, demo_user(app, username, context).await?).await;
     }
     let address = context.caller.to_string();
-    let attempt = app.vault.begin_sign_in(username, &address).await?;
+    let attempt = app.vault.sign_in_allowed(username, &address).await?;
     // Also while it is locked: the time must not tell.
     let verified = app.vault.verify_password(username, password).await?;
     if attempt != Attempt::Allowed {
         return Err(SignInError::Locked);
     }
-    let user_id = enabled(app, verified.ok_or(SignInError::Refused)?).await?;
-    app.vault.sign_in_succeeded(username, &address).await?;
-    Ok(user_id)
+    let user_id = match verified {
+        Some(user_id) => enabled(app, user_id).await,
+        None => Err(SignInError::Refused),
+    };
+    match user_id {
+        Ok(user_id) => match app.vault.sign_in_succeeded(username, &address).await? {
+            Attempt::Allowed => Ok(user_id),
+            Attempt::Locked { .. } => Err(SignInError::Locked),
+        },
+        Err(SignInError::Refused) => {
+            app.vault.sign_in_failed(username, &address).await?;
+            Err(SignInError::Refused)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The user, unless disabled. One whom another process registered a moment ago is waited for, so that what is issued

@@ -161,17 +161,18 @@ async fn change_password(mut visit: Visit, session: &SignedIn) -> Result<Respons
         let error = "The new password is too short.";
         return page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
     }
-    let (vault, address) = (&visit.app.vault, visit.context.caller.to_string());
     let username = super::visit::username(&visit.app, session.user_id).await?;
     // A stolen session must not become a way to guess the password, so it counts as a sign-in does.
-    let attempt = vault.begin_sign_in(&username, &address).await?;
-    let verified = vault.verify_password(&username, current).await?;
-    if attempt != Attempt::Allowed || verified != Some(session.user_id) {
-        let error = "The current password is wrong, or there were too many attempts.";
-        return page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
+    match check_password(&visit.app, &username, current, &visit.context).await {
+        Ok(user_id) if user_id == session.user_id => {}
+        Ok(_) | Err(SignInError::Refused | SignInError::Locked) => {
+            let error = "The current password is wrong, or there were too many attempts.";
+            return page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
+        }
+        Err(SignInError::Unavailable) => return Err(PageError::Unavailable("changing the password".to_owned())),
+        Err(SignInError::Fault(fault)) => return Err(PageError::Fault(fault)),
     }
-    vault.sign_in_succeeded(&username, &address).await?;
-    match vault.set_password(session.user_id, new).await {
+    match visit.app.vault.set_password(session.user_id, new).await {
         Ok(_) => {}
         Err(VaultError::Password(PasswordError::TooLong)) => {
             let error = "The new password is too long.";

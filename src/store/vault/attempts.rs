@@ -1,5 +1,6 @@
-//! Failed sign-ins, counted by account and by address. An attempt is counted before the password is verified, so that
-//! guesses made at the same time are counted too, and taken back when it was right.
+//! Failed sign-ins, counted by account and by address. Only failures count: any number of right passwords at the same
+//! time is nobody's attack. Guesses made at the same time gain nothing, because a lock is looked at again when the
+//! password was verified: what comes out right behind a lock is refused too.
 
 use std::time::Duration;
 
@@ -35,12 +36,19 @@ pub enum Attempt {
 }
 
 impl Vault {
-    /// Asks to try a password for `username` from `address`, and counts it. While locked nothing is counted, so that a
-    /// lock ends.
+    /// Whether a password may be tried for `username` from `address`. Writes nothing.
     ///
     /// # Errors
     /// [`VaultError::Database`].
-    pub async fn begin_sign_in(&self, username: &str, address: &str) -> Result<Attempt, VaultError> {
+    pub async fn sign_in_allowed(&self, username: &str, address: &str) -> Result<Attempt, VaultError> {
+        Ok(self.attempts(username, address).await?.0)
+    }
+
+    /// Counts a failure, which slows down or locks. While locked nothing is counted, so that a lock ends.
+    ///
+    /// # Errors
+    /// [`VaultError::Database`].
+    pub async fn sign_in_failed(&self, username: &str, address: &str) -> Result<(), VaultError> {
         let now = self.0.clock.now().0;
         let lock = i64::try_from(self.0.limits.lock.as_secs()).unwrap_or(i64::MAX);
         let (per_account, per_address) = (i64::from(self.0.limits.per_account), i64::from(self.0.limits.per_address));
@@ -50,12 +58,8 @@ impl Vault {
             [("account", self.account(username), per_account), ("address", self.address(address), per_address)]
         {
             let (failures, locked_until) = count(&mut tx, kind, &subject, now, now.saturating_sub(lock)).await?;
-            if locked_until > now {
-                tx.rollback().await?;
-                let seconds = u64::try_from(locked_until - now).unwrap_or(0);
-                return Ok(Attempt::Locked { retry_after: Duration::from_secs(seconds) });
-            }
             let pause = match failures {
+                _ if locked_until > now => 0,
                 _ if failures >= limit => lock,
                 _ if kind == "account" && failures > FREE_FAILURES => 1_i64
                     .checked_shl(u32::try_from(failures - FREE_FAILURES - 1).unwrap_or(0))
@@ -73,28 +77,38 @@ impl Vault {
             }
         }
         forget_old(&mut tx, now.saturating_sub(lock)).await?;
-        tx.commit().await?;
-        Ok(Attempt::Allowed)
+        Ok(tx.commit().await?)
     }
 
-    /// The password was right: the account starts anew, and the address gets its attempt back.
+    /// The password was right. Locked when others failed while it was verified; otherwise the account starts anew.
     ///
     /// # Errors
     /// [`VaultError::Database`].
-    pub async fn sign_in_succeeded(&self, username: &str, address: &str) -> Result<(), VaultError> {
-        let mut tx = self.0.db.begin().await?;
-        tx.execute(
-            "DELETE FROM sign_in_attempts WHERE kind = 'account' AND subject = $1",
-            &[Value::Text(self.account(username))],
-        )
-        .await?;
-        tx.execute(
-            "UPDATE sign_in_attempts SET failures = failures - 1, locked_until = 0 \
-             WHERE kind = 'address' AND subject = $1 AND failures > 0",
-            &[Value::Text(self.address(address))],
-        )
-        .await?;
-        Ok(tx.commit().await?)
+    pub async fn sign_in_succeeded(&self, username: &str, address: &str) -> Result<Attempt, VaultError> {
+        let (attempt, failed) = self.attempts(username, address).await?;
+        if attempt == Attempt::Allowed && failed {
+            let sql = "DELETE FROM sign_in_attempts WHERE kind = 'account' AND subject = $1";
+            self.0.db.execute(sql, &[Value::Text(self.account(username))]).await?;
+        }
+        Ok(attempt)
+    }
+
+    /// Whether a password may be tried, and whether the account has failures.
+    async fn attempts(&self, username: &str, address: &str) -> Result<(Attempt, bool), VaultError> {
+        let now = self.0.clock.now().0;
+        let sql = "SELECT kind, locked_until FROM sign_in_attempts \
+                   WHERE (kind = 'account' AND subject = $1) OR (kind = 'address' AND subject = $2)";
+        let subjects = [Value::Text(self.account(username)), Value::Text(self.address(address))];
+        let (mut longest, mut failed) = (0, false);
+        for row in self.0.db.fetch(sql, &subjects).await? {
+            failed |= row.str(0)? == "account";
+            longest = longest.max(row.int(1)?.saturating_sub(now));
+        }
+        let attempt = match u64::try_from(longest) {
+            Ok(seconds @ 1..) => Attempt::Locked { retry_after: Duration::from_secs(seconds) },
+            _ => Attempt::Allowed,
+        };
+        Ok((attempt, failed))
     }
 
     fn account(&self, username: &str) -> String {

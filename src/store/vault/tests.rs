@@ -138,29 +138,64 @@ async fn profiles_are_sealed_and_erasing_a_user_leaves_nothing() {
     .await;
 }
 
+/// One failure, as a sign-in counts it; answers whether it was allowed to be tried.
+async fn fail(vault: &Vault, name: &str, address: &str) -> Attempt {
+    let attempt = vault.sign_in_allowed(name, address).await.expect("read");
+    if attempt == Attempt::Allowed {
+        vault.sign_in_failed(name, address).await.expect("counted");
+    }
+    attempt
+}
+
 #[tokio::test]
 async fn guessing_locks_the_account_and_a_lock_ends() {
     on_both(StoreOptions::default(), async |fresh: &Fresh| {
         let (vault, clock) = vault(fresh);
-        let try_it = async |name, address| vault.begin_sign_in(name, address).await.expect("counted");
         let second = Duration::from_secs(1);
         for _ in 0..3 {
-            assert_eq!(try_it("ann", "a").await, Attempt::Allowed);
+            assert_eq!(fail(&vault, "ann", "a").await, Attempt::Allowed);
         }
-        assert_eq!(try_it("Ann", "b").await, Attempt::Allowed);
-        assert_eq!(try_it("ann", "c").await, Attempt::Locked { retry_after: second });
+        assert_eq!(fail(&vault, "Ann", "b").await, Attempt::Allowed);
+        assert_eq!(fail(&vault, "ann", "c").await, Attempt::Locked { retry_after: second });
         clock.advance(second);
-        assert_eq!(try_it("ann", "c").await, Attempt::Allowed);
+        assert_eq!(fail(&vault, "ann", "c").await, Attempt::Allowed);
         // The fifth failure locks it for long, from everywhere; others are not concerned.
-        assert_eq!(try_it("ann", "d").await, Attempt::Locked { retry_after: LIMITS.lock });
-        assert_eq!(try_it("bob", "d").await, Attempt::Allowed);
+        assert_eq!(fail(&vault, "ann", "d").await, Attempt::Locked { retry_after: LIMITS.lock });
+        assert_eq!(fail(&vault, "bob", "d").await, Attempt::Allowed);
         clock.advance(LIMITS.lock + second);
-        assert_eq!(try_it("ann", "d").await, Attempt::Allowed);
+        assert_eq!(fail(&vault, "ann", "d").await, Attempt::Allowed);
         // Success clears the account.
-        vault.sign_in_succeeded("ann", "d").await.expect("cleared");
+        assert_eq!(vault.sign_in_succeeded("ann", "d").await.expect("cleared"), Attempt::Allowed);
         for _ in 0..3 {
-            assert_eq!(try_it("ann", "e").await, Attempt::Allowed);
+            assert_eq!(fail(&vault, "ann", "e").await, Attempt::Allowed);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn right_passwords_at_the_same_time_lock_nobody_out() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, _) = vault(fresh);
+        for _ in 0..20 {
+            assert_eq!(vault.sign_in_allowed("ann", "a").await.expect("read"), Attempt::Allowed);
+        }
+        for _ in 0..20 {
+            assert_eq!(vault.sign_in_succeeded("ann", "a").await.expect("read"), Attempt::Allowed);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_guess_that_comes_out_right_behind_a_lock_is_refused() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, _) = vault(fresh);
+        // All of them were allowed before the first one had failed.
+        for _ in 0..LIMITS.per_account {
+            vault.sign_in_failed("ann", "a").await.expect("counted");
+        }
+        assert!(matches!(vault.sign_in_succeeded("ann", "a").await.expect("read"), Attempt::Locked { .. }));
     })
     .await;
 }
@@ -170,14 +205,12 @@ async fn an_address_that_guesses_names_is_locked_and_old_rows_are_forgotten() {
     on_both(StoreOptions::default(), async |fresh: &Fresh| {
         let (vault, clock) = vault(fresh);
         for name in 0..8 {
-            let attempt = vault.begin_sign_in(&format!("user{name}"), "a").await.expect("counted");
-            assert_eq!(attempt, Attempt::Allowed, "{name}");
+            assert_eq!(fail(&vault, &format!("user{name}"), "a").await, Attempt::Allowed, "{name}");
         }
-        let locked = vault.begin_sign_in("user9", "a").await.expect("counted");
-        assert_eq!(locked, Attempt::Locked { retry_after: LIMITS.lock });
+        assert_eq!(fail(&vault, "user9", "a").await, Attempt::Locked { retry_after: LIMITS.lock });
         assert_eq!(number(fresh.store.db(), "SELECT count(*) FROM sign_in_attempts").await, 9);
         clock.advance(LIMITS.lock * 2 + Duration::from_secs(1));
-        vault.begin_sign_in("user9", "b").await.expect("counted");
+        fail(&vault, "user9", "b").await;
         assert_eq!(number(fresh.store.db(), "SELECT count(*) FROM sign_in_attempts").await, 2);
     })
     .await;
