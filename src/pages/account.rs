@@ -18,7 +18,8 @@ use super::sign_out::end_session;
 use super::visit::{SignedIn, Visit};
 use crate::secrets::Secret;
 use crate::secrets::password::PasswordError;
-use crate::store::vault::{Attempt, VaultError};
+use crate::sign_in::{SignInError, check_password};
+use crate::store::vault::VaultError;
 
 /// Fewest characters of a new password (NIST SP 800-63B 3.1.1.2 asks for at least 8 beside other factors).
 const PASSWORD_CHARS_MIN: usize = 10;

@@ -54,7 +54,7 @@ async fn write(db: &Db, writer: u64, own: &Own) {
         let id = Uuid::from_u128(u128::from(writer * 10 + stream as u64));
         let event = GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW };
         append(db, &recorded(id, sequences[stream], event)).await;
-        if writer % 2 == 0 {
+        if writer.is_multiple_of(2) {
             let (id, sequence) = (id.to_string(), sequences[stream]);
             let position = position(db, &id, sequence).await;
             own.lock().push((position, (id, sequence)));

@@ -8,6 +8,7 @@ use crate::harness::{
 pub const CASES: &[&[Case]] = &[
     shared![
         a_password_gives_tokens_that_speak_for_the_user,
+        right_passwords_at_the_same_time_lock_nobody_out,
         a_wrong_password_is_invalid_grant,
         an_unknown_user_hears_the_same_as_a_wrong_password,
         a_missing_user_name_or_password_is_invalid_request,
@@ -30,6 +31,14 @@ async fn a_password_gives_tokens_that_speak_for_the_user(server: Server) {
     let me = server.get("/api/me").bearer(&tokens.access).send().await.expect(200);
     assert!(me.text().contains(&user.username), "{me}");
     server.refresh(&client, &tokens.refresh).await.expect(200);
+}
+
+async fn right_passwords_at_the_same_time_lock_nobody_out(server: Server) {
+    let (user, client) = (server.user().await, server.password_client().await);
+    let at_once = (0..12).map(|_| server.password_tokens(&client, &user));
+    let given: std::collections::HashSet<_> =
+        futures::future::join_all(at_once).await.into_iter().map(|tokens| tokens.access).collect();
+    assert_eq!(given.len(), 12);
 }
 
 async fn a_wrong_password_is_invalid_grant(server: Server) {
