@@ -90,8 +90,12 @@ async fn reads(plan: &Plan, server: &Grantlog) {
 /// What leaves events behind, against one event row a transaction.
 async fn writes(plan: &Plan, server: &Arc<Grantlog>, kind: Kind) {
     let store = name(kind);
+    let pgbench_database = match kind {
+        Kind::Postgres => servers::migrated_postgres_database().await,
+        Kind::Sqlite => String::new(),
+    };
     if kind == Kind::Postgres {
-        baselines::prepare_pgbench(&server.database).await;
+        baselines::prepare_pgbench(&pgbench_database).await;
     }
     let cookie = server.sign_in().await;
     server.consent(&cookie).await;
@@ -100,7 +104,7 @@ async fn writes(plan: &Plan, server: &Arc<Grantlog>, kind: Kind) {
     for _ in 0..plan.rounds {
         held_against.push(match kind {
             Kind::Sqlite => (baselines::sqlite_one_by_one(plan.length).await, 1),
-            Kind::Postgres => baselines::pgbench_best(&server.database, plan.length),
+            Kind::Postgres => baselines::pgbench_best(&pgbench_database, plan.length),
         });
         let tokens = vec![Fixed(server.client_credentials()); plan.connections];
         rounds[0].push(load::run(server.address, tokens, plan.length).await);

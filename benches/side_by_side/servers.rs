@@ -25,7 +25,6 @@ pub enum Kind {
 /// A running Grantlog with one client and one user.
 pub struct Grantlog {
     pub address: SocketAddr,
-    pub database: String,
     pub client_id: String,
     /// `Authorization` header of the client, with its line end.
     pub basic: String,
@@ -59,7 +58,7 @@ impl Grantlog {
         run(grantlog(&folder, &database).args(["user", "create", "--username", USER.0, "--password-stdin"]), USER.1);
         let (client_id, client_secret) = (text("client_id"), text("client_secret"));
         let basic = format!("Authorization: Basic {}\r\n", base64(&format!("{client_id}:{client_secret}")));
-        let server = Self { address, database, client_id, basic, process, _folder: folder };
+        let server = Self { address, client_id, basic, process, _folder: folder };
         server.wait_until_client_is_known().await;
         server
     }
@@ -162,6 +161,14 @@ fn run(command: &mut Command, input: &str) -> String {
     let output = process.wait_with_output().expect("the command ends");
     assert!(output.status.success(), "{command:?} failed");
     String::from_utf8(output.stdout).expect("the command prints text")
+}
+
+/// A migrated PostgreSQL database that no server reads, so that nothing else works there.
+pub async fn migrated_postgres_database() -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let database = new_postgres_database().await;
+    run(grantlog(&folder, &database).arg("migrate"), "");
+    database
 }
 
 async fn new_postgres_database() -> String {
