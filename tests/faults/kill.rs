@@ -6,12 +6,13 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::sync::Mutex;
 
-use crate::harness::{Answer, Client, Server, Site, Store};
+use crate::harness::{Answer, Client, Server, Site, Store, http::Request};
 use crate::model::{Expected, Held, Report};
 
 /// Clients at work when the server is killed.
 const WORKERS: usize = 24;
-/// Tokens that a worker keeps of one round; older ones are forgotten unchecked.
+/// Tokens that a worker keeps of one round; older ones are forgotten unchecked. Below the number of access tokens that
+/// one grant holds (64), because the oldest of those leave first.
 const HELD_MAX: usize = 40;
 /// The longest time before the kill.
 const ROUND_MAX: Duration = Duration::from_millis(700);
@@ -21,6 +22,15 @@ const ROUND_MAX: Duration = Duration::from_millis(700);
 struct Work {
     held: Vec<Held>,
     acknowledged: usize,
+}
+
+impl Work {
+    fn hold(&mut self, held: Held) {
+        self.held.push(held);
+        if self.held.len() > HELD_MAX {
+            self.held.remove(0);
+        }
+    }
 }
 
 /// Runs `rounds` crashes on one database.
@@ -83,7 +93,7 @@ async fn refresh(server: &Server, client: &Client, work: &mut Work) -> Option<()
     };
     let json = answer.json();
     let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
-    work.held.push(Held::new(text("access_token"), Some(text("refresh_token"))));
+    work.hold(Held::new(text("access_token"), Some(text("refresh_token"))));
     work.acknowledged += 1;
     Some(())
 }
@@ -104,10 +114,7 @@ async fn step(server: &Server, client: &Client, number: usize, work: &mut Work) 
         alive = (held.expected == Expected::Ended).then_some(());
         work.acknowledged += usize::from(alive.is_some());
     }
-    work.held.push(held);
-    if work.held.len() > HELD_MAX {
-        work.held.remove(0);
-    }
+    work.hold(held);
     alive
 }
 
@@ -118,9 +125,9 @@ fn answered(outcome: reqwest::Result<Answer>) -> Option<Answer> {
 
 async fn check(server: &Server, client: &Client, work: &Work, report: &mut Report) {
     report.acknowledged += work.acknowledged;
-    let active = join_all(work.held.iter().map(|held| server.is_active(client, &held.access))).await;
-    for (held, active) in work.held.iter().zip(active) {
-        held.check(active, report);
+    let asked = work.held.iter().map(|held| server.post_as(client, "/oauth/introspect", &[("token", &held.access)]));
+    for (held, answer) in work.held.iter().zip(join_all(asked.map(Request::send)).await) {
+        held.check(&answer, report);
     }
     // The newest refresh token works, unless a refresh that got no answer may have replaced it.
     if let Some(Held { refresh: Some(token), refresh_in_doubt: false, .. }) = work.held.last() {

@@ -1,5 +1,7 @@
 //! What a client knows of a token from the answers that it got.
 
+use crate::harness::Answer;
+
 /// What may be said of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
@@ -37,15 +39,16 @@ impl Held {
     }
 
     /// Holds what introspection says against what was acknowledged.
-    pub fn check(&self, active: bool, report: &mut Report) {
+    pub fn check(&self, answer: &Answer, report: &mut Report) {
         report.checked += 1;
+        let active = answer.status == 200 && answer.json()["active"] == true;
         let wrong = match self.expected {
             Expected::Active => !active,
             Expected::Ended => active,
             Expected::Either => false,
         };
         if wrong {
-            report.violations.push(format!("active is {active}, but {:?} was acknowledged", self.expected));
+            report.violations.push(format!("{:?} was acknowledged, but the answer is {answer}", self.expected));
         }
     }
 }
