@@ -4,11 +4,13 @@ use std::io::{BufRead, IsTerminal};
 
 use clap::{Args, Subcommand};
 use grantlog_domain::UserId;
+use grantlog_domain::session::{EndReason, Session, SessionCommand};
 use grantlog_domain::user::{Stage, UserCommand};
+use grantlog_projections::tables::{PAGE_MAX, Page, sessions};
 use serde::Serialize;
 
 use super::opened::Opened;
-use super::{CliError, event_log, output};
+use super::{CliError, event_log, output, read_models};
 use crate::config::Settings;
 use crate::secrets::Secret;
 use crate::secrets::password::PASSWORD_BYTES_MAX;
@@ -96,6 +98,7 @@ pub(super) async fn run(command: User, settings: &Settings, json: bool) -> Resul
                 return Err(no_such_user(&set.named.user));
             }
             change(&opened, user_id, UserCommand::ChangeCredential { at: opened.clock.now() }).await?;
+            end_sessions(&opened, user_id).await?;
             show(&opened, &vault, user_id, json).await
         }
         User::Disable(named) => {
@@ -124,6 +127,24 @@ async fn register(opened: &Opened, vault: &Vault, create: Create, json: bool) ->
 async fn change(opened: &Opened, user_id: UserId, command: UserCommand) -> Result<(), CliError> {
     opened.store.execute::<Aggregate>(&user_id.to_string(), command, &opened.context()).await?;
     Ok(())
+}
+
+/// Who knew the old password may be signed in somewhere.
+async fn end_sessions(opened: &Opened, user_id: UserId) -> Result<(), CliError> {
+    read_models::catch_up(opened).await?;
+    let mut page = Page { limit: PAGE_MAX, offset: 0 };
+    loop {
+        let rows = sessions::of_user(opened.db(), user_id, opened.clock.now(), page).await?;
+        for row in &rows {
+            let end = SessionCommand::End { reason: EndReason::Admin, at: opened.clock.now() };
+            opened.store.execute::<Session>(&row.session_id.to_string(), end, &opened.context()).await?;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        // The table hears of it later, so what ended is still listed.
+        page.offset += PAGE_MAX;
+    }
 }
 
 /// By name, or else by id.

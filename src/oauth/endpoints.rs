@@ -34,7 +34,9 @@ pub enum Methods {
 impl Methods {
     fn include(self, method: &Method) -> bool {
         match *method {
-            Method::GET | Method::HEAD => self != Self::Post,
+            Method::GET => self != Self::Post,
+            // Not where a GET may give something out.
+            Method::HEAD => self == Self::Get,
             Method::POST => self != Self::Get,
             _ => false,
         }
@@ -45,7 +47,7 @@ impl Methods {
         match self {
             Self::Get => "GET, HEAD",
             Self::Post => "POST",
-            Self::GetAndPost => "GET, HEAD, POST",
+            Self::GetAndPost => "GET, POST",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Token introspection: RFC 7662, for confidential clients: resource servers and those that hold the tokens.
 
 use grantlog_domain::grant::Grant;
-use grantlog_domain::{GrantId, SecretHash, Timestamp};
+use grantlog_domain::{ClientId, GrantId, SecretHash, Timestamp};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
@@ -24,15 +24,15 @@ pub fn route(app: &App) -> BoxedFilter<(Response,)> {
 /// RFC 7662 2.1. `token_type_hint` is not needed: every token says what it is.
 async fn introspect(posted: Result<Posted, OAuthError>, app: App) -> Result<Response, OAuthError> {
     let mut posted = posted?;
-    posted.authenticate_confidential(&app)?;
+    let asking = posted.authenticate_confidential(&app)?.id;
     let token = posted.required("token")?;
-    let introspected = introspected(&app, token).await.map_err(|error| not_read(&error, &posted.context))?;
+    let introspected = introspected(&app, asking, token).await.map_err(|error| not_read(&error, &posted.context))?;
     Ok(introspected.map_or_else(inactive, json))
 }
 
-async fn introspected(app: &App, token: &str) -> Result<Option<Vec<u8>>, StoreError> {
+async fn introspected(app: &App, asking: ClientId, token: &str) -> Result<Option<Vec<u8>>, StoreError> {
     if let Some((id, hash)) = app.secrets.parse(Kind::RefreshToken, token) {
-        return refresh_token(app, GrantId(id), hash).await;
+        return refresh_token(app, asking, GrantId(id), hash).await;
     }
     let Some(token) = active_token(app, token).await? else { return Ok(None) };
     let profile = match token.user_id {
@@ -79,11 +79,19 @@ fn access_token(app: &App, token: &ActiveToken, username: Option<&str>) -> Vec<u
     })
 }
 
-/// A refresh token is asked of its grant: it is rarely asked for, and the live models do not hold it.
-async fn refresh_token(app: &App, grant_id: GrantId, hash: SecretHash) -> Result<Option<Vec<u8>>, StoreError> {
+/// A refresh token is asked of its grant: it is rarely asked for, and the live models do not hold it. It means nothing to
+/// anybody but the client that it was given to, and an API that took one for an access token would let it in.
+async fn refresh_token(
+    app: &App,
+    asking: ClientId,
+    grant_id: GrantId,
+    hash: SecretHash,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let grant = app.store.load::<Grant>(&grant_id.to_string()).await?.aggregate;
     let Some(authorization) = grant.authorization() else { return Ok(None) };
-    let stands = grant.is_current_refresh_token(&hash.into()) && app.now() < authorization.expires_at;
+    let stands = authorization.client_id == asking
+        && grant.is_current_refresh_token(&hash.into())
+        && app.now() < authorization.expires_at;
     if !stands || !parties_stand(app, authorization.client_id, authorization.user_id).await? {
         return Ok(None);
     }

@@ -5,6 +5,7 @@ use grantlog_domain::grant::{Grant, GrantCommand, GrantError, RevocationReason};
 use grantlog_domain::session::EndReason;
 use grantlog_domain::user::{User, UserCommand};
 use grantlog_domain::{ClientId, SessionId};
+use grantlog_projections::tables::grants::GrantsOf;
 use grantlog_projections::tables::{Page, grants, sessions};
 use http::StatusCode;
 use warp::reply::Response;
@@ -123,16 +124,21 @@ async fn revoke(visit: &Visit, session: &SignedIn) -> Result<Response, PageError
     let client_id: ClientId = parsed(visit, "client_id")?;
     settled(app).await?;
     // The table only finds them; whether there is something to revoke is decided on each grant.
-    let allowed = grants::allowed_by(app.store.db(), session.user_id, app.now()).await?;
-    for grant in allowed.into_iter().filter(|allowed| allowed.client_id == client_id).flat_map(|allowed| allowed.grants)
-    {
-        let id = grant.to_string();
-        let by = visit.by_user(session.user_id, Some(id.clone()));
-        let command = GrantCommand::Revoke { reason: RevocationReason::User, at: app.now() };
-        let revoked = app.store.execute::<Grant>(&id, command, &by).await;
-        revoked.map_err(|error| {
-            PageError::not_executed(error, |refusal: GrantError| PageError::Fault(refusal.to_string()))
-        })?;
+    let of = GrantsOf::UserAtClient(session.user_id, client_id);
+    let mut after = None;
+    loop {
+        let page = grants::living_after(app.store.db(), of, app.now(), after).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(*last);
+        for grant in page {
+            let id = grant.to_string();
+            let by = visit.by_user(session.user_id, Some(id.clone()));
+            let command = GrantCommand::Revoke { reason: RevocationReason::User, at: app.now() };
+            let revoked = app.store.execute::<Grant>(&id, command, &by).await;
+            revoked.map_err(|error| {
+                PageError::not_executed(error, |refusal: GrantError| PageError::Fault(refusal.to_string()))
+            })?;
+        }
     }
     Ok(visit.chrome("").await?.redirect("/account?done=revoked"))
 }

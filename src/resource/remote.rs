@@ -83,6 +83,7 @@ struct Introspection {
     scope: Option<String>,
     client_id: Option<String>,
     username: Option<String>,
+    token_type: Option<String>,
     sub: Option<String>,
     exp: Option<i64>,
 }
@@ -158,6 +159,10 @@ impl Remote {
 }
 
 fn authorized(introspection: Introspection) -> Option<Authorized> {
+    // RFC 7662 2.2: an active refresh token is no access token, and has no `token_type` of RFC 6749 5.1.
+    if !introspection.token_type.is_some_and(|token_type| token_type.eq_ignore_ascii_case("bearer")) {
+        return None;
+    }
     let client_id = introspection.client_id.unwrap_or_default();
     // A scope that cannot be read opens nothing.
     let scope = introspection.scope.and_then(|scope| Scope::parse(&scope).ok()).unwrap_or_default();

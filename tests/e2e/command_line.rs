@@ -90,6 +90,7 @@ async fn a_grant_revoked_on_the_command_line_ends_at_the_server(server: Server) 
 
 async fn a_changed_password_replaces_the_old_one(server: Server) {
     let (user, client) = (server.user().await, server.password_client().await);
+    let mut browser = crate::harness::Browser::signed_in(&server, &user).await;
     let password = crate::harness::random(18);
     crate::harness::secrets::register(&password);
     let arguments = ["user", "set-password", &user.username, "--password-stdin"];
@@ -99,6 +100,10 @@ async fn a_changed_password_replaces_the_old_one(server: Server) {
     server.password_tokens(&client, &changed).await;
     let form = [("grant_type", "password"), ("username", &*user.username), ("password", &*user.password)];
     server.token_as(&client, &form).await.expect_error(400, "invalid_grant");
+    poll::until("who was signed in with the old password is signed out", async || {
+        (!browser.open("/").await.is_signed_in()).then_some(())
+    })
+    .await;
 }
 
 async fn events_are_listed_with_their_names(server: Server) {

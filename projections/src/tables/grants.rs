@@ -279,16 +279,20 @@ pub async fn living_after(
     now: Timestamp,
     after: Option<GrantId>,
 ) -> Result<Vec<GrantId>, DbError> {
-    let (column, id) = match of {
-        GrantsOf::Client(id) => ("client_id", id.to_string()),
-        GrantsOf::User(id) => ("user_id", id.to_string()),
+    let (condition, ids) = match of {
+        GrantsOf::Client(client) => ("client_id = $4", vec![client.to_string().into()]),
+        GrantsOf::User(user) => ("user_id = $4", vec![user.to_string().into()]),
+        GrantsOf::UserAtClient(user, client) => {
+            ("user_id = $4 AND client_id = $5", vec![user.to_string().into(), client.to_string().into()])
+        }
     };
     let sql = format!(
-        "SELECT grant_id FROM {NAME}_v{VERSION} WHERE {LIVING} AND {column} = $2 AND grant_id > $3 \
-         ORDER BY grant_id LIMIT $4"
+        "SELECT grant_id FROM {NAME}_v{VERSION} WHERE {LIVING} AND grant_id > $2 AND {condition} \
+         ORDER BY grant_id LIMIT $3"
     );
     let after = after.map(|id| id.to_string()).unwrap_or_default();
-    let values = [now.0.into(), id.into(), after.into(), super::PAGE_MAX.into()];
+    let mut values: Vec<Value> = vec![now.0.into(), after.into(), super::PAGE_MAX.into()];
+    values.extend(ids);
     db.fetch(&sql, &values).await?.iter().map(|row| row.parse(0)).collect()
 }
 
@@ -297,6 +301,8 @@ pub async fn living_after(
 pub enum GrantsOf {
     Client(ClientId),
     User(UserId),
+    /// What the user allowed this client.
+    UserAtClient(UserId, ClientId),
 }
 
 /// What a user allowed one client: all living grants together.

@@ -16,7 +16,9 @@ async fn endpoint(status: u16) -> (SocketAddr, Arc<AtomicUsize>) {
     let route = warp::post().and(warp::body::bytes()).map(move |body: bytes::Bytes| {
         counter.fetch_add(1, Ordering::SeqCst);
         let active = !body.starts_with(b"token=other");
-        let body = json!({ "active": active, "scope": "profile", "client_id": "c", "sub": "u", "exp": 2_000 });
+        // As RFC 7662 2.2 allows for a refresh token.
+        let token_type = if body.starts_with(b"token=refresh") { None } else { Some("Bearer") };
+        let body = json!({ "active": active, "scope": "profile", "client_id": "c", "sub": "u", "exp": 2_000, "token_type": token_type });
         warp::reply::with_status(warp::reply::json(&body), http::StatusCode::from_u16(status).expect("a status"))
     });
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
@@ -101,4 +103,11 @@ fn credentials_are_not_sent_in_the_clear() {
     for endpoint in ["http://id.example/oauth/introspect", "ftp://127.0.0.1/", "id.example", ""] {
         assert!(Remote::new(RemoteSettings::new(endpoint, "a", "b")).is_err(), "{endpoint}");
     }
+}
+
+#[tokio::test]
+async fn an_active_refresh_token_opens_nothing() {
+    let (address, _) = endpoint(200).await;
+    let remote = remote(address, &Clock::manual(Timestamp(1_000)));
+    assert_eq!(remote.validate("refresh").await, Ok(None));
 }

@@ -18,6 +18,7 @@ pub const CASES: &[&[Case]] = &[shared![
     a_wrong_hint_changes_nothing,
     only_post_is_taken,
     a_resource_server_may_ask_about_other_clients_tokens,
+    a_refresh_token_is_active_for_its_own_client_only,
 ]];
 
 async fn an_active_token_is_described(server: Server) {
@@ -121,4 +122,14 @@ async fn a_resource_server_may_ask_about_other_clients_tokens(server: Server) {
     let tokens = server.tokens(&client, &user).await;
     let json = server.introspect_as(&api, &tokens.access).await;
     assert_eq!((&json["active"], &json["client_id"]), (&json!(true), &json!(client.id)), "{json}");
+}
+
+async fn a_refresh_token_is_active_for_its_own_client_only(server: Server) {
+    // RFC 7662 4: an API that took it for an access token would let its holder in.
+    let (user, client, api) = (server.user().await, server.web_client().await, server.service_client().await);
+    let tokens = server.tokens(&client, &user).await;
+    let own = server.introspect_as(&client, &tokens.refresh).await;
+    assert_eq!(own["active"], json!(true), "{own}");
+    assert_eq!(own["token_type"], json!(null), "{own}");
+    assert_eq!(server.introspect_as(&api, &tokens.refresh).await, json!({ "active": false }));
 }
