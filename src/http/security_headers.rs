@@ -5,8 +5,8 @@ use http::header::{
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 
-/// Own style sheet and images, nothing else: no script, no frame, no inline style. `form-action` is left open,
-/// because browsers hold it against the redirect that follows a form too, and consent ends at the client's URI.
+/// Own style sheet and images, nothing else: no script, no frame, no inline style. `form-action` is added by
+/// each page, because browsers hold it against the redirect that follows a form too, and consent ends at the client's URI.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'",
 );

@@ -2,7 +2,8 @@
 //! (`prompt`).
 //!
 //! The request goes to the browser and comes back (to sign in, to consent) as a query or as fields of a form, and is
-//! checked from the beginning each time: nothing that was in a browser is trusted. Not here: who the client is and where
+//! checked from the beginning each time: nothing that was in a browser is trusted, but for the
+//! time since which a sign-in counts for `prompt=login`. Not here: who the client is and where
 //! it may be redirected to (`authorize`, `authorization_response`).
 
 use form_urlencoded::Serializer;

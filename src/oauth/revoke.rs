@@ -32,7 +32,8 @@ async fn revoke(posted: Result<Posted, OAuthError>, app: App) -> Result<Response
         let command = GrantCommand::Revoke { reason: RevocationReason::Client, at: app.now() };
         end(&app, &posted, client_id, GrantId(id), command).await?;
     }
-    // RFC 7009 2.2: an unknown token is not an error, and neither is one of another client: it says nothing about it.
+    // RFC 7009 2.2: an unknown token is not an error. Nor is one of another client, although 2.1 would tell the caller:
+    // any other answer would say that the token exists.
     let mut response = Response::new(String::new().into());
     no_store(response.headers_mut());
     Ok(response)

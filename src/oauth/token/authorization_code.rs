@@ -4,15 +4,15 @@ use aws_lc_rs::digest;
 use grantlog_domain::CodeChallenge;
 use grantlog_domain::grant::{Grant, GrantCommand, GrantError, RedeemCode, RevocationReason};
 
-use super::{NewTokens, TokenRequest, TokenResponse, parse};
+use super::{NOT_VALID, NewTokens, TokenRequest, TokenResponse, parse};
 use crate::app::App;
 use crate::oauth::error::OAuthError;
 use crate::secrets::Kind;
 use crate::store::ExecuteError;
 
 pub(super) async fn redeem(app: &App, request: TokenRequest) -> Result<TokenResponse, OAuthError> {
-    let (grant_id, code) = parse(app, Kind::Code, request.posted.required("code")?)
-        .ok_or_else(|| OAuthError::invalid_grant("the code is not valid"))?;
+    let (grant_id, code) =
+        parse(app, Kind::Code, request.posted.required("code")?).ok_or_else(|| OAuthError::invalid_grant(NOT_VALID))?;
     let verifier_challenge = request.posted.parameters.get("code_verifier").map(challenge_of).transpose()?;
     let tokens = NewTokens::mint(app, &request.client, grant_id);
     let command = GrantCommand::RedeemCode(RedeemCode {

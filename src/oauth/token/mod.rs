@@ -162,7 +162,7 @@ impl TokenResponse {
     }
 }
 
-/// The grant of a code or refresh token, which carry its id (DESIGN: no lookup), and the hash of what was presented.
+/// The grant of a code or refresh token, which carry its id (no lookup is needed), and the hash of what was presented.
 fn parse(app: &App, kind: Kind, presented: &str) -> Option<(GrantId, SecretHash)> {
     app.secrets.parse(kind, presented).map(|(id, hash)| (GrantId(id), hash))
 }
@@ -211,6 +211,9 @@ impl TokenRequest {
     }
 }
 
+/// The one text for a code or refresh token that cannot be used, whatever the reason.
+const NOT_VALID: &str = "the code or refresh token is not valid";
+
 /// What a client hears of a refusal (RFC 6749 5.2). Who holds a code or token that is not theirs learns no more than
 /// somebody who guessed.
 pub fn refused(refusal: GrantError) -> OAuthError {
@@ -221,7 +224,11 @@ pub fn refused(refusal: GrantError) -> OAuthError {
         | GrantError::Expired
         | GrantError::UnknownCode
         | GrantError::CodeExpired
-        | GrantError::CodeAlreadyRedeemed => OAuthError::invalid_grant("the code is not valid"),
+        | GrantError::CodeAlreadyRedeemed
+        | GrantError::UnknownRefreshToken
+        | GrantError::RefreshTokenReused
+        | GrantError::RefreshRepeatedWithinGrace
+        | GrantError::TooManyRotations => OAuthError::invalid_grant(NOT_VALID),
         GrantError::RedirectUriMismatch => {
             OAuthError::invalid_grant("redirect_uri is not the one of the authorization request")
         }
@@ -230,10 +237,6 @@ pub fn refused(refusal: GrantError) -> OAuthError {
         GrantError::VerifierUnexpected => {
             OAuthError::invalid_grant("there was no code_challenge for this code_verifier")
         }
-        GrantError::UnknownRefreshToken
-        | GrantError::RefreshTokenReused
-        | GrantError::RefreshRepeatedWithinGrace
-        | GrantError::TooManyRotations => OAuthError::invalid_grant("the refresh token is not valid"),
         GrantError::ScopeExceeded => {
             OAuthError::new(ErrorCode::InvalidScope, "the scope is wider than what was granted")
         }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantlog_domain::grant::{Grant, GrantCommand, GrantError, Refresh, RevocationReason, Rotation, Stage};
 use grantlog_domain::{GrantId, Scope};
 
-use super::{NewTokens, TokenRequest, TokenResponse, parse};
+use super::{NOT_VALID, NewTokens, TokenRequest, TokenResponse, parse};
 use crate::app::App;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::posted::not_read;
@@ -56,7 +56,7 @@ pub(super) async fn refresh(app: &App, request: TokenRequest) -> Result<TokenRes
 }
 
 fn not_valid() -> OAuthError {
-    OAuthError::invalid_grant("the refresh token is not valid")
+    OAuthError::invalid_grant(NOT_VALID)
 }
 
 /// RFC 6749 6: only narrower; the grant itself says than what.
