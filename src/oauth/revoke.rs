@@ -1,13 +1,13 @@
 //! Token revocation: RFC 7009. An access token ends itself, a refresh token ends its grant.
 
-use grantlog_domain::grant::{Grant, GrantCommand, GrantError, RevocationReason};
-use grantlog_domain::{Actor, ClientId, GrantId, Presented};
+use grantlog_domain::grant::{Grant, GrantCommand, GrantError};
+use grantlog_domain::{Actor, ClientId, GrantId};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::error::{OAuthError, no_store};
-use super::posted::{Posted, answer, not_executed, not_read, posted};
+use super::posted::{Posted, answer, not_executed, posted};
 use super::token::refused;
 use crate::app::{App, with};
 use crate::http::form::Encodings;
@@ -23,34 +23,18 @@ async fn revoke(posted: Result<Posted, OAuthError>, app: App) -> Result<Response
     let mut posted = posted?;
     let client_id = posted.authenticate(&app)?.id;
     let token = posted.required("token")?;
+    let at = app.now();
     if let Some((id, hash)) = app.secrets.parse(Kind::AccessToken, token) {
-        let command = GrantCommand::RevokeAccessToken { client_id, token: hash.into(), at: app.now() };
+        let command = GrantCommand::RevokeAccessToken { client_id, token: hash.into(), at };
         end(&app, &posted, client_id, GrantId(id), command).await?;
-    } else if let Some((id, hash)) = app.secrets.parse(Kind::RefreshToken, token)
-        && owns(&app, &posted, client_id, GrantId(id), &hash.into()).await?
-    {
-        let command = GrantCommand::Revoke { reason: RevocationReason::Client, at: app.now() };
+    } else if let Some((id, hash)) = app.secrets.parse(Kind::RefreshToken, token) {
+        let command = GrantCommand::RevokeRefreshToken { client_id, token: hash.into(), at };
         end(&app, &posted, client_id, GrantId(id), command).await?;
     }
-    // RFC 7009 2.2: an unknown token is not an error. Nor is one of another client, although 2.1 would tell the caller:
-    // any other answer would say that the token exists.
+    // RFC 7009 2.2: an unknown token is not an error.
     let mut response = Response::new(String::new().into());
     no_store(response.headers_mut());
     Ok(response)
-}
-
-/// Whether the grant is this client's and the token its living refresh token.
-async fn owns(
-    app: &App,
-    posted: &Posted,
-    client_id: ClientId,
-    grant_id: GrantId,
-    presented: &Presented,
-) -> Result<bool, OAuthError> {
-    let grant = app.store.load::<Grant>(&grant_id.to_string()).await;
-    let grant = grant.map_err(|error| not_read(&error, &posted.context))?.aggregate;
-    let theirs = grant.authorization().is_some_and(|authorization| authorization.client_id == client_id);
-    Ok(theirs && grant.is_current_refresh_token(presented))
 }
 
 async fn end(
@@ -63,10 +47,14 @@ async fn end(
     let by = app.command_context(Actor::Client(client_id), &posted.context, Some(grant_id.to_string()));
     match app.store.execute::<Grant>(&grant_id.to_string(), command, &by).await {
         Ok(_) => Ok(()),
-        // The token is none, or none of this client's: nothing to end (RFC 7009 2.2).
+        // There is no such token: nothing to end (RFC 7009 2.2).
         Err(ExecuteError::Refused(
-            GrantError::NotFound | GrantError::WrongClient | GrantError::UnknownAccessToken | GrantError::Revoked,
+            GrantError::NotFound | GrantError::UnknownAccessToken | GrantError::UnknownRefreshToken,
         )) => Ok(()),
+        // RFC 7009 2.1: refused, and the client is told. Who asks holds the token, so the answer betrays nothing.
+        Err(ExecuteError::Refused(GrantError::WrongClient)) => {
+            Err(OAuthError::invalid_grant("the token was issued to another client"))
+        }
         Err(error) => Err(not_executed(error, &posted.context, refused)),
     }
 }

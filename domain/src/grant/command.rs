@@ -17,6 +17,13 @@ pub enum GrantCommand {
         token: Presented,
         at: Timestamp,
     },
+    /// Ends everything that the refresh token's grant gave (RFC 7009 2.1). Any token of the family will do: the client may
+    /// not have the newest yet. Nothing happens when it has ended already.
+    RevokeRefreshToken {
+        client_id: ClientId,
+        token: Presented,
+        at: Timestamp,
+    },
     /// Ends everything. Nothing happens when it has ended already.
     Revoke {
         reason: RevocationReason,

@@ -2,7 +2,7 @@
 //! whether this request may have it.
 
 use super::command::{GrantCommand, IssueCode, NewAccessToken, OpenGrant, RedeemCode, Refresh};
-use super::event::{AccessToken, CodeIssued, GrantEvent, GrantOpened, Refreshed};
+use super::event::{AccessToken, CodeIssued, GrantEvent, GrantOpened, Refreshed, RevocationReason};
 use super::{Authorization, Grant, GrantError, ROTATIONS_MAX, RefreshFamily, Stage};
 use crate::ids::ClientId;
 use crate::{CodeChallenge, Presented, Scope, Timestamp};
@@ -16,6 +16,9 @@ impl Grant {
             GrantCommand::Open(command) => self.open(command),
             GrantCommand::Refresh(command) => self.refresh(command),
             GrantCommand::RevokeAccessToken { client_id, token, at } => self.revoke_access_token(client_id, &token, at),
+            GrantCommand::RevokeRefreshToken { client_id, token, at } => {
+                self.revoke_refresh_token(client_id, &token, at)
+            }
             GrantCommand::Revoke { reason, at } => match self.stage {
                 Stage::Absent => Err(GrantError::NotFound),
                 Stage::Revoked { .. } => Ok(Vec::new()),
@@ -121,18 +124,36 @@ impl Grant {
         presented: &Presented,
         at: Timestamp,
     ) -> Result<Vec<GrantEvent>, GrantError> {
-        self.authorization_of(client_id)?;
         let tokens = match &self.stage {
-            Stage::Open(tokens) => tokens,
+            Stage::Absent => return Err(GrantError::NotFound),
             Stage::Revoked { .. } => return Ok(Vec::new()),
-            Stage::Absent | Stage::CodeIssued(_) => return Err(GrantError::UnknownAccessToken),
+            Stage::CodeIssued(_) => return Err(GrantError::UnknownAccessToken),
+            Stage::Open(tokens) => tokens,
         };
         let held = tokens.access_tokens.iter().find(|held| presented.is(&held.token.hash));
-        match held {
-            None => Err(GrantError::UnknownAccessToken),
-            Some(held) if held.revoked => Ok(Vec::new()),
-            Some(held) => Ok(vec![GrantEvent::AccessTokenRevoked { token: held.token.hash, at }]),
+        let held = held.ok_or(GrantError::UnknownAccessToken)?;
+        self.authorization_of(client_id)?;
+        Ok(if held.revoked { Vec::new() } else { vec![GrantEvent::AccessTokenRevoked { token: held.token.hash, at }] })
+    }
+
+    fn revoke_refresh_token(
+        &self,
+        client_id: ClientId,
+        presented: &Presented,
+        at: Timestamp,
+    ) -> Result<Vec<GrantEvent>, GrantError> {
+        let family = match &self.stage {
+            Stage::Absent => return Err(GrantError::NotFound),
+            Stage::Revoked { .. } => return Ok(Vec::new()),
+            Stage::CodeIssued(_) => None,
+            Stage::Open(tokens) => tokens.refresh.as_ref(),
+        };
+        // A refresh may have replaced it a moment ago. Who asks to end it means all that came from it.
+        if !family.is_some_and(|family| family.knows(presented)) {
+            return Err(GrantError::UnknownRefreshToken);
         }
+        self.authorization_of(client_id)?;
+        Ok(vec![GrantEvent::Revoked { reason: RevocationReason::Client, at }])
     }
 
     const fn must_be_absent(&self) -> Result<(), GrantError> {
@@ -142,7 +163,8 @@ impl Grant {
         }
     }
 
-    /// Nobody but the client that it was given to learns anything about a grant, or changes it.
+    /// Nobody but the client that it was given to changes a grant. Who revokes is told so only when the token is one of
+    /// the grant's (RFC 7009 2.1): who holds it knows already that it exists.
     fn authorization_of(&self, client_id: ClientId) -> Result<&Authorization, GrantError> {
         let authorization = self.authorization.as_ref().ok_or(GrantError::NotFound)?;
         if authorization.client_id == client_id { Ok(authorization) } else { Err(GrantError::WrongClient) }
@@ -183,7 +205,7 @@ fn refusal_of_old(family: &RefreshFamily, command: &Refresh) -> GrantError {
     });
     if repeated {
         GrantError::RefreshRepeatedWithinGrace
-    } else if family.superseded.iter().any(|old| command.presented.is(old)) {
+    } else if family.has_replaced(&command.presented) {
         GrantError::RefreshTokenReused
     } else {
         GrantError::UnknownRefreshToken

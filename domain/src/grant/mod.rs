@@ -160,6 +160,18 @@ impl Grant {
     }
 }
 
+impl RefreshFamily {
+    /// Whether the presented token was used before and replaced.
+    fn has_replaced(&self, presented: &crate::Presented) -> bool {
+        self.superseded.iter().any(|old| presented.is(old))
+    }
+
+    /// Whether the presented token is the current one or one that it replaced.
+    fn knows(&self, presented: &crate::Presented) -> bool {
+        presented.is(&self.current) || self.has_replaced(presented)
+    }
+}
+
 impl Tokens {
     fn first(code: Option<SecretHash>, access_token: AccessToken, refresh_token: Option<SecretHash>) -> Self {
         Self {

@@ -361,12 +361,48 @@ fn ending_an_access_token_twice_changes_nothing() {
 #[test]
 fn another_client_cannot_end_an_access_token() {
     given(redeemed()).when(revoke_access_token(2, ACCESS)).then_expect_error(GrantError::WrongClient);
+    given(redeemed()).when(revoke_access_token(2, 99)).then_expect_error(GrantError::UnknownAccessToken);
 }
 
 #[test]
 fn an_unknown_access_token_is_said_to_be_unknown() {
     given(redeemed()).when(revoke_access_token(1, 99)).then_expect_error(GrantError::UnknownAccessToken);
     given(issued()).when(revoke_access_token(1, CODE)).then_expect_error(GrantError::UnknownAccessToken);
+}
+
+fn revoke_refresh_token(client_byte: u8, token: u8) -> GrantCommand {
+    GrantCommand::RevokeRefreshToken { client_id: client(client_byte), token: hash(token).into(), at: NOW }
+}
+
+#[test]
+fn a_refresh_token_ends_its_grant() {
+    let event = GrantEvent::Revoked { reason: RevocationReason::Client, at: NOW };
+    given(redeemed()).when(revoke_refresh_token(1, REFRESH)).then_expect_events(vec![event]);
+    given(revoked()).when(revoke_refresh_token(1, REFRESH)).then_expect_events(vec![]);
+}
+
+#[test]
+fn a_refresh_token_that_was_replaced_ends_its_grant_too() {
+    // The client asked to end it while a refresh was on its way: whichever came first, nothing may live on.
+    let event = GrantEvent::Revoked { reason: RevocationReason::Client, at: NOW };
+    given(refreshed(None)).when(revoke_refresh_token(1, REFRESH)).then_expect_events(vec![event]);
+}
+
+#[test]
+fn another_client_cannot_end_a_grant_by_its_refresh_token() {
+    given(redeemed()).when(revoke_refresh_token(2, REFRESH)).then_expect_error(GrantError::WrongClient);
+    given(redeemed()).when(revoke_refresh_token(2, 99)).then_expect_error(GrantError::UnknownRefreshToken);
+    given(revoked()).when(revoke_refresh_token(2, REFRESH)).then_expect_events(vec![]);
+}
+
+#[test]
+fn an_unknown_refresh_token_ends_nothing() {
+    given(redeemed()).when(revoke_refresh_token(1, 99)).then_expect_error(GrantError::UnknownRefreshToken);
+    given(issued()).when(revoke_refresh_token(1, CODE)).then_expect_error(GrantError::UnknownRefreshToken);
+    TestFramework::<Grant>::with(())
+        .given_no_previous_events()
+        .when(revoke_refresh_token(1, REFRESH))
+        .then_expect_error(GrantError::NotFound);
 }
 
 #[test]

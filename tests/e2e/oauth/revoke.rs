@@ -1,7 +1,7 @@
 //! Token revocation: RFC 7009.
 
 use crate::harness::{
-    Server,
+    Server, Tokens,
     suite::{Case, shared},
 };
 
@@ -11,6 +11,7 @@ pub const CASES: &[&[Case]] = &[shared![
     an_unknown_token_is_not_an_error,
     revoking_twice_is_not_an_error,
     anothers_token_stays_as_it_is,
+    a_refresh_token_that_was_replaced_ends_its_grant_too,
     a_wrong_hint_changes_nothing,
     a_missing_token_is_invalid_request,
     a_client_must_authenticate,
@@ -59,18 +60,30 @@ async fn revoking_twice_is_not_an_error(server: Server) {
 }
 
 async fn anothers_token_stays_as_it_is(server: Server) {
-    // RFC 7009 2.1: "verifies … whether the token was issued to the client making the revocation request".
+    // RFC 7009 2.1: "verifies … whether the token was issued to the client making the revocation request. If this
+    // validation fails, the request is refused and the client is informed of the error".
     let (user, client, other) = (server.user().await, server.web_client().await, server.web_client().await);
     let public = server.public_client().await;
     let tokens = server.tokens(&client, &user).await;
     for stranger in [&other, &public] {
         for token in [&tokens.access, &tokens.refresh] {
-            let answer = server.revoke_as(stranger, token).await;
-            assert!(matches!(answer.status, 200 | 400), "{answer}");
+            server.revoke_as(stranger, token).await.expect_error(400, "invalid_grant");
         }
     }
     assert!(server.is_active(&client, &tokens.access).await);
     server.refresh(&client, &tokens.refresh).await.expect(200);
+}
+
+async fn a_refresh_token_that_was_replaced_ends_its_grant_too(server: Server) {
+    // RFC 7009 2.1: the client may ask while its refresh is on the way, or has lost the answer of one.
+    let (user, client) = (server.user().await, server.web_client().await);
+    let tokens = server.tokens(&client, &user).await;
+    let newer = Tokens::of(server.refresh(&client, &tokens.refresh).await.expect(200));
+    server.revoke_as(&client, &tokens.refresh).await.expect(200);
+    for token in [&tokens.access, &newer.access, &newer.refresh] {
+        assert!(!server.is_active(&client, token).await);
+    }
+    server.refresh(&client, &newer.refresh).await.expect_error(400, "invalid_grant");
 }
 
 async fn a_wrong_hint_changes_nothing(server: Server) {
