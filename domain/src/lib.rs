@@ -14,6 +14,7 @@ pub mod scope;
 pub mod secret_hash;
 pub mod session;
 pub mod signing_key;
+mod text;
 pub mod time;
 pub mod user;
 

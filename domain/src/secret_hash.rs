@@ -5,12 +5,13 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 
+use crate::text;
+
 /// HMAC-SHA-256 of a secret under a pepper kept outside the database. Written as `PEPPER.BASE64URL`.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy)]
 pub struct SecretHash {
     /// Which pepper made it, so that peppers can be rotated.
     pub pepper: u16,
@@ -56,17 +57,15 @@ impl FromStr for SecretHash {
     }
 }
 
-impl TryFrom<String> for SecretHash {
-    type Error = SecretHashError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+impl Serialize for SecretHash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl From<SecretHash> for String {
-    fn from(hash: SecretHash) -> Self {
-        hash.to_string()
+impl<'de> Deserialize<'de> for SecretHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::parsed(deserializer)
     }
 }
 

@@ -116,6 +116,12 @@ impl Event {
         Self::decode_current(&event.aggregate_type, &event.event_type, &event.payload.to_string())
     }
 
+    /// Whether events of this type and version are read as they are. For who has no use for the event itself.
+    #[must_use]
+    pub fn is_current(event_type: &str, event_version: &str) -> bool {
+        event_version == EVENT_VERSION && Self::is_known_type(event_type)
+    }
+
     fn is_known_type(event_type: &str) -> bool {
         [ClientEvent::TYPES, UserEvent::TYPES, SessionEvent::TYPES, GrantEvent::TYPES, SigningKeyEvent::TYPES]
             .iter()
