@@ -1,5 +1,7 @@
 //! `grantlog projections`: how far the read models are, whether they say what the log says, and building them anew.
 
+use std::time::{Duration, Instant};
+
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use grantlog_projections::check::{self, Checked};
@@ -90,13 +92,26 @@ fn table_json(table: &TableStatus) -> Value {
     })
 }
 
-/// Shows a build on its bar.
-fn reporter(bar: &ProgressBar) -> impl FnMut(RebuildProgress) + Send {
-    let bar = bar.clone();
+/// How often a build says how far it is where no bar can be shown.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
+/// Shows a build on its bar; without a terminal in a line now and then.
+fn reporter(bar: &ProgressBar, name: &str) -> impl FnMut(RebuildProgress) + Send {
+    let (bar, name, mut told) = (bar.clone(), name.to_owned(), Instant::now());
     move |progress| {
         bar.set_length(u64::try_from(progress.total).unwrap_or(0));
         bar.set_position(u64::try_from(progress.done).unwrap_or(0));
+        if bar.is_hidden() && told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            output::message(&progress_line(&name, &progress));
+        }
     }
+}
+
+fn progress_line(name: &str, progress: &RebuildProgress) -> String {
+    let RebuildProgress { done, total, rate, remaining } = progress;
+    let left = remaining.map_or_else(String::new, |left| format!(", {} s left", left.as_secs()));
+    format!("{name}: {done} of {total} events, {rate:.0}/s{left}")
 }
 
 async fn rebuild_all(opened: &Opened, names: Vec<String>, json: bool) -> Result<(), CliError> {
@@ -106,7 +121,7 @@ async fn rebuild_all(opened: &Opened, names: Vec<String>, json: bool) -> Result<
     for name in names {
         let bar = output::progress("rebuilding");
         bar.println(&name);
-        let rebuilt = rebuild::rebuild(opened.db(), &name, opened.clock.now(), reporter(&bar)).await?;
+        let rebuilt = rebuild::rebuild(opened.db(), &name, opened.clock.now(), reporter(&bar, &name)).await?;
         bar.finish_and_clear();
         let equal = rebuilt.comparison.as_ref().map(check::Comparison::is_equal);
         if !json {
@@ -134,7 +149,7 @@ async fn check_all(opened: &Opened, names: Vec<String>, json: bool) -> Result<()
     let mut found = Vec::new();
     for name in names {
         let bar = output::progress("checking");
-        let checked = check::check(opened.db(), &name, opened.clock.now(), reporter(&bar)).await?;
+        let checked = check::check(opened.db(), &name, opened.clock.now(), reporter(&bar, &name)).await?;
         bar.finish_and_clear();
         if !json {
             output::line(&sentence(&checked))?;
@@ -188,5 +203,16 @@ impl From<RebuildError> for CliError {
             RebuildError::UnknownType(_) => CliError::Failed(text),
             RebuildError::Database(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_has_a_rate_and_the_time_left() {
+        let progress = RebuildProgress { done: 5, total: 10, rate: 3.0, remaining: Some(Duration::from_millis(2000)) };
+        assert_eq!(progress_line("tokens", &progress), "tokens: 5 of 10 events, 3/s, 2 s left");
     }
 }
