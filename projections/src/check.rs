@@ -3,13 +3,13 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use grantlog_domain::Timestamp;
+use tokio::sync::mpsc;
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::db::{Db, DbError, Row, Tx};
-use crate::engine::builds;
+use crate::db::{Block, Db, DbError, Scan, in_thread};
+use crate::engine::builds::{self, Indexes};
 use crate::engine::projection::{Projection, named};
 use crate::rebuild::{Build, RebuildError, RebuildProgress};
-use crate::table::Kind;
 
 /// Two tables at the same place in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Checked {
 }
 
 const SCRATCH: &str = "_check";
+/// Blocks of rows that wait to be summed.
+const WAITING_MAX: usize = 4;
 
 /// Whether a table is the scratch table of a check.
 pub(crate) fn is_scratch(table_name: &str) -> bool {
@@ -86,20 +88,15 @@ async fn replay(
     tx.rollback().await?;
     let near = near.ok_or_else(|| RebuildError::UnknownProjection(name.to_owned()))?;
     build.run_to(Some(near.cursor), report).await?;
-    let mut snapshot = db.begin_read().await?;
-    let active = checkpoint::active(&mut snapshot, name, version).await?;
-    let active = active.filter(|active| active.cursor >= near.cursor).ok_or(RebuildError::Busy)?;
-    build.run_to(Some(active.cursor), report).await?;
+    let mut snapshot = Scan::open(db).await?;
+    snapshot.begin().await?;
+    let active = checkpoint::active_in(&mut snapshot, name, version).await?;
+    let (table_name, at) = active.filter(|(_, at)| *at >= near.cursor).ok_or(RebuildError::Busy)?;
+    build.run_to(Some(at), report).await?;
     let scratch = build.progress.checkpoint.table_name.clone();
-    let comparison = compare(db, &mut snapshot, &*projection, &active.table_name, &scratch, now).await?;
-    snapshot.rollback().await?;
-    Ok(Checked {
-        name: name.to_owned(),
-        table_name: active.table_name,
-        position: active.cursor.position,
-        comparison,
-        events: build.events,
-    })
+    let comparison = compare(db, &mut snapshot, &*projection, [&table_name, &scratch], now).await?;
+    let (name, position, events) = (name.to_owned(), at.position, build.events);
+    Ok(Checked { name, table_name, position, comparison, events })
 }
 
 /// An empty scratch table; what an interrupted check left behind goes first.
@@ -109,65 +106,44 @@ async fn make_scratch(db: &Db, projection: &dyn Projection) -> Result<Checkpoint
     let mut tx = db.begin().await?;
     builds::exclusively(&mut tx).await?;
     builds::drop_table(&mut tx, &table_name).await?;
-    let scratch = builds::make_named(&mut tx, projection, table_name).await?;
+    let scratch = builds::make_named(&mut tx, projection, table_name, Indexes::Later).await?;
     tx.commit().await?;
     Ok(scratch)
 }
 
-/// `left` as the snapshot has it, `right` as it is.
+/// The first table as the snapshot has it, the second as it is.
 pub(crate) async fn compare(
     db: &Db,
-    snapshot: &mut Tx,
+    snapshot: &mut Scan,
     projection: &dyn Projection,
-    left: &str,
-    right: &str,
+    [left, right]: [&str; 2],
     now: Timestamp,
 ) -> Result<Comparison, DbError> {
-    let left = sum(snapshot, projection, left, now).await?;
-    let mut tx = db.begin_read().await?;
-    let right = sum(&mut tx, projection, right, now).await?;
-    tx.rollback().await?;
+    let mut other = Scan::open(db).await?;
+    let (left, right) =
+        tokio::try_join!(sum(snapshot, projection, left, now), sum(&mut other, projection, right, now))?;
     Ok(Comparison { left, right })
 }
 
-async fn sum(tx: &mut Tx, projection: &dyn Projection, table: &str, now: Timestamp) -> Result<Sum, DbError> {
+/// Reads the rows in the order of their keys and keeps none of them.
+async fn sum(scan: &mut Scan, projection: &dyn Projection, table: &str, now: Timestamp) -> Result<Sum, DbError> {
     let columns: Vec<&str> = projection.columns().iter().map(|column| column.name).collect();
     let key = columns[..projection.key()].join(", ");
-    let (condition, values) = match projection.expires() {
-        Some(expires) => (format!("WHERE {expires} > $1"), vec![now.0.into()]),
-        None => (String::new(), Vec::new()),
-    };
+    let condition = projection.expires().map_or_else(String::new, |expires| format!("WHERE {expires} > {now}"));
     let sql = format!("SELECT {} FROM {table} {condition} ORDER BY {key}", columns.join(", "));
-    let (mut context, mut rows) = (Context::new(&SHA256), 0);
-    tx.fetch_each(&sql, &values, |row| {
-        rows += 1;
-        add(&mut context, projection, row)
-    })
-    .await?;
-    let checksum = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Sum { rows, checksum })
-}
-
-/// Each value with a mark for its kind and its length, so that no two different rows give the same bytes.
-fn add(context: &mut Context, projection: &dyn Projection, row: &Row) -> Result<(), DbError> {
-    for (at, column) in projection.columns().iter().enumerate() {
-        match column.kind {
-            Kind::Text => match row.opt_str(at)? {
-                None => context.update(b"n"),
-                Some(text) => {
-                    context.update(b"t");
-                    context.update(&(text.len() as u64).to_be_bytes());
-                    context.update(text.as_bytes());
-                }
-            },
-            Kind::Int => match row.opt_int(at)? {
-                None => context.update(b"n"),
-                Some(int) => {
-                    context.update(b"i");
-                    context.update(&int.to_be_bytes());
-                }
-            },
+    let (blocks, mut received) = mpsc::channel(WAITING_MAX);
+    let hashing = in_thread(move || {
+        let (mut context, mut rows) = (Context::new(&SHA256), 0);
+        while let Some(block) = received.blocking_recv() {
+            let block: Block = block;
+            rows += block.len() as u64;
+            // Every field has its length and a null is none, so no two different rows give the same bytes.
+            context.update(block.bytes());
         }
-    }
-    Ok(())
+        let checksum = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Sum { rows, checksum })
+    });
+    let sending = async move { scan.send(sql, &blocks).await };
+    let ((), sum) = tokio::try_join!(sending, hashing)?;
+    Ok(sum)
 }

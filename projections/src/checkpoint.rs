@@ -1,6 +1,6 @@
 //! How far each table has come, and which one answers.
 
-use crate::db::{Db, DbError, Tx, Value};
+use crate::db::{Block, Db, DbError, Scan, Tx, Value};
 use crate::feed::Cursor;
 
 /// A table of a projection and how far it has come.
@@ -34,6 +34,18 @@ pub async fn active(tx: &mut Tx, name: &str, version: i64) -> Result<Option<Chec
          WHERE a.name = $1 AND a.version = $2"
     );
     tx.fetch(&sql, &[name.into(), version.into()]).await?.first().map(read).transpose()
+}
+
+/// The table that answers and how far it has come, in the snapshot of `scan`; `None` before it is made.
+pub(crate) async fn active_in(scan: &mut Scan, name: &str, version: i64) -> Result<Option<(String, Cursor)>, DbError> {
+    // The names are those of this program.
+    let sql = format!(
+        "SELECT c.table_name, c.txid, c.position FROM active_projection a JOIN projection_checkpoint c \
+         ON c.table_name = a.table_name WHERE a.name = '{name}' AND a.version = {version}"
+    );
+    let blocks = scan.fetch(sql).await?;
+    let mut rows = blocks.iter().flat_map(Block::rows);
+    rows.next().map(|mut row| Ok((row.parse()?, Cursor { txid: row.int()?, position: row.int()? }))).transpose()
 }
 
 /// Every table, by name, and whether it is the one that answers.

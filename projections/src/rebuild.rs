@@ -10,14 +10,17 @@ use grantlog_domain::Timestamp;
 
 use crate::check::{self, Comparison};
 use crate::checkpoint::{self, Checkpoint};
-use crate::db::{Db, DbError};
-use crate::engine::builds;
+use crate::db::{Db, DbError, Scan};
+use crate::engine::builds::{self, Indexes};
 use crate::engine::projection::{Projection, named};
 use crate::engine::step::{Progress, Stepped};
-use crate::feed::{Cursor, Fault, Stored, ordered};
+use crate::feed::pages::{Entries, Pages, Which};
+use crate::feed::{Cursor, Entry, Fault, Stored, ordered};
 
-/// Events of one transaction of a build.
-const BATCH: i64 = 2000;
+/// Most events of one transaction of a build.
+const STEP_POSTGRES: usize = 4096;
+/// The same on SQLite, where whoever appends waits for it.
+const STEP_SQLITE: usize = 512;
 /// Least time between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait for events that the ordered feed must not show yet.
@@ -73,17 +76,27 @@ pub async fn rebuild(
     db: &Db,
     name: &str,
     now: Timestamp,
-    mut report: impl FnMut(RebuildProgress) + Send,
+    report: impl FnMut(RebuildProgress) + Send,
 ) -> Result<Rebuilt, RebuildError> {
     let projection = named(name).ok_or_else(|| RebuildError::UnknownProjection(name.to_owned()))?;
+    build_anew(db, projection, now, report).await
+}
+
+pub(crate) async fn build_anew(
+    db: &Db,
+    projection: Arc<dyn Projection>,
+    now: Timestamp,
+    mut report: impl FnMut(RebuildProgress) + Send,
+) -> Result<Rebuilt, RebuildError> {
     let (new, resumed) = begin(db, &*projection).await?;
     let mut build = Build::new(db, projection, new).await?;
     build.run_to(None, &mut report).await?;
+    builds::add_indexes(db, &*build.projection, &build.progress.checkpoint.table_name).await?;
     let comparison = build.compare(now, &mut report).await?;
     let replaced = build.switch(&mut report).await?;
     let dropped = builds::drop_earlier(db, &*build.projection).await?;
     Ok(Rebuilt {
-        name: name.to_owned(),
+        name: build.projection.name().to_owned(),
         table_name: build.progress.checkpoint.table_name,
         replaced,
         dropped,
@@ -100,18 +113,51 @@ async fn begin(db: &Db, projection: &dyn Projection) -> Result<(Checkpoint, bool
     let mut found = checkpoint::building(&mut tx, projection.name(), projection.version()).await?.into_iter();
     let begun = match found.rfind(|build| !check::is_scratch(&build.table_name)) {
         Some(build) => (build, true),
-        None => (builds::make(&mut tx, projection).await?, false),
+        None => (builds::make(&mut tx, projection, indexes(db)).await?, false),
     };
     tx.commit().await?;
     Ok(begun)
 }
 
-/// Cuts the events off before the first one that this version does not know, and says which that is.
-fn until_unknown(events: &mut Vec<Stored>) -> Option<String> {
-    let at = events.iter().position(|event| matches!(event.event, Err(Fault::UnknownType(_))))?;
-    let unknown = events[at].event.as_ref().err().map(ToString::to_string);
-    events.truncate(at);
-    unknown
+/// SQLite has one writer, so making an index of a full table would keep all others waiting.
+const fn indexes(db: &Db) -> Indexes {
+    if db.is_postgres() { Indexes::Later } else { Indexes::Now }
+}
+
+/// What a build takes from some events of the log.
+struct Batch {
+    /// Those of the aggregates that the table reads, and the last one, which says how far it goes.
+    events: Vec<Stored>,
+    /// How many there were.
+    count: u64,
+    /// Why it ends before the first event that this version does not know.
+    unknown: Option<String>,
+}
+
+impl Batch {
+    fn of(entries: &Entries<'_>, aggregates: &[&str], until: Option<Cursor>) -> Result<Self, DbError> {
+        let mut batch = Self { events: Vec::new(), count: 0, unknown: None };
+        let mut left_out = None;
+        for entry in entries.iter() {
+            let entry = entry?;
+            if until.is_some_and(|until| entry.cursor > until) {
+                break;
+            }
+            if let Err(unknown @ Fault::UnknownType(_)) = entry.known() {
+                batch.unknown = Some(unknown.to_string());
+                break;
+            }
+            batch.count += 1;
+            if aggregates.contains(&entry.aggregate_type) {
+                batch.events.push(entry.stored());
+                left_out = None;
+            } else {
+                left_out = Some(entry);
+            }
+        }
+        batch.events.extend(left_out.map(Entry::stored));
+        Ok(batch)
+    }
 }
 
 /// A table being filled from the log.
@@ -123,6 +169,8 @@ pub(crate) struct Build<'a> {
     began: Instant,
     began_at: i64,
     reported: Option<Instant>,
+    /// See [`Db::foreign_commits`].
+    foreign_commits: Option<i64>,
 }
 
 impl<'a> Build<'a> {
@@ -133,7 +181,8 @@ impl<'a> Build<'a> {
     ) -> Result<Self, DbError> {
         let began_at = checkpoint.cursor.position;
         let progress = Progress::of(db, checkpoint).await?;
-        Ok(Self { db, projection, progress, events: 0, began: Instant::now(), began_at, reported: None })
+        let (began, foreign_commits) = (Instant::now(), db.foreign_commits().await?);
+        Ok(Self { db, projection, progress, events: 0, began, began_at, reported: None, foreign_commits })
     }
 
     /// Takes in the log up to `until`, or to its end as it is then.
@@ -146,32 +195,43 @@ impl<'a> Build<'a> {
             Some(until) => until.position,
             None => ordered::end(self.db).await?,
         };
-        let mut next = ordered::read(self.db, self.progress.checkpoint.cursor, BATCH).await?;
-        loop {
-            let mut events = next;
-            if let Some(until) = until {
-                events.truncate(events.partition_point(|event| event.cursor <= until));
-            }
-            let unknown = until_unknown(&mut events);
-            let Some(last) = events.last().map(|event| event.cursor) else {
-                match unknown {
-                    Some(unknown) => return Err(RebuildError::UnknownType(unknown)),
-                    None => break,
+        let aggregates = self.projection.aggregates();
+        let batch = move |entries: &Entries<'_>| Batch::of(entries, aggregates, until);
+        let mut pages = Pages::read(self.db, self.progress.checkpoint.cursor, Which::Settled, batch);
+        // The next events are read and decoded while these are written.
+        while let Some(batch) = pages.next().await? {
+            // What was read beyond the end is left out.
+            for events in batch.events.chunks(self.step_max()) {
+                let began = Instant::now();
+                if self.progress.step(self.db, &*self.projection, events).await? == Stepped::Lost {
+                    return Err(RebuildError::Busy);
                 }
-            };
-            let full = events.len() as i64 >= BATCH || unknown.is_some();
-            // The next events are read while these are written.
-            let reading = async { if full { ordered::read(self.db, last, BATCH).await } else { Ok(Vec::new()) } };
-            let (read, stepped) = tokio::join!(reading, self.progress.step(self.db, &*self.projection, &events));
-            if stepped? == Stepped::Lost {
-                return Err(RebuildError::Busy);
+                self.give_way(began.elapsed()).await?;
+                self.report(total, false, report);
             }
-            self.events += events.len() as u64;
-            self.report(total, false, report);
-            next = read?;
+            self.events += batch.count;
+            if let Some(unknown) = batch.unknown {
+                return Err(RebuildError::UnknownType(unknown));
+            }
+            if batch.count == 0 {
+                break;
+            }
         }
         self.report(total, true, report);
         Ok(())
+    }
+
+    /// SQLite's lock has no queue: whoever takes it again at once starves the other processes.
+    async fn give_way(&mut self, took: Duration) -> Result<(), DbError> {
+        let before = std::mem::replace(&mut self.foreign_commits, self.db.foreign_commits().await?);
+        if before != self.foreign_commits {
+            tokio::time::sleep(took).await;
+        }
+        Ok(())
+    }
+
+    const fn step_max(&self) -> usize {
+        if self.db.is_postgres() { STEP_POSTGRES } else { STEP_SQLITE }
     }
 
     fn report(&mut self, total: i64, now: bool, report: &mut (impl FnMut(RebuildProgress) + Send)) {
@@ -193,35 +253,35 @@ impl<'a> Build<'a> {
         report: &mut (impl FnMut(RebuildProgress) + Send),
     ) -> Result<Option<Comparison>, RebuildError> {
         let (name, version) = (self.projection.name(), self.projection.version());
-        // From here on the snapshot's rows stand still, while the table itself goes on.
-        let mut snapshot = self.db.begin_read().await?;
-        let mut active = checkpoint::active(&mut snapshot, name, version).await?;
-        while active.as_ref().is_some_and(|active| active.cursor < self.progress.checkpoint.cursor) {
-            snapshot.rollback().await?;
+        loop {
+            // From here on the snapshot's rows stand still, while the table itself goes on.
+            let mut snapshot = Scan::open(self.db).await?;
+            snapshot.begin().await?;
+            let Some((active, at)) = checkpoint::active_in(&mut snapshot, name, version).await? else {
+                return Ok(None);
+            };
+            if at >= self.progress.checkpoint.cursor {
+                self.run_to(Some(at), report).await?;
+                let tables = [active.as_str(), &self.progress.checkpoint.table_name];
+                let comparison = check::compare(self.db, &mut snapshot, &*self.projection, tables, now).await?;
+                return Ok(Some(comparison));
+            }
+            drop(snapshot);
             tokio::time::sleep(WAIT).await;
-            if !self.is_kept(active.as_ref()).await? {
+            if !self.is_kept(at).await? {
                 return Ok(None);
             }
-            snapshot = self.db.begin_read().await?;
-            active = checkpoint::active(&mut snapshot, name, version).await?;
         }
-        let Some(active) = active else { return Ok(None) };
-        self.run_to(Some(active.cursor), report).await?;
-        let new = self.progress.checkpoint.table_name.clone();
-        let comparison =
-            check::compare(self.db, &mut snapshot, &*self.projection, &active.table_name, &new, now).await?;
-        snapshot.rollback().await?;
-        Ok(Some(comparison))
     }
 
     /// Whether the table that answers moves: nobody may be keeping it.
-    async fn is_kept(&self, before: Option<&Checkpoint>) -> Result<bool, DbError> {
+    async fn is_kept(&self, before: Cursor) -> Result<bool, DbError> {
         const PATIENCE: u32 = 50;
         for _ in 0..PATIENCE {
             let mut tx = self.db.begin_read().await?;
             let active = checkpoint::active(&mut tx, self.projection.name(), self.projection.version()).await?;
             tx.rollback().await?;
-            if active.as_ref().map(|active| active.cursor) != before.map(|before| before.cursor) {
+            if active.is_none_or(|active| active.cursor != before) {
                 return Ok(true);
             }
             tokio::time::sleep(WAIT).await;

@@ -67,6 +67,22 @@ impl From<sqlx::Error> for DbError {
     }
 }
 
+/// Of the connections that step through many rows; see `scan.rs`.
+impl From<rusqlite::Error> for DbError {
+    fn from(error: rusqlite::Error) -> Self {
+        let kind = match &error {
+            rusqlite::Error::SqliteFailure(failure, _) => sqlite_kind(failure.extended_code),
+            _ => Kind::Data,
+        };
+        let error = sqlx::Error::AnyDriverError(Box::new(error));
+        match kind {
+            Kind::Unavailable => Self::Unavailable(error),
+            Kind::Conflict => Self::Conflict(error),
+            Kind::Data => Self::Data(error),
+        }
+    }
+}
+
 enum Kind {
     Unavailable,
     Conflict,

@@ -2,8 +2,10 @@
 //!
 //! What is not here: SQL, the event log, migrations.
 
+mod block;
 mod error;
 mod relaxed;
+mod scan;
 mod value;
 
 use std::str::FromStr as _;
@@ -14,7 +16,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Executor as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
+pub(crate) use block::{Block, Fields};
 pub use error::DbError;
+pub(crate) use scan::{Scan, in_thread};
 pub use value::{Row, Value};
 
 use relaxed::RelaxedSqlite;
@@ -111,6 +115,18 @@ impl Db {
             }
             Self::Sqlite { write, .. } => Inner::Relaxed(RelaxedSqlite::begin(write).await?),
         }))
+    }
+
+    /// On SQLite a number that changes when another process commits; `None` on PostgreSQL.
+    pub(crate) async fn foreign_commits(&self) -> Result<Option<i64>, DbError> {
+        match self {
+            Self::Postgres(_) => Ok(None),
+            // Of one connection; this pool has no second one.
+            Self::Sqlite { write, .. } => {
+                let rows = fetch_sqlite(write, "PRAGMA data_version", &[]).await?;
+                rows.first().map(|row| row.int(0)).transpose()
+            }
+        }
     }
 
     /// A transaction in which every statement sees the same snapshot; it cannot write. Its statements may take long.

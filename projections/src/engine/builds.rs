@@ -60,7 +60,7 @@ async fn make_first(db: &Db) -> Result<Vec<Arc<dyn Projection>>, DbError> {
         }
         let sql = "SELECT table_name FROM active_projection WHERE name = $1";
         if tx.fetch(sql, &[name.into()]).await?.is_empty() {
-            let made = make(&mut tx, &*projection).await?;
+            let made = make(&mut tx, &*projection, Indexes::Now).await?;
             answer_with(&mut tx, &*projection, &made.table_name).await?;
         } else {
             others.push(projection);
@@ -106,8 +106,16 @@ pub(crate) async fn exclusively(tx: &mut Tx) -> Result<(), DbError> {
     Ok(())
 }
 
+/// When a table gets its indexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Indexes {
+    Now,
+    /// When it is full, which costs less; see [`add_indexes`].
+    Later,
+}
+
 /// Makes an empty table that does not answer yet.
-pub(crate) async fn make(tx: &mut Tx, projection: &dyn Projection) -> Result<Checkpoint, DbError> {
+pub(crate) async fn make(tx: &mut Tx, projection: &dyn Projection, indexes: Indexes) -> Result<Checkpoint, DbError> {
     let (name, version) = (projection.name(), projection.version());
     let prefix = format!("{name}_v{version}_b");
     let used = tx.fetch("SELECT table_name FROM projection_checkpoint WHERE name = $1", &[name.into()]).await?;
@@ -115,7 +123,7 @@ pub(crate) async fn make(tx: &mut Tx, projection: &dyn Projection) -> Result<Che
     for row in used {
         number = row.str(0)?.strip_prefix(&prefix).and_then(|text| text.parse().ok()).unwrap_or(0).max(number);
     }
-    make_named(tx, projection, format!("{prefix}{}", number + 1)).await
+    make_named(tx, projection, format!("{prefix}{}", number + 1), indexes).await
 }
 
 /// The same, with a name of the caller's choice.
@@ -123,10 +131,14 @@ pub(crate) async fn make_named(
     tx: &mut Tx,
     projection: &dyn Projection,
     table_name: String,
+    indexes: Indexes,
 ) -> Result<Checkpoint, DbError> {
     let (name, version) = (projection.name(), projection.version());
-    for sql in projection.create(&table_name, tx.is_postgres()) {
-        tx.execute(&sql, &[]).await?;
+    tx.execute(&projection.create(&table_name, tx.is_postgres()), &[]).await?;
+    if indexes == Indexes::Now {
+        for sql in projection.indexes(&table_name) {
+            tx.execute(&sql, &[]).await?;
+        }
     }
     tx.execute(
         "INSERT INTO projection_checkpoint (table_name, name, version, txid, position, recorded_at) \
@@ -135,6 +147,25 @@ pub(crate) async fn make_named(
     )
     .await?;
     Ok(Checkpoint { table_name, name: name.to_owned(), version, cursor: Cursor::START, recorded_at: 0 })
+}
+
+/// Makes an index of a table that is full, unless it is there. Readers of the ordered feed wait meanwhile, as for every
+/// write, so each index has a transaction of its own.
+async fn add_index(db: &Db, sql: &str) -> Result<(), DbError> {
+    let mut tx = db.begin().await?;
+    if tx.is_postgres() {
+        tx.execute("SET LOCAL statement_timeout = 0", &[]).await?;
+    }
+    tx.execute(sql, &[]).await?;
+    tx.commit().await
+}
+
+/// Makes the indexes that a table does not have yet.
+pub(crate) async fn add_indexes(db: &Db, projection: &dyn Projection, table_name: &str) -> Result<(), DbError> {
+    for sql in projection.indexes(table_name) {
+        add_index(db, &sql).await?;
+    }
+    Ok(())
 }
 
 /// From the commit on this table answers.

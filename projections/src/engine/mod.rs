@@ -37,8 +37,16 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 pub const EXPIRED_KEPT_SECONDS: i64 = 3600;
 /// Rows that one sweep removes at most.
 pub const SWEEP_MAX: i64 = 500;
-/// How often each table is swept.
+/// How often the tables are swept while there is little to remove.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// Pause after a sweep that left something behind, as a multiple of the time that it took: it keeps the database busy
+/// for a quarter of the time, and removes more than any load adds.
+const SWEEP_PAUSE: u32 = 3;
+
+/// How long to wait after a sweep.
+fn sweep_pause(took: Duration, found_full: bool) -> Duration {
+    if found_full { (took * SWEEP_PAUSE).min(SWEEP_EVERY) } else { SWEEP_EVERY }
+}
 
 /// How to keep the table projections.
 #[derive(Clone, Debug)]
@@ -96,7 +104,7 @@ impl Projector {
             projections,
             status: Arc::clone(&status),
             failed: None,
-            swept: Instant::now(),
+            sweep_at: Instant::now() + SWEEP_EVERY,
         };
         let task = tokio::spawn(engine.run(wake.clone(), stopped));
         Self { status, stop, task: Some(task) }
@@ -134,7 +142,8 @@ struct Engine {
     status: Arc<Mutex<ProjectorStatus>>,
     /// A fault of a single table in this round.
     failed: Option<String>,
-    swept: Instant,
+    /// When to remove expired rows next.
+    sweep_at: Instant,
 }
 
 /// What one round found.
@@ -158,7 +167,7 @@ impl Engine {
                 Ok(Round::Idle) => {
                     retry = self.options.interval;
                     self.show_failure();
-                    self.options.interval
+                    self.options.interval.min(self.sweep_at.saturating_duration_since(Instant::now()))
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the table projections cannot go on");
@@ -199,9 +208,10 @@ impl Engine {
                 round = Round::More;
             }
         }
-        if self.swept.elapsed() >= SWEEP_EVERY {
-            self.sweep().await?;
-            self.swept = Instant::now();
+        let began = Instant::now();
+        if began >= self.sweep_at {
+            let found_full = self.sweep().await?;
+            self.sweep_at = Instant::now() + sweep_pause(began.elapsed(), found_full);
         }
         Ok(round)
     }
@@ -274,19 +284,21 @@ impl Engine {
         }
     }
 
-    /// Removes rows that are long of no use, a bounded number from each table.
-    async fn sweep(&self) -> Result<(), DbError> {
+    /// Removes rows that are long of no use, a bounded number from each table. Answers whether some table has more.
+    async fn sweep(&self) -> Result<bool, DbError> {
         let now = self.options.now.get().0;
+        let mut found_full = false;
         for (projection, progress) in self.projections.iter().zip(&self.progress) {
             let (Some(progress), Some(_)) = (progress, projection.expires()) else { continue };
             // Not beyond what the log has told: a later event must find the rows that it speaks of.
             let horizon = now.min(progress.checkpoint.recorded_at / 1000) - EXPIRED_KEPT_SECONDS;
             let mut tx = self.db.begin_rebuildable().await?;
             if checkpoint::lock(&mut tx, &progress.checkpoint.table_name).await?.is_some() {
-                projection.sweep(&mut tx, &progress.checkpoint.table_name, horizon, SWEEP_MAX).await?;
+                let removed = projection.sweep(&mut tx, &progress.checkpoint.table_name, horizon, SWEEP_MAX).await?;
+                found_full |= removed >= SWEEP_MAX.unsigned_abs();
             }
             tx.commit().await?;
         }
-        Ok(())
+        Ok(found_full)
     }
 }

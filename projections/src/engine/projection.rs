@@ -23,12 +23,16 @@ use crate::tables::users::Users;
 pub(crate) trait Projection: Send + Sync {
     fn name(&self) -> &'static str;
     fn version(&self) -> i64;
+    /// The types of the aggregates that it reads.
+    fn aggregates(&self) -> &'static [&'static str];
     fn columns(&self) -> &'static [Column];
     /// How many of the first columns are the key.
     fn key(&self) -> usize;
     fn expires(&self) -> Option<&'static str>;
-    /// Statements that make a table of this projection.
-    fn create(&self, table: &str, postgres: bool) -> Vec<String>;
+    /// The statement that makes a table of this projection.
+    fn create(&self, table: &str, postgres: bool) -> String;
+    /// Statements that make the table's indexes, as far as they are not there.
+    fn indexes(&self, table: &str) -> Vec<String>;
     async fn take_in(
         &self,
         tx: &mut Tx,
@@ -51,6 +55,10 @@ impl<T: Table> Projection for Of<T> {
         T::VERSION
     }
 
+    fn aggregates(&self) -> &'static [&'static str] {
+        T::AGGREGATES
+    }
+
     fn columns(&self) -> &'static [Column] {
         T::COLUMNS
     }
@@ -63,8 +71,12 @@ impl<T: Table> Projection for Of<T> {
         T::EXPIRES
     }
 
-    fn create(&self, table: &str, postgres: bool) -> Vec<String> {
+    fn create(&self, table: &str, postgres: bool) -> String {
         write::create::<T>(table, postgres)
+    }
+
+    fn indexes(&self, table: &str) -> Vec<String> {
+        write::indexes::<T>(table)
     }
 
     async fn take_in(

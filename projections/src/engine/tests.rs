@@ -1,3 +1,6 @@
+mod sweep;
+mod versions;
+
 use std::sync::Arc;
 
 use grantlog_domain::grant::GrantEvent;

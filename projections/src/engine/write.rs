@@ -9,8 +9,8 @@ use crate::table::{Kind, Table};
 /// Rows of one SQLite statement; what remains goes one by one.
 const CHUNK: usize = 32;
 
-/// Statements that make a table, its indexes included.
-pub(super) fn create<T: Table>(table: &str, postgres: bool) -> Vec<String> {
+/// The statement that makes a table, without its indexes.
+pub(super) fn create<T: Table>(table: &str, postgres: bool) -> String {
     let mut columns: Vec<String> = Vec::new();
     for column in T::COLUMNS {
         let kind = match (column.kind, postgres) {
@@ -24,11 +24,13 @@ pub(super) fn create<T: Table>(table: &str, postgres: bool) -> Vec<String> {
     }
     let strict = if postgres { "" } else { " STRICT" };
     let body = columns.join(", ");
-    let mut sql = vec![format!("CREATE TABLE {table} ({body}, PRIMARY KEY ({})){strict}", key::<T>())];
-    for (number, columns) in T::INDEXES.iter().enumerate() {
-        sql.push(format!("CREATE INDEX {table}_{number} ON {table} ({columns})"));
-    }
-    sql
+    format!("CREATE TABLE {table} ({body}, PRIMARY KEY ({})){strict}", key::<T>())
+}
+
+/// Statements that make the indexes of a table that are not there.
+pub(super) fn indexes<T: Table>(table: &str) -> Vec<String> {
+    let index = |(number, columns)| format!("CREATE INDEX IF NOT EXISTS {table}_{number} ON {table} ({columns})");
+    T::INDEXES.iter().enumerate().map(index).collect()
 }
 
 fn key<T: Table>() -> String {

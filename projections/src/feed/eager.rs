@@ -8,7 +8,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::LazyLock;
 
-use super::{Cursor, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored};
+use super::pages::{Pages, Which};
+use super::{Cursor, Entry, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored};
 use crate::db::{Db, DbError, Row, Value};
 
 /// Events of one read.
@@ -59,42 +60,36 @@ pub struct Poll {
 }
 
 impl Eager {
-    /// Reads everything after `from`, which a table projection has reached, and hands it to `each`.
-    pub async fn start<F>(db: &Db, from: Cursor, mut each: F) -> Result<Self, DbError>
+    /// Reads everything after `from`, which a table projection has reached, and hands it to `each`: from several threads
+    /// and in no order.
+    pub(crate) async fn start<F>(db: &Db, from: Cursor, each: F) -> Result<Self, DbError>
     where
-        F: FnMut(Stored) -> Result<(), DbError> + Send,
+        F: Fn(&Entry<'_>) -> Result<(), DbError> + Send + Sync + 'static,
     {
         let mut feed = Self { last: from.position, gaps: Vec::new(), window: None, known: BTreeSet::new() };
-        // One writer: nothing is ever late.
-        if !db.is_postgres() {
-            loop {
-                let poll = feed.poll(db).await?;
-                poll.events.into_iter().try_for_each(&mut each)?;
-                if poll.at_end {
-                    return Ok(feed);
+        // SQLite has one writer: nothing is ever late.
+        let oldest = if db.is_postgres() { one(db, OLDEST_TXID).await? } else { i64::MAX };
+        let mut pages = Pages::read(db, from, Which::Visible, move |entries| {
+            let (mut last, mut seen) = (0, Vec::new());
+            for entry in entries.iter() {
+                let entry = entry?;
+                last = entry.cursor.position.max(last);
+                if entry.cursor.txid >= oldest {
+                    seen.push(entry.cursor.position);
                 }
+                each(&entry)?;
             }
+            Ok((last, seen))
+        });
+        let mut all_seen = HashSet::new();
+        while let Some((last, seen)) = pages.next().await? {
+            feed.last = feed.last.max(last);
+            all_seen.extend(seen);
         }
-        let oldest = one(db, OLDEST_TXID).await?;
-        let (mut cursor, mut seen) = (from, HashSet::new());
-        loop {
-            let after = [cursor.txid.into(), cursor.position.into(), PAGE.into()];
-            let events = read(&db.fetch(&BY_TXID, &after).await?)?;
-            let count = events.len();
-            for event in events {
-                cursor = event.cursor;
-                feed.last = feed.last.max(cursor.position);
-                if cursor.txid >= oldest {
-                    seen.insert(cursor.position);
-                }
-                each(event)?;
-            }
-            if (count as i64) < PAGE {
-                break;
-            }
+        if db.is_postgres() {
+            let bound = one(db, OWN_XID).await?;
+            feed.window = Some(Window { txid: oldest, position: feed.last, bound, seen: all_seen });
         }
-        let bound = one(db, OWN_XID).await?;
-        feed.window = Some(Window { txid: oldest, position: feed.last, bound, seen });
         Ok(feed)
     }
 
@@ -267,9 +262,6 @@ const OWN_XID: &str = "SELECT pg_current_xact_id()::text::bigint";
 /// As the log has it.
 const OLDEST_TXID: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + bias FROM log_identity";
 
-static BY_TXID: LazyLock<String> = LazyLock::new(|| {
-    format!("SELECT {POSTGRES_COLUMNS} FROM events WHERE (txid, position) > ($1, $2) ORDER BY txid, position LIMIT $3")
-});
 static BY_POSITION: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {POSTGRES_COLUMNS} FROM events WHERE position > $1 AND position <> ALL ($2) ORDER BY position LIMIT $3"

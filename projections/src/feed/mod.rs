@@ -6,12 +6,14 @@
 
 pub mod eager;
 pub mod ordered;
+pub(crate) mod pages;
 mod stored;
 pub mod stream;
 #[cfg(test)]
 mod tests;
 mod wake;
 
+pub(crate) use stored::Entry;
 pub use stored::{Fault, Stored};
 pub use wake::Wake;
 
@@ -36,3 +38,6 @@ const POSTGRES_COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_ty
      metadata::text, txid, position, (extract(epoch FROM recorded_at) * 1000)::bigint";
 const SQLITE_COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
      txid, position, recorded_at";
+/// The same, as they are read in bulk: what the server would have to work for is left as it is.
+const POSTGRES_BULK: &str =
+    "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid, position, recorded_at";

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use grantlog_domain::{DecodeError, Event, EventMetadata, Recorded};
+use grantlog_domain::{Actor, DecodeError, Event, EventMetadata, Recorded};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::Cursor;
-use crate::db::{DbError, Row};
+use crate::db::{DbError, Fields, Row};
 
 /// Why a row is not an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,63 +35,153 @@ pub struct Stored {
 impl Stored {
     /// Reads the columns of `POSTGRES_COLUMNS` or `SQLITE_COLUMNS`.
     pub(super) fn read(row: &Row) -> Result<Self, DbError> {
-        let aggregate_type = row.str(0)?;
-        let aggregate_id = row.str(1)?;
-        let sequence = row.int(2)?;
-        let cursor = Cursor { txid: row.int(7)?, position: row.int(8)? };
-        let recorded_at = row.int(9)?;
-        let event = decode(row, aggregate_type).map(|(event, metadata)| Recorded {
-            aggregate_id: aggregate_id.to_owned(),
-            sequence,
-            event,
-            metadata,
-            txid: cursor.txid,
-            position: cursor.position,
-            recorded_at,
+        let entry = Entry {
+            aggregate_type: row.str(0)?,
+            aggregate_id: row.str(1)?,
+            sequence: row.int(2)?,
+            cursor: Cursor { txid: row.int(7)?, position: row.int(8)? },
+            recorded_at: row.int(9)?,
+            content: content([row.str(3), row.str(4), row.str(5), row.str(6)]),
+        };
+        Ok(entry.stored())
+    }
+}
+
+/// A row of the log as it was read in bulk: nothing of it is copied or decoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) aggregate_type: &'a str,
+    pub(crate) aggregate_id: &'a str,
+    pub(crate) sequence: i64,
+    pub(crate) cursor: Cursor,
+    /// Unix milliseconds.
+    pub(crate) recorded_at: i64,
+    /// Event type, its version, payload, metadata.
+    content: Result<[&'a str; 4], Fault>,
+}
+
+impl<'a> Entry<'a> {
+    /// Reads the columns of `POSTGRES_BULK` or `SQLITE_COLUMNS`.
+    pub(super) fn read(mut row: Fields<'a>, postgres: bool) -> Result<Self, DbError> {
+        let (aggregate_type, aggregate_id, sequence) = (row.str()?, row.str()?, row.int()?);
+        let content = content([row.str(), row.str(), row.str(), row.str()]);
+        let cursor = Cursor { txid: row.int()?, position: row.int()? };
+        let recorded_at = if postgres { milliseconds(row.int()?) } else { row.int()? };
+        Ok(Self { aggregate_type, aggregate_id, sequence, cursor, recorded_at, content })
+    }
+
+    /// The event alone. Refuses what [`Self::stored`] refuses: also metadata that cannot be read.
+    pub(crate) fn event(&self) -> Result<Event, Fault> {
+        let [event_type, version, payload, metadata] = self.content.clone()?;
+        let event = decode(self.aggregate_type, event_type, version, payload)?;
+        Metadata::read(metadata)?;
+        Ok(event)
+    }
+
+    /// Refuses a type that this version does not know, and does not look at the rest if it can.
+    pub(crate) fn known(&self) -> Result<(), Fault> {
+        match self.content {
+            Ok([event_type, version, ..]) if Event::is_current(event_type, version) => Ok(()),
+            _ => self.event().map(drop),
+        }
+    }
+
+    pub(crate) fn stored(self) -> Stored {
+        let Self { aggregate_type, aggregate_id, sequence, cursor, recorded_at, content } = self;
+        let event = content.and_then(|[event_type, version, payload, metadata]| {
+            Ok(Recorded {
+                aggregate_id: aggregate_id.to_owned(),
+                sequence,
+                event: decode(aggregate_type, event_type, version, payload)?,
+                metadata: Metadata::read(metadata)?.into_owned(),
+                txid: cursor.txid,
+                position: cursor.position,
+                recorded_at,
+            })
         });
-        Ok(Self {
+        Stored {
             aggregate_type: aggregate_type.to_owned(),
             aggregate_id: aggregate_id.to_owned(),
             sequence,
             cursor,
             recorded_at,
             event,
-        })
+        }
     }
 }
 
-fn decode(row: &Row, aggregate_type: &str) -> Result<(Event, EventMetadata), Fault> {
-    let text = |index| row.str(index).map_err(|error| Fault::Undecodable(error.to_string()));
-    let event = Event::decode(aggregate_type, text(3)?, text(4)?, text(5)?).map_err(|error| match error {
+/// A text that cannot be read is the fault of its event alone.
+fn content(texts: [Result<&str, DbError>; 4]) -> Result<[&str; 4], Fault> {
+    let mut content = [""; 4];
+    for (text, content) in texts.into_iter().zip(&mut content) {
+        *content = text.map_err(|error| Fault::Undecodable(error.to_string()))?;
+    }
+    Ok(content)
+}
+
+/// PostgreSQL's own form of a time, microseconds since 2000-01-01, in Unix milliseconds; rounded as `::bigint` does.
+const fn milliseconds(microseconds: i64) -> i64 {
+    const FROM_1970: i64 = 946_684_800_000;
+    FROM_1970.saturating_add(microseconds.saturating_add(500).div_euclid(1000))
+}
+
+fn decode(aggregate_type: &str, event_type: &str, version: &str, payload: &str) -> Result<Event, Fault> {
+    Event::decode(aggregate_type, event_type, version, payload).map_err(|error| match error {
         DecodeError::UnknownType(name) => Fault::UnknownType(name),
         undecodable @ DecodeError::Undecodable { .. } => Fault::Undecodable(undecodable.to_string()),
-    })?;
-    Ok((event, metadata(text(6)?)?))
+    })
 }
 
 /// The fields of `EventMetadata::to_map`, read without the map: this runs once for each event of a replay.
 #[derive(Deserialize)]
-struct Metadata<'a> {
+struct Fetched<'a> {
     #[serde(borrow)]
     event_id: Cow<'a, str>,
     #[serde(borrow)]
     actor: Cow<'a, str>,
-    #[serde(default)]
-    request_id: Option<String>,
-    #[serde(default)]
-    correlation: Option<String>,
-    #[serde(default)]
-    source_address: Option<String>,
+    #[serde(default, borrow)]
+    request_id: Option<Text<'a>>,
+    #[serde(default, borrow)]
+    correlation: Option<Text<'a>>,
+    #[serde(default, borrow)]
+    source_address: Option<Text<'a>>,
 }
 
-fn metadata(text: &str) -> Result<EventMetadata, Fault> {
-    let bad = |what: &str| Fault::Undecodable(format!("event metadata: {what}"));
-    let metadata: Metadata<'_> = serde_json::from_str(text).map_err(|error| bad(&error.to_string()))?;
-    Ok(EventMetadata {
-        event_id: Uuid::try_parse(&metadata.event_id).map_err(|_| bad("event_id is malformed"))?,
-        actor: metadata.actor.parse().map_err(|_| bad("actor is malformed"))?,
-        request_id: metadata.request_id,
-        correlation: metadata.correlation,
-        source_address: metadata.source_address,
-    })
+/// serde borrows a bare `Cow`, but not one in an `Option`.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct Metadata<'a> {
+    event_id: Uuid,
+    actor: Actor,
+    rest: [Option<Text<'a>>; 3],
+}
+
+impl<'a> Metadata<'a> {
+    fn read(text: &'a str) -> Result<Self, Fault> {
+        let bad = |what: &str| Fault::Undecodable(format!("event metadata: {what}"));
+        let fetched: Fetched<'a> = serde_json::from_str(text).map_err(|error| bad(&error.to_string()))?;
+        Ok(Self {
+            event_id: Uuid::try_parse(&fetched.event_id).map_err(|_| bad("event_id is malformed"))?,
+            actor: fetched.actor.parse().map_err(|_| bad("actor is malformed"))?,
+            rest: [fetched.request_id, fetched.correlation, fetched.source_address],
+        })
+    }
+
+    fn into_owned(self) -> EventMetadata {
+        let [request_id, correlation, source_address] = self.rest.map(|text| text.map(|text| text.0.into_owned()));
+        EventMetadata { event_id: self.event_id, actor: self.actor, request_id, correlation, source_address }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_rounded_as_the_database_does_it() {
+        assert_eq!(milliseconds(0), 946_684_800_000);
+        assert_eq!(milliseconds(1_499), 946_684_800_001);
+        assert_eq!(milliseconds(1_500), 946_684_800_002);
+    }
 }

@@ -62,6 +62,18 @@ async fn write(db: &Db, writer: u64, own: &Own) {
     }
 }
 
+async fn start_eagerly(db: &Db, seen: &mut Seen) -> Eager {
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let reading = Arc::clone(&read);
+    let feed = Eager::start(db, Cursor::START, move |entry| {
+        reading.lock().push(entry.clone().stored());
+        Ok(())
+    });
+    let feed = feed.await.unwrap();
+    read.lock().iter().for_each(|stored| seen.add(stored));
+    feed
+}
+
 async fn read_eagerly(db: &Db, mut feed: Eager, seen: &mut Seen, done: &AtomicBool, own: Option<&Own>) {
     loop {
         let last_round = done.load(Ordering::Acquire);
@@ -109,33 +121,18 @@ async fn race(db: &Db) {
         done.store(true, Ordering::Release);
     };
     let eager = async {
-        let feed = Eager::start(db, Cursor::START, |stored| {
-            eager_seen.add(&stored);
-            Ok(())
-        })
-        .await
-        .unwrap();
+        let feed = start_eagerly(db, &mut eager_seen).await;
         read_eagerly(db, feed, &mut eager_seen, &done, None).await;
     };
     let late = async {
         while ordered::end(db).await.unwrap() < WRITERS as i64 * EVENTS / 3 {
             tokio::task::yield_now().await;
         }
-        let feed = Eager::start(db, Cursor::START, |stored| {
-            late_seen.add(&stored);
-            Ok(())
-        })
-        .await
-        .unwrap();
+        let feed = start_eagerly(db, &mut late_seen).await;
         read_eagerly(db, feed, &mut late_seen, &done, None).await;
     };
     let knowing = async {
-        let feed = Eager::start(db, Cursor::START, |stored| {
-            own_seen.add(&stored);
-            Ok(())
-        })
-        .await
-        .unwrap();
+        let feed = start_eagerly(db, &mut own_seen).await;
         read_eagerly(db, feed, &mut own_seen, &done, Some(&own)).await;
     };
     tokio::join!(writers, read_in_order(db, &mut ordered_seen, &done), eager, late, knowing);

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::Live;
 use crate::db::{Db, DbError};
 use crate::feed::eager::{Eager, KNOWN_MAX};
-use crate::feed::{Fault, Stored, Wake};
+use crate::feed::{Entry, Fault, Stored, Wake};
 
 /// Longest pause between two attempts while the database is unavailable.
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -236,21 +236,38 @@ impl Live {
     }
 
     /// Applies an event of the feed, or quarantines its aggregate. An unknown type is handed back: it ends the feed.
-    pub(super) fn take_in(&self, stored: &Stored) -> Result<(), Fault> {
+    fn take_in(&self, stored: &Stored) -> Result<(), Fault> {
+        let Stored { aggregate_type, aggregate_id, sequence, .. } = stored;
         match &stored.event {
             Ok(recorded) => {
                 self.apply(recorded);
                 self.0.status.0.lock().rest.events += 1;
             }
-            Err(Fault::Undecodable(reason)) => {
-                let Stored { aggregate_type, aggregate_id, sequence, .. } = stored;
-                tracing::error!(aggregate_type, aggregate_id, sequence, reason, "an event cannot be read: quarantined");
-                self.quarantine(aggregate_type, aggregate_id);
-                self.0.status.0.lock().rest.poison += 1;
-            }
+            Err(Fault::Undecodable(reason)) => self.hold_back(aggregate_type, aggregate_id, *sequence, reason),
             Err(unknown @ Fault::UnknownType(_)) => return Err(unknown.clone()),
         }
         Ok(())
+    }
+
+    /// The same for a row that was read in bulk.
+    pub(super) fn take_in_entry(&self, entry: &Entry<'_>) -> Result<(), Fault> {
+        match entry.event() {
+            Ok(event) => {
+                self.apply_event(entry.aggregate_id, entry.sequence, &event);
+                self.0.status.0.lock().rest.events += 1;
+            }
+            Err(Fault::Undecodable(reason)) => {
+                self.hold_back(entry.aggregate_type, entry.aggregate_id, entry.sequence, &reason);
+            }
+            Err(unknown @ Fault::UnknownType(_)) => return Err(unknown),
+        }
+        Ok(())
+    }
+
+    fn hold_back(&self, aggregate_type: &str, aggregate_id: &str, sequence: i64, reason: &str) {
+        tracing::error!(aggregate_type, aggregate_id, sequence, reason, "an event cannot be read: quarantined");
+        self.quarantine(aggregate_type, aggregate_id);
+        self.0.status.0.lock().rest.poison += 1;
     }
 }
 

@@ -10,18 +10,19 @@ use super::clients::Stored as StoredClient;
 use super::grants::{Issued, Parties};
 use super::scopes::Scopes;
 use super::{Live, LiveClient, LiveKey, LiveScope, LiveSession};
-use crate::db::{Db, DbError, Tx};
+use crate::db::{Block, Db, DbError, Scan, Tx};
 use crate::feed::Cursor;
 use crate::feed::eager::Eager;
+use crate::tables::grants::LivingGrant;
+use crate::tables::tokens::LivingToken;
 use crate::tables::{clients, grants, keys, sessions, tokens, users};
 use crate::{checkpoint, poison};
 
-/// The tables that the live models are loaded from, next to that of the tokens.
-const TABLES: [(&str, i64); 5] = [
+/// The small tables that the live models are loaded from; those of grants and tokens are large.
+const TABLES: [(&str, i64); 4] = [
     (clients::NAME, clients::VERSION),
     (users::NAME, users::VERSION),
     (sessions::NAME, sessions::VERSION),
-    (grants::NAME, grants::VERSION),
     (keys::NAME, keys::VERSION),
 ];
 
@@ -34,8 +35,9 @@ impl Live {
     pub async fn load(&self, db: &Db, now: Timestamp) -> Result<(), DbError> {
         let from = self.load_tables(db, now).await?;
         let began = Instant::now();
-        let feed = Eager::start(db, from, |stored| {
-            self.take_in(&stored).map_err(|unknown| DbError::Malformed(unknown.to_string()))
+        let live = self.clone();
+        let feed = Eager::start(db, from, move |entry| {
+            live.take_in_entry(entry).map_err(|unknown| DbError::Malformed(unknown.to_string()))
         })
         .await?;
         self.0.status.loaded(feed, began);
@@ -43,34 +45,33 @@ impl Live {
     }
 
     /// Everything that stands at `now`. Answers from where to read the log: the table that is least far decides; for
-    /// the others some events come twice, which changes nothing.
+    /// the others some events come twice, which changes nothing. Each part has a snapshot, and the checkpoints in it.
     async fn load_tables(&self, db: &Db, now: Timestamp) -> Result<Cursor, DbError> {
-        // Tokens are many: they are loaded beside the rest. Each snapshot goes with the checkpoints seen in it.
-        let (live, beside) = (self.clone(), db.clone());
-        let tokens = tokio::spawn(async move {
-            let mut tx = beside.begin_read().await?;
-            let from = least(&mut tx, &[(tokens::NAME, tokens::VERSION)]).await?;
-            if from.is_some() {
-                live.load_tokens(&mut tx, now).await?;
-            }
-            tx.rollback().await?;
-            Ok::<_, DbError>(from)
-        });
+        let parts = tokio::try_join!(self.load_small(db, now), self.load_grants(db, now), self.load_tokens(db, now))?;
+        // Last, so that nothing is missed that one of the tables could not take in.
+        let mut tx = db.begin_read().await?;
+        for (aggregate_type, aggregate_id) in poison::aggregates(&mut tx).await? {
+            self.quarantine(&aggregate_type, &aggregate_id);
+        }
+        tx.rollback().await?;
+        Ok(match parts {
+            (Some(small), Some(grants), Some(tokens)) => small.min(grants).min(tokens),
+            // A table is not there yet: all of the log.
+            _ => Cursor::START,
+        })
+    }
+
+    async fn load_small(&self, db: &Db, now: Timestamp) -> Result<Option<Cursor>, DbError> {
         let mut tx = db.begin_read().await?;
         let from = least(&mut tx, &TABLES).await?;
         if from.is_some() {
-            self.load_small(&mut tx, now).await?;
-            self.load_grants(&mut tx, now).await?;
-            for (aggregate_type, aggregate_id) in poison::aggregates(&mut tx).await? {
-                self.quarantine(&aggregate_type, &aggregate_id);
-            }
+            self.load_rows(&mut tx, now).await?;
         }
         tx.rollback().await?;
-        let tokens = tokens.await.map_err(|_| DbError::Malformed("loading the tokens panicked".to_owned()))??;
-        Ok(from.zip(tokens).map_or(Cursor::START, |(from, tokens)| from.min(tokens)))
+        Ok(from)
     }
 
-    async fn load_small(&self, tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
+    async fn load_rows(&self, tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
         let inner = &*self.0;
         clients::each(tx, |row| {
             inner.clients.load(StoredClient {
@@ -111,10 +112,21 @@ impl Live {
         .await
     }
 
-    async fn load_grants(&self, tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
-        let (inner, around) = (&*self.0, self.0.around());
-        let mut scopes = Spelled::default();
-        grants::each_living(tx, now, |row| {
+    async fn load_grants(&self, db: &Db, now: Timestamp) -> Result<Option<Cursor>, DbError> {
+        let mut scan = Scan::open(db).await?;
+        scan.begin().await?;
+        let from = checkpoint::active_in(&mut scan, grants::NAME, grants::VERSION).await?;
+        if from.is_some() {
+            let live = self.clone();
+            scan.for_each(grants::living(now), move |block| live.load_grants_of(block)).await?;
+        }
+        Ok(from.map(|(_, cursor)| cursor))
+    }
+
+    fn load_grants_of(&self, block: &Block) -> Result<(), DbError> {
+        let (inner, around, mut scopes) = (&*self.0, self.0.around(), Spelled::default());
+        for row in block.rows() {
+            let row = LivingGrant::read(row)?;
             let parties = Parties {
                 client_id: row.client_id,
                 user_id: row.user_id,
@@ -126,15 +138,25 @@ impl Live {
             if row.is_open {
                 inner.grants.load_open(row.grant_id, row.refreshable);
             }
-            Ok(())
-        })
-        .await
+        }
+        Ok(())
     }
 
-    async fn load_tokens(&self, tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
-        let inner = &*self.0;
-        let mut scopes = Spelled::default();
-        tokens::each_living(tx, now, |row| {
+    async fn load_tokens(&self, db: &Db, now: Timestamp) -> Result<Option<Cursor>, DbError> {
+        let mut scan = Scan::open(db).await?;
+        scan.begin().await?;
+        let from = checkpoint::active_in(&mut scan, tokens::NAME, tokens::VERSION).await?;
+        if from.is_some() {
+            let live = self.clone();
+            scan.for_each(tokens::living(now), move |block| live.load_tokens_of(block)).await?;
+        }
+        Ok(from.map(|(_, cursor)| cursor))
+    }
+
+    fn load_tokens_of(&self, block: &Block) -> Result<(), DbError> {
+        let (inner, mut scopes) = (&*self.0, Spelled::default());
+        for row in block.rows() {
+            let row = LivingToken::read(row)?;
             let issued = Issued {
                 sequence: row.issued_by,
                 hash: row.token_hash,
@@ -143,9 +165,8 @@ impl Live {
                 at: row.issued_at,
             };
             inner.grants.issue(row.grant_id, issued, false);
-            Ok(())
-        })
-        .await
+        }
+        Ok(())
     }
 }
 

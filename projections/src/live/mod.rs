@@ -148,10 +148,13 @@ impl Live {
 
     /// Takes in one event: of this process, or of the feed; again or out of order makes no difference.
     pub fn apply(&self, recorded: &Recorded) {
+        self.apply_event(&recorded.aggregate_id, recorded.sequence, &recorded.event);
+    }
+
+    fn apply_event(&self, aggregate_id: &str, sequence: i64, event: &Event) {
         let inner = &*self.0;
-        let Recorded { aggregate_id, sequence, event, .. } = recorded;
         if let Event::SigningKey(event) = event {
-            inner.keys.apply(&KeyId(aggregate_id.clone()), event);
+            inner.keys.apply(&KeyId(aggregate_id.to_owned()), event);
             return;
         }
         let Ok(id) = Uuid::try_parse(aggregate_id) else {
@@ -159,10 +162,10 @@ impl Live {
             return;
         };
         match event {
-            Event::Client(event) => inner.clients.apply(ClientId(id), *sequence, event),
-            Event::User(event) => inner.users.apply(UserId(id), *sequence, event),
-            Event::Session(event) => inner.sessions.apply(SessionId(id), *sequence, event),
-            Event::Grant(event) => inner.grants.apply(&inner.around(), GrantId(id), *sequence, event),
+            Event::Client(event) => inner.clients.apply(ClientId(id), sequence, event),
+            Event::User(event) => inner.users.apply(UserId(id), sequence, event),
+            Event::Session(event) => inner.sessions.apply(SessionId(id), sequence, event),
+            Event::Grant(event) => inner.grants.apply(&inner.around(), GrantId(id), sequence, event),
             Event::SigningKey(_) => {}
         }
     }

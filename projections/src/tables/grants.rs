@@ -8,7 +8,7 @@ use grantlog_domain::grant::GrantEvent;
 use grantlog_domain::{ClientId, Event, GrantId, Recorded, Scope, SessionId, Timestamp, UserId};
 
 use super::Page;
-use crate::db::{Db, DbError, Row, Tx, Value};
+use crate::db::{Db, DbError, Fields, Row, Value};
 use crate::table::{Column, FoldError, Table, follows};
 
 pub const NAME: &str = "grants";
@@ -368,36 +368,29 @@ pub(crate) struct LivingGrant<'a> {
     pub(crate) scope: &'a str,
 }
 
-pub(crate) async fn each_living(
-    tx: &mut Tx,
-    now: Timestamp,
-    mut each: impl FnMut(LivingGrant<'_>) -> Result<(), DbError> + Send,
-) -> Result<(), DbError> {
-    let sql = format!(
-        "SELECT grant_id || ' ' || client_id || ' ' || COALESCE(user_id, '-') || ' ' || grant_type || ' ' || stage || \
-         ' ' || refreshable || ' ' || expires_at || ' ' || COALESCE(code_expires_at, 0) || ' ' || scope \
-         FROM {NAME}_v{VERSION} WHERE {LIVING}"
-    );
-    tx.fetch_each(&sql, &[now.0.into()], |row| {
-        let mut words = super::Words(row.str(0)?);
-        let (grant_id, client_id) = (words.parse()?, words.parse()?);
-        let user_id = match words.next()? {
-            "-" => None,
-            id => Some(id.parse().map_err(|_| DbError::Malformed("a user id is malformed".to_owned()))?),
-        };
-        each(LivingGrant {
-            grant_id,
-            client_id,
-            user_id,
-            is_consent: is_consent(words.parse().map_err(|_| DbError::Malformed("unknown grant_type".to_owned()))?),
-            is_open: words.parse::<GrantStage>()? == GrantStage::Open,
-            refreshable: words.next()? == "1",
-            expires_at: Timestamp(words.parse()?),
-            code_expires_at: Some(words.parse()?).filter(|at| *at != 0).map(Timestamp),
-            scope: words.rest(),
+/// All grants that live at `now`, in the columns that [`LivingGrant::read`] reads.
+pub(crate) fn living(now: Timestamp) -> String {
+    format!(
+        "SELECT grant_id, client_id, user_id, grant_type, stage, refreshable, expires_at, code_expires_at, scope \
+         FROM {NAME}_v{VERSION} WHERE {}",
+        LIVING.replace("$1", &now.to_string())
+    )
+}
+
+impl<'a> LivingGrant<'a> {
+    pub(crate) fn read(mut row: Fields<'a>) -> Result<Self, DbError> {
+        Ok(Self {
+            grant_id: row.parse()?,
+            client_id: row.parse()?,
+            user_id: row.opt_parse()?,
+            is_consent: is_consent(row.parse()?),
+            is_open: row.parse::<GrantStage>()? == GrantStage::Open,
+            refreshable: row.flag()?,
+            expires_at: Timestamp(row.int()?),
+            code_expires_at: row.opt_int()?.map(Timestamp),
+            scope: row.str()?,
         })
-    })
-    .await
+    }
 }
 
 /// The user allows these on the consent page.

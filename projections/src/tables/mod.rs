@@ -57,23 +57,3 @@ async fn each<T: Table>(
     let sql = format!("{} {rest}", select::<T>());
     tx.fetch_each(&sql, values, |row: &Row| T::read(row).map(&mut each)).await
 }
-
-/// The parts of a row that was read as one text, separated by spaces: with a million rows, columns cost more than what is
-/// in them.
-pub(crate) struct Words<'a>(&'a str);
-
-impl<'a> Words<'a> {
-    fn next(&mut self) -> Result<&'a str, DbError> {
-        let (word, rest) = self.0.split_once(' ').ok_or_else(|| DbError::Malformed("a part is missing".to_owned()))?;
-        self.0 = rest;
-        Ok(word)
-    }
-
-    fn parse<T: std::str::FromStr>(&mut self) -> Result<T, DbError> {
-        self.next()?.parse().map_err(|_| DbError::Malformed("a part does not spell its type".to_owned()))
-    }
-
-    fn rest(self) -> &'a str {
-        self.0
-    }
-}

@@ -6,7 +6,7 @@
 use grantlog_domain::grant::{ACCESS_TOKENS_MAX, AccessToken, GrantEvent};
 use grantlog_domain::{Event, GrantId, Recorded, Scope, SecretHash, Timestamp};
 
-use crate::db::{Db, DbError, Row, Tx, Value};
+use crate::db::{Db, DbError, Fields, Row, Value};
 use crate::table::{Column, FoldError, Table};
 
 pub const NAME: &str = "tokens";
@@ -148,25 +148,23 @@ pub(crate) struct LivingToken<'a> {
     pub(crate) scope: &'a str,
 }
 
-pub(crate) async fn each_living(
-    tx: &mut Tx,
-    now: Timestamp,
-    mut each: impl FnMut(LivingToken<'_>) -> Result<(), DbError> + Send,
-) -> Result<(), DbError> {
-    let sql = format!(
-        "SELECT grant_id || ' ' || issued_by || ' ' || issued_at || ' ' || expires_at || ' ' || token_hash || ' ' || \
-         scope FROM {NAME}_v{VERSION} WHERE revoked_at IS NULL AND expires_at > $1"
-    );
-    tx.fetch_each(&sql, &[now.0.into()], |row| {
-        let mut words = super::Words(row.str(0)?);
-        each(LivingToken {
-            grant_id: words.parse()?,
-            issued_by: words.parse()?,
-            issued_at: Timestamp(words.parse()?),
-            expires_at: Timestamp(words.parse()?),
-            token_hash: words.parse()?,
-            scope: words.rest(),
+/// All tokens that stand at `now`, in the columns that [`LivingToken::read`] reads.
+pub(crate) fn living(now: Timestamp) -> String {
+    format!(
+        "SELECT grant_id, issued_by, issued_at, expires_at, token_hash, scope FROM {NAME}_v{VERSION} \
+         WHERE revoked_at IS NULL AND expires_at > {now}"
+    )
+}
+
+impl<'a> LivingToken<'a> {
+    pub(crate) fn read(mut row: Fields<'a>) -> Result<Self, DbError> {
+        Ok(Self {
+            grant_id: row.parse()?,
+            issued_by: row.int()?,
+            issued_at: Timestamp(row.int()?),
+            expires_at: Timestamp(row.int()?),
+            token_hash: row.parse()?,
+            scope: row.str()?,
         })
-    })
-    .await
+    }
 }
