@@ -8,8 +8,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::LazyLock;
 
-use super::pages::{Pages, Which};
-use super::{Cursor, Entry, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored};
+use super::pages::{Entries, Pages, Which};
+use super::{Cursor, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored};
 use crate::db::{Db, DbError, Row, Value};
 
 /// Events of one read.
@@ -60,11 +60,11 @@ pub struct Poll {
 }
 
 impl Eager {
-    /// Reads everything after `from`, which a table projection has reached, and hands it to `each`: from several threads
-    /// and in no order.
+    /// Reads everything after `from`, which a table projection has reached, and hands it to `each` in parts: from several
+    /// threads and in no order.
     pub(crate) async fn start<F>(db: &Db, from: Cursor, each: F) -> Result<Self, DbError>
     where
-        F: Fn(&Entry<'_>) -> Result<(), DbError> + Send + Sync + 'static,
+        F: Fn(&Entries<'_>) -> Result<(), DbError> + Send + Sync + 'static,
     {
         let mut feed = Self { last: from.position, gaps: Vec::new(), window: None, known: BTreeSet::new() };
         // SQLite has one writer: nothing is ever late.
@@ -77,8 +77,8 @@ impl Eager {
                 if entry.cursor.txid >= oldest {
                     seen.push(entry.cursor.position);
                 }
-                each(&entry)?;
             }
+            each(entries)?;
             Ok((last, seen))
         });
         let mut all_seen = HashSet::new();

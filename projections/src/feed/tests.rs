@@ -65,8 +65,10 @@ async fn write(db: &Db, writer: u64, own: &Own) {
 async fn start_eagerly(db: &Db, seen: &mut Seen) -> Eager {
     let read = Arc::new(Mutex::new(Vec::new()));
     let reading = Arc::clone(&read);
-    let feed = Eager::start(db, Cursor::START, move |entry| {
-        reading.lock().push(entry.clone().stored());
+    let feed = Eager::start(db, Cursor::START, move |entries| {
+        for entry in entries.iter() {
+            reading.lock().push(entry?.stored());
+        }
         Ok(())
     });
     let feed = feed.await.unwrap();

@@ -116,6 +116,11 @@ impl Status {
         FeedStatus { staleness: known.read_at.elapsed(), ..known.rest.clone() }
     }
 
+    /// Events that were taken in, in bulk: threads that work beside each other do not meet here for each of them.
+    pub(super) fn counted(&self, events: u64) {
+        self.0.lock().rest.events += events;
+    }
+
     pub(super) fn loaded(&self, feed: Eager, began: Instant) {
         self.progressed(&feed, Some(began));
         self.0.lock().feed = Some(feed);
@@ -249,19 +254,17 @@ impl Live {
         Ok(())
     }
 
-    /// The same for a row that was read in bulk.
-    pub(super) fn take_in_entry(&self, entry: &Entry<'_>) -> Result<(), Fault> {
+    /// The same for a row that was read in bulk. Answers whether it was applied; see [`Status::counted`].
+    pub(super) fn take_in_entry(&self, entry: &Entry<'_>) -> Result<bool, Fault> {
         match entry.event() {
-            Ok(event) => {
-                self.apply_event(entry.aggregate_id, entry.sequence, &event);
-                self.0.status.0.lock().rest.events += 1;
-            }
+            Ok(event) => self.apply_event(entry.aggregate_id, entry.sequence, &event),
             Err(Fault::Undecodable(reason)) => {
                 self.hold_back(entry.aggregate_type, entry.aggregate_id, entry.sequence, &reason);
+                return Ok(false);
             }
             Err(unknown @ Fault::UnknownType(_)) => return Err(unknown),
         }
-        Ok(())
+        Ok(true)
     }
 
     fn hold_back(&self, aggregate_type: &str, aggregate_id: &str, sequence: i64, reason: &str) {

@@ -36,8 +36,14 @@ impl Live {
         let from = self.load_tables(db, now).await?;
         let began = Instant::now();
         let live = self.clone();
-        let feed = Eager::start(db, from, move |entry| {
-            live.take_in_entry(entry).map_err(|unknown| DbError::Malformed(unknown.to_string()))
+        let feed = Eager::start(db, from, move |entries| {
+            let mut events = 0;
+            for entry in entries.iter() {
+                let applied = live.take_in_entry(&entry?);
+                events += u64::from(applied.map_err(|unknown| DbError::Malformed(unknown.to_string()))?);
+            }
+            live.0.status.counted(events);
+            Ok(())
         })
         .await?;
         self.0.status.loaded(feed, began);
