@@ -21,7 +21,7 @@ pub mod user;
 pub use event::{DecodeError, Event, Recorded, upcasters};
 pub use ids::{ClientId, GrantId, KeyId, SessionId, UserId};
 pub use metadata::{Actor, EventMetadata};
-pub use pkce::CodeChallenge;
+pub use pkce::{CodeChallenge, Verifier};
 pub use redirect_uri::RedirectUri;
 pub use scope::Scope;
 pub use secret_hash::{Presented, SecretHash};

@@ -12,6 +12,17 @@ use subtle::ConstantTimeEq;
 #[serde(try_from = "String", into = "String")]
 pub struct CodeChallenge(pub [u8; 32]);
 
+/// What a token request brought as `code_verifier` (RFC 7636 4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verifier {
+    Absent,
+    /// Not 43 to 128 unreserved characters (RFC 7636 4.1), so it fits no challenge. The grant still hears of it: the code
+    /// may be a replayed one.
+    Malformed,
+    /// BASE64URL(SHA256(`code_verifier`)) (RFC 7636 4.6).
+    Hashed(CodeChallenge),
+}
+
 /// The text is not 43 characters of base64url.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("code_challenge must be 43 characters of base64url")]

@@ -3,7 +3,7 @@
 use super::event::RevocationReason;
 use crate::client::GrantType;
 use crate::ids::{ClientId, SessionId, UserId};
-use crate::{CodeChallenge, Presented, Scope, SecretHash, Timestamp};
+use crate::{CodeChallenge, Presented, Scope, SecretHash, Timestamp, Verifier};
 
 #[derive(Clone, Debug)]
 pub enum GrantCommand {
@@ -53,8 +53,7 @@ pub struct RedeemCode {
     pub client_id: ClientId,
     pub code: Presented,
     pub redirect_uri: Option<String>,
-    /// BASE64URL(SHA256(`code_verifier`)) when the request had a verifier (RFC 7636 4.6).
-    pub verifier_challenge: Option<CodeChallenge>,
+    pub verifier: Verifier,
     pub access_token: NewAccessToken,
     pub refresh_token: Option<SecretHash>,
     pub at: Timestamp,

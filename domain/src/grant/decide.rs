@@ -5,7 +5,7 @@ use super::command::{GrantCommand, IssueCode, NewAccessToken, OpenGrant, RedeemC
 use super::event::{AccessToken, CodeIssued, GrantEvent, GrantOpened, Refreshed, RevocationReason};
 use super::{Authorization, Grant, GrantError, ROTATIONS_MAX, RefreshFamily, Stage};
 use crate::ids::ClientId;
-use crate::{CodeChallenge, Presented, Scope, Timestamp};
+use crate::{CodeChallenge, Presented, Scope, Timestamp, Verifier};
 
 impl Grant {
     /// What follows from a command, or why nothing does. An empty answer means that it holds already.
@@ -79,7 +79,7 @@ impl Grant {
             return Err(GrantError::CodeExpired);
         }
         check_redirect_uri(code, command.redirect_uri.as_deref())?;
-        check_verifier(code.code_challenge, command.verifier_challenge)?;
+        check_verifier(code.code_challenge, command.verifier)?;
         Ok(vec![GrantEvent::CodeRedeemed {
             access_token: issued(command.access_token, authorization.scope.clone(), authorization.expires_at),
             refresh_token: command.refresh_token,
@@ -186,13 +186,14 @@ fn check_redirect_uri(code: &CodeIssued, presented: Option<&str>) -> Result<(), 
 }
 
 /// RFC 7636 4.6; RFC 9700 2.1.1: a verifier without a challenge is refused, which stops PKCE downgrades.
-fn check_verifier(challenge: Option<CodeChallenge>, verifier: Option<CodeChallenge>) -> Result<(), GrantError> {
+fn check_verifier(challenge: Option<CodeChallenge>, verifier: Verifier) -> Result<(), GrantError> {
     match (challenge, verifier) {
-        (None, None) => Ok(()),
-        (Some(_), None) => Err(GrantError::VerifierMissing),
-        (None, Some(_)) => Err(GrantError::VerifierUnexpected),
-        (Some(challenge), Some(verifier)) if challenge == verifier => Ok(()),
-        (Some(_), Some(_)) => Err(GrantError::VerifierMismatch),
+        (None, Verifier::Absent) => Ok(()),
+        (Some(_), Verifier::Absent) => Err(GrantError::VerifierMissing),
+        (None, Verifier::Hashed(_) | Verifier::Malformed) => Err(GrantError::VerifierUnexpected),
+        (Some(challenge), Verifier::Hashed(verifier)) if challenge == verifier => Ok(()),
+        (Some(_), Verifier::Hashed(_)) => Err(GrantError::VerifierMismatch),
+        (Some(_), Verifier::Malformed) => Err(GrantError::VerifierMalformed),
     }
 }
 

@@ -23,6 +23,8 @@ pub enum GrantError {
     RedirectUriMismatch,
     #[error("the code was issued with a code_challenge and there is no code_verifier")]
     VerifierMissing,
+    #[error("code_verifier is not 43 to 128 unreserved characters")]
+    VerifierMalformed,
     #[error("code_verifier does not fit the code_challenge")]
     VerifierMismatch,
     #[error("there is a code_verifier, but the code was issued without a code_challenge")]

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::client::GrantType;
-use crate::{CodeChallenge, Presented};
+use crate::{CodeChallenge, Presented, Verifier};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const CODE_END: Timestamp = NOW.plus_seconds(60);
@@ -56,7 +56,7 @@ fn redeem() -> RedeemCode {
         client_id: client(1),
         code: hash(CODE).into(),
         redirect_uri: Some("https://app.example/cb".to_owned()),
-        verifier_challenge: Some(CodeChallenge([7; 32])),
+        verifier: Verifier::Hashed(CodeChallenge([7; 32])),
         access_token: NewAccessToken { hash: hash(ACCESS), expires_at: NOW.plus_seconds(3600) },
         refresh_token: Some(hash(REFRESH)),
         at: NOW.plus_seconds(10),
@@ -178,9 +178,19 @@ fn redirect_uri_may_be_absent_only_when_the_authorization_request_had_none() {
 
 #[test]
 fn a_challenge_is_never_ignored() {
-    let with = |verifier_challenge| GrantCommand::RedeemCode(RedeemCode { verifier_challenge, ..redeem() });
-    given(issued()).when(with(None)).then_expect_error(GrantError::VerifierMissing);
-    given(issued()).when(with(Some(CodeChallenge([8; 32])))).then_expect_error(GrantError::VerifierMismatch);
+    let with = |verifier| GrantCommand::RedeemCode(RedeemCode { verifier, ..redeem() });
+    given(issued()).when(with(Verifier::Absent)).then_expect_error(GrantError::VerifierMissing);
+    given(issued()).when(with(Verifier::Malformed)).then_expect_error(GrantError::VerifierMalformed);
+    let other = Verifier::Hashed(CodeChallenge([8; 32]));
+    given(issued()).when(with(other)).then_expect_error(GrantError::VerifierMismatch);
+}
+
+#[test]
+fn a_second_use_is_a_replay_whatever_else_is_wrong_with_it() {
+    for verifier in [Verifier::Absent, Verifier::Malformed, Verifier::Hashed(CodeChallenge([8; 32]))] {
+        let replay = RedeemCode { verifier, redirect_uri: Some("https://evil.example/cb".to_owned()), ..redeem() };
+        given(redeemed()).when(GrantCommand::RedeemCode(replay)).then_expect_error(GrantError::CodeAlreadyRedeemed);
+    }
 }
 
 #[test]

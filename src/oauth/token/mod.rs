@@ -233,6 +233,9 @@ pub fn refused(refusal: GrantError) -> OAuthError {
             OAuthError::invalid_grant("redirect_uri is not the one of the authorization request")
         }
         GrantError::VerifierMissing => OAuthError::invalid_grant("code_verifier is missing"),
+        GrantError::VerifierMalformed => {
+            OAuthError::invalid_grant("code_verifier must be 43 to 128 unreserved characters")
+        }
         GrantError::VerifierMismatch => OAuthError::invalid_grant("code_verifier does not fit the code_challenge"),
         GrantError::VerifierUnexpected => {
             OAuthError::invalid_grant("there was no code_challenge for this code_verifier")

@@ -12,6 +12,7 @@ fn every_refusal_of_a_grant_has_its_error() {
         GrantError::CodeAlreadyRedeemed,
         GrantError::RedirectUriMismatch,
         GrantError::VerifierMissing,
+        GrantError::VerifierMalformed,
         GrantError::VerifierMismatch,
         GrantError::VerifierUnexpected,
         GrantError::UnknownRefreshToken,

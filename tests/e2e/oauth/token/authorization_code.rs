@@ -12,6 +12,7 @@ pub const CASES: &[&[Case]] = &[
         a_code_gives_an_access_and_a_refresh_token,
         a_code_works_once,
         a_second_use_revokes_everything_that_the_first_one_gave,
+        a_second_use_revokes_whatever_else_is_wrong_with_it,
         a_second_use_revokes_what_was_refreshed_from_it,
         a_code_of_another_client_is_refused_and_stays_usable,
         a_strangers_second_use_revokes_nothing,
@@ -56,6 +57,26 @@ async fn a_second_use_revokes_everything_that_the_first_one_gave(server: Server)
     assert!(!server.is_active(&client, &tokens.access).await);
     server.get("/api/me").bearer(&tokens.access).send().await.expect(401);
     server.refresh(&client, &tokens.refresh).await.expect_error(400, "invalid_grant");
+}
+
+async fn a_second_use_revokes_whatever_else_is_wrong_with_it(server: Server) {
+    // RFC 6749 4.1.2: who stole a code need not know the verifier or the redirect_uri that go with it.
+    let (user, client) = (server.user().await, server.web_client().await);
+    for (redirect_uri, verifier) in
+        [(CALLBACK, "short"), (CALLBACK, ""), (CALLBACK, &"a".repeat(129)), ("https://evil.example/cb", "ü")]
+    {
+        let pkce = Pkce::new();
+        let code = server.code(&client, &user, &pkce).await;
+        let tokens = Tokens::of(server.redeem(&client, &code, &pkce).await);
+        let replay = [
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            ("redirect_uri", redirect_uri),
+            ("code_verifier", verifier),
+        ];
+        server.token_as(&client, &replay).await.expect_error(400, "invalid_grant");
+        assert!(!server.is_active(&client, &tokens.access).await, "{replay:?}");
+    }
 }
 
 async fn a_second_use_revokes_what_was_refreshed_from_it(server: Server) {
