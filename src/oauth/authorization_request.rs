@@ -2,21 +2,33 @@
 //! (`prompt`).
 //!
 //! The request goes to the browser and comes back (to sign in, to consent) as a query or as fields of a form, and is
-//! checked from the beginning each time: nothing that was in a browser is trusted, but for the
-//! time since which a sign-in counts for `prompt=login`. Not here: who the client is and where
+//! checked from the beginning each time: nothing that was in a browser is trusted. Not here: who the client is and where
 //! it may be redirected to (`authorize`, `authorization_response`).
 
-use form_urlencoded::Serializer;
-use grantlog_domain::client::{ClientMetadata, ResponseType};
-use grantlog_domain::{ClientId, CodeChallenge, Scope, Timestamp};
+mod arrival;
 
+use form_urlencoded::{Serializer, byte_serialize};
+use grantlog_domain::client::{ClientMetadata, ResponseType};
+use grantlog_domain::{ClientId, CodeChallenge, Scope};
+
+pub use self::arrival::Arrival;
+use self::arrival::{ARRIVAL_BYTES_MAX, FIELD};
 use super::authorization_response::VerifiedRedirect;
 use super::error::{AuthorizationError, ErrorCode, OAuthError};
+use crate::app::App;
 use crate::config::RequirePkce;
 use crate::http::form::Parameters;
+use crate::pages::SignedIn;
 
-/// Longest `state`, in bytes; it travels in URLs, where it may be escaped twice.
+/// Longest `state`, in bytes.
 pub const STATE_BYTES_MAX: usize = 2048;
+
+/// Longest request, in bytes of this endpoint's path and query: what browsers and proxies carry. It is as long again
+/// when the browser comes back from the sign-in page.
+pub const REQUEST_BYTES_MAX: usize = 8000;
+
+/// The authorization endpoint.
+const PATH: &str = "/oauth/authorize";
 
 /// An authorization request that may be granted, if the user agrees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +41,8 @@ pub struct AuthorizationRequest {
     pub scope: Scope,
     pub code_challenge: Option<CodeChallenge>,
     pub prompt: Prompt,
-    /// The user must have signed in at this time or later: what `prompt=login` became when it was first seen.
-    pub signed_in_since: Option<Timestamp>,
+    /// When it first came here, if it has been at the sign-in page since.
+    pub arrival: Option<Arrival>,
 }
 
 /// `prompt`: which pages the user must or must not see. `select_account` is answered by the sign-in page too.
@@ -77,7 +89,7 @@ impl AuthorizationRequest {
                 scope,
                 code_challenge,
                 prompt,
-                signed_in_since: parameters.get("signed_in_since").and_then(|at| at.parse().ok()).map(Timestamp),
+                arrival: None,
             }),
         }
     }
@@ -103,8 +115,8 @@ impl AuthorizationRequest {
         if let Some(prompt) = self.prompt.text() {
             fields.push(("prompt", prompt));
         }
-        if let Some(at) = self.signed_in_since {
-            fields.push(("signed_in_since", at.to_string()));
+        if let Some(arrival) = self.arrival {
+            fields.push((FIELD, arrival.to_string()));
         }
         fields
     }
@@ -113,6 +125,47 @@ impl AuthorizationRequest {
     #[must_use]
     pub fn to_query(&self) -> String {
         Serializer::new(String::new()).extend_pairs(self.fields()).finish()
+    }
+
+    /// The request as a path with query on this server.
+    #[must_use]
+    pub fn to_path(&self) -> String {
+        format!("{PATH}?{}", self.to_query())
+    }
+
+    /// The same request, which lets the user sign in as somebody else first.
+    #[must_use]
+    pub fn switching_account(&self) -> Self {
+        let prompt = Prompt { login: true, ..self.prompt };
+        Self { prompt, arrival: None, ..self.clone() }
+    }
+
+    /// Every request that is taken comes back whole from the sign-in and consent pages, as a URL and as a field of a form.
+    pub fn check_length(&self, app: &App) -> Result<(), OAuthError> {
+        let limits = &app.settings.http;
+        let path = self.switching_account().to_path();
+        // Half of what is read, because a browser sends more than the request.
+        let as_url = path.len() + ARRIVAL_BYTES_MAX <= REQUEST_BYTES_MAX.min(limits.header_bytes / 2);
+        let as_field = byte_serialize(path.as_bytes()).map(str::len).sum::<usize>() <= limits.body_bytes / 2;
+        if as_url && as_field { Ok(()) } else { Err(OAuthError::invalid_request("the request is too long")) }
+    }
+
+    /// Takes over what `presented` says of an earlier arrival, when this server wrote it for this request.
+    pub fn recall(&mut self, app: &App, presented: Option<&str>) {
+        self.arrival = presented.and_then(|text| Arrival::read(&app.secrets, &self.to_query(), text, app.now()));
+    }
+
+    /// Notes that the request arrives now, unless it did before.
+    pub fn arrive(&mut self, app: &App, session: Option<&SignedIn>) {
+        let session = session.map(|session| session.session_id);
+        let now = || Arrival::now(&app.secrets, &self.to_query(), session, app.now());
+        self.arrival = Some(self.arrival.unwrap_or_else(now));
+    }
+
+    /// Whether the user signed in after the request arrived.
+    #[must_use]
+    pub fn is_reauthenticated(&self, session: &SignedIn) -> bool {
+        self.arrival.is_some_and(|arrival| arrival.is_before_sign_in(session.session_id, session.auth_time))
     }
 }
 

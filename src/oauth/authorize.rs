@@ -80,12 +80,10 @@ async fn authorize(
 ) -> Result<Response, AuthorizationError> {
     let parameters = parameters.map_err(OAuthError::from)?;
     let request = checked(app, &parameters)?;
-    let Some(session) = pages::signed_in(app, &visit.headers).filter(|session| is_recent(session, &request)) else {
-        return sign_in(app, visit, request);
+    let signed_in = pages::signed_in(app, &visit.headers);
+    let Some(session) = signed_in.clone().filter(|session| is_recent(session, &request)) else {
+        return sign_in(app, visit, request, signed_in).await;
     };
-    if request.prompt.login && request.signed_in_since.is_none() {
-        return sign_in(app, visit, request);
-    }
     if visit.posted && parameters.get("decision").is_some() {
         return decided(app, visit, request, &session, &parameters).await;
     }
@@ -130,32 +128,42 @@ fn checked(app: &App, parameters: &Parameters) -> Result<AuthorizationRequest, A
     let client = app.live.client(client_id).filter(|client| client.enabled).ok_or_else(OAuthError::unknown_client)?;
     let redirect = VerifiedRedirect::verify(&client.metadata, parameters.get("redirect_uri"))?;
     let require_pkce = app.settings.oauth.require_pkce;
-    AuthorizationRequest::check(parameters, client_id, &client.metadata, redirect, require_pkce)
+    let mut request = AuthorizationRequest::check(parameters, client_id, &client.metadata, redirect, require_pkce)?;
+    if let Err(error) = request.check_length(app) {
+        return Err(refuse(request, error));
+    }
+    request.recall(app, parameters.get("arrival"));
+    Ok(request)
 }
 
 fn refuse(request: AuthorizationRequest, error: OAuthError) -> AuthorizationError {
     AuthorizationError::Redirect { to: request.redirect, error }
 }
 
-/// Whether the user signed in late enough for `prompt=login`.
+/// Whether the user signed in late enough: for `prompt=login` after the request arrived.
 fn is_recent(session: &SignedIn, request: &AuthorizationRequest) -> bool {
-    request.signed_in_since.is_none_or(|since| session.auth_time >= since)
+    !request.prompt.login || request.is_reauthenticated(session)
 }
 
-/// RFC 6749 3.1: the server MUST first verify the identity of the resource owner. The sign-in page comes back here.
-fn sign_in(app: &App, visit: &Visit, mut request: AuthorizationRequest) -> Result<Response, AuthorizationError> {
+/// RFC 6749 3.1: the server MUST first verify the identity of the resource owner. The sign-in page stands in the place of
+/// the answer, so that the request need not go through another URL, and comes back here.
+async fn sign_in(
+    app: &App,
+    visit: &Visit,
+    mut request: AuthorizationRequest,
+    signed_in: Option<SignedIn>,
+) -> Result<Response, AuthorizationError> {
     if request.prompt.none {
         return Err(refuse(request, OAuthError::new(ErrorCode::LoginRequired, "the user must sign in")));
     }
     // A form posted from the client's site comes without our SameSite cookie: ask again, as a plain visit.
     if visit.posted && !request.prompt.login {
-        return Ok(see_other(&format!("/oauth/authorize?{}", request.to_query())));
+        return Ok(see_other(&request.to_path()));
     }
-    if request.prompt.login && request.signed_in_since.is_none() {
-        request.signed_in_since = Some(app.now());
-    }
-    let again = request.signed_in_since.is_some();
-    Ok(see_other(&pages::login_path(&format!("/oauth/authorize?{}", request.to_query()), again)))
+    request.arrive(app, signed_in.as_ref());
+    let next = request.to_path();
+    let shown = pages::sign_in_page(app, &visit.headers, signed_in.as_ref(), &next).await;
+    Ok(shown.unwrap_or_else(|error| error.into_response(app, &visit.headers, &visit.context)))
 }
 
 /// Whether the user is asked: unless they allowed all of it before, and may not have taken it back meanwhile.

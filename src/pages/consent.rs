@@ -12,7 +12,6 @@ use super::chrome::Chrome;
 use super::failure::{PageError, error_without_request};
 use super::form_action::FormAction;
 use super::scopes::{self, Ask};
-use super::sign_in::login_path;
 use super::visit::{SignedIn, named_chrome};
 use crate::app::App;
 use crate::oauth::authorization_request::AuthorizationRequest;
@@ -53,7 +52,7 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
         asks: scopes::asks(&request.scope, &allowed),
         account: chrome.user.as_deref().unwrap_or_default(),
         destination: destination(redirect_uri),
-        switch_account: login_path(&format!("/oauth/authorize?{}", request.to_query()), false),
+        switch_account: request.switching_account().to_path(),
         action: "/oauth/authorize",
         fields: request.fields(),
     };

@@ -4,7 +4,8 @@
 //! - `sign_in`, `sign_out`, `consent`, `home`, `create_client`, `client`, `account`, `demo`: one page (or a few) each
 //! - `chrome`: what is around every page; `assets`: style sheet and logo; `templates/`: the HTML
 //! - `csrf`, `cookies`, `next`, `form_action`: the rules that protect a browser, each in one place
-//! - `scopes`, `words`, `moment`: how scopes, events and times are said; `settled`: reading one's own writes
+//! - `scopes`, `words`, `moment`: how scopes, events and times are said; `settled`: reading one's own writes; `paging`: long
+//!   lists
 //!
 //! Not here: the protocol (`oauth`), the rules (the domain crate). Ids of elements are a stable interface for people
 //! who automate a browser.
@@ -26,6 +27,7 @@ pub mod form_action;
 pub mod home;
 pub mod moment;
 pub mod next;
+pub mod paging;
 pub mod routes;
 pub mod scopes;
 pub mod settled;
@@ -39,5 +41,5 @@ pub mod words;
 pub use consent::consent_page;
 pub use failure::error_page;
 pub use routes::routes;
-pub use sign_in::login_path;
+pub use sign_in::sign_in_page;
 pub use visit::{SignedIn, is_csrf_token, signed_in};

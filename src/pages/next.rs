@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-/// Longest path that is kept, in bytes: an authorization request with room to spare.
-const NEXT_BYTES_MAX: usize = 8000;
+use crate::oauth::authorization_request::REQUEST_BYTES_MAX;
+
+/// Longest path that is kept, in bytes: an authorization request.
+const NEXT_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
 /// A path on this server, with its query.
 #[derive(Clone, Debug, PartialEq, Eq)]

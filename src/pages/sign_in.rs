@@ -6,7 +6,7 @@
 use askama::Template;
 use grantlog_domain::session::{EndReason, Session, SessionCommand, SessionError};
 use grantlog_domain::{SessionId, UserId};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
 use super::chrome::Chrome;
@@ -15,18 +15,11 @@ use super::failure::PageError;
 use super::form_action::FormAction;
 use super::next::Next;
 use super::sign_out::end_session;
-use super::visit::Visit;
+use super::visit::{SignedIn, Visit, chrome};
 use crate::app::App;
 use crate::http::form::Parameters;
 use crate::secrets::{Kind, Secret};
 use crate::sign_in::{SignInError, check_password, demo_user};
-
-/// Where an authorization request sends the browser to sign in; `next` is a path with query on this server. `again`:
-/// also when somebody is signed in already (OpenID Connect Core 3.1.2.1 `prompt=login`).
-pub fn login_path(next: &str, again: bool) -> String {
-    let login = Next::parse(next).login();
-    if again { login + "&again=yes" } else { login }
-}
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -36,8 +29,6 @@ pub(super) struct LoginPage {
     pub username: String,
     /// The client that somebody signs in for.
     pub client_name: Option<String>,
-    /// A client asked that the user proves again who they are.
-    pub again: bool,
     pub error: Option<&'static str>,
 }
 
@@ -46,13 +37,33 @@ const REFUSED: &str =
     "This name and password do not fit, or there were too many attempts. Please try again in a while.";
 
 pub async fn show(visit: &Visit) -> Result<Response, PageError> {
-    page(visit, String::new(), None).await
+    page(&visit.app, visit.chrome("/login").await?, next(visit), String::new(), None)
 }
 
-async fn page(visit: &Visit, username: String, error: Option<&'static str>) -> Result<Response, PageError> {
-    let next = Next::parse(visit.parameters.get("next").unwrap_or_default());
-    let destination = destination(&visit.app, &next);
-    let chrome = visit.chrome("/login").await?;
+/// The page in the place of an authorization request, which comes back behind the sign-in. `next` is its path and query.
+/// Somebody may be signed in already (OpenID Connect Core 3.1.2.1 `prompt=login`).
+pub async fn sign_in_page(
+    app: &App,
+    headers: &HeaderMap,
+    signed_in: Option<&SignedIn>,
+    next: &str,
+) -> Result<Response, PageError> {
+    let chrome = chrome(app, headers, signed_in, "/login").await?;
+    page(app, chrome, Next::parse(next), String::new(), None)
+}
+
+fn next(visit: &Visit) -> Next {
+    Next::parse(visit.parameters.get("next").unwrap_or_default())
+}
+
+fn page(
+    app: &App,
+    chrome: Chrome,
+    next: Next,
+    username: String,
+    error: Option<&'static str>,
+) -> Result<Response, PageError> {
+    let destination = destination(app, &next);
     let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
     let leads = destination.as_ref().map(|(_, uri)| FormAction::also(uri)).unwrap_or_default();
     let view = LoginPage {
@@ -60,7 +71,6 @@ async fn page(visit: &Visit, username: String, error: Option<&'static str>) -> R
         next: next.as_str().to_owned(),
         username,
         client_name: destination.map(|(name, _)| name),
-        again: visit.parameters.get("again").is_some(),
         error,
     };
     Ok(chrome.page_leading_to(status, &view, &leads))
@@ -86,7 +96,9 @@ pub async fn submit(mut visit: Visit) -> Result<Response, PageError> {
     let password = Secret::new(visit.parameters.take("password").unwrap_or_default());
     match who(&visit, &username, password).await {
         Ok(user_id) => start_session(&visit, user_id).await,
-        Err(SignInError::Refused | SignInError::Locked) => page(&visit, username, Some(REFUSED)).await,
+        Err(SignInError::Refused | SignInError::Locked) => {
+            page(&visit.app, visit.chrome("/login").await?, next(&visit), username, Some(REFUSED))
+        }
         Err(SignInError::Unavailable) => Err(PageError::Unavailable("signing in".to_owned())),
         Err(SignInError::Fault(fault)) => Err(PageError::Fault(fault)),
     }
@@ -129,5 +141,5 @@ async fn start_session(visit: &Visit, user_id: UserId) -> Result<Response, PageE
     let mut chrome = super::visit::bare_chrome(app, true);
     chrome.cookies.extend(Cookie::Session.set(cookie.expose(), Some(lifetime), chrome.https));
     chrome.cookies.extend(Cookie::Form.clear(chrome.https));
-    Ok(chrome.redirect(Next::parse(visit.parameters.get("next").unwrap_or_default()).as_str()))
+    Ok(chrome.redirect(next(visit).as_str()))
 }

@@ -42,6 +42,8 @@ pub enum Purpose {
     Csrf,
     /// State that a browser carries for us before it has a session.
     BrowserState,
+    /// Says when an authorization request first came.
+    Arrival,
     /// Finds a user by name.
     UsernameIndex,
     /// Counts failed sign-ins of an account or an address.
@@ -53,6 +55,7 @@ impl Purpose {
         match self {
             Self::Csrf => "csrf",
             Self::BrowserState => "browser_state",
+            Self::Arrival => "arrival",
             Self::UsernameIndex => "username_index",
             Self::AttemptIndex => "attempt_index",
         }

@@ -42,7 +42,7 @@ fn error(client: &ClientMetadata, query: &str) -> &'static str {
 fn a_request_survives_the_way_through_the_browser() {
     let query = format!(
         "response_type=code&redirect_uri=https%3A%2F%2Fapp.example%2Fcb&scope=b+a&state=%22x%26&code_challenge={CHALLENGE}\
-         &code_challenge_method=S256&prompt=consent+login&signed_in_since=17"
+         &code_challenge_method=S256&prompt=consent+login"
     );
     let request = check(&confidential(), &query).expect("a request");
     assert_eq!(check(&confidential(), &request.to_query()).expect("the same"), request);

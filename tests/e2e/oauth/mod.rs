@@ -5,6 +5,7 @@ pub mod implicit;
 pub mod introspect;
 pub mod metadata;
 pub mod pkce;
+pub mod prompt;
 pub mod redirect_uri;
 pub mod revoke;
 pub mod token;
