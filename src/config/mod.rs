@@ -217,6 +217,7 @@ fn http(values: &Values) -> Result<HttpSettings, ConfigError> {
         trusted_proxies: TrustedProxies::parse(proxies)
             .map_err(|reason| values.refuse("http.trusted_proxies", reason))?,
         connections: count(values, "http.connections"),
+        connections_per_address: count(values, "http.connections_per_address"),
         header_bytes: count(values, "http.header_bytes"),
         headers: count(values, "http.headers"),
         header_read_timeout: seconds(values, "http.header_read_timeout_seconds"),

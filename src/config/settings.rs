@@ -44,6 +44,8 @@ pub struct HttpSettings {
     pub trusted_proxies: TrustedProxies,
     /// Open connections.
     pub connections: usize,
+    /// Of them, those of one address that is no trusted proxy.
+    pub connections_per_address: usize,
     /// Request line and headers together.
     pub header_bytes: usize,
     /// Header lines.

@@ -82,6 +82,12 @@ pub const SETTINGS: &[Setting] = &[
               them are X-Forwarded-For and X-Request-Id believed.",
     },
     number("http.connections", [4096, 1, 65_536], "connections", "Open connections; further ones wait to be accepted."),
+    number(
+        "http.connections_per_address",
+        [512, 1, 65_536],
+        "connections",
+        "Open connections of one address (of an IPv6 /64) that is no trusted proxy; further ones are closed.",
+    ),
     number("http.header_bytes", [16_384, 4096, 262_144], "bytes", "Request line and headers; more is answered 431."),
     number("http.headers", [64, 16, 256], "header lines", "Header lines in a request; more is answered 431."),
     number(

@@ -25,6 +25,8 @@ pub const HTTP_REQUESTS: &str = "grantlog_http_requests_total";
 pub const HTTP_SECONDS: &str = "grantlog_http_request_seconds";
 /// Open connections.
 pub const HTTP_CONNECTIONS: &str = "grantlog_http_connections";
+/// Connections that were closed at once because their address had too many.
+pub const HTTP_CONNECTIONS_REFUSED: &str = "grantlog_http_connections_refused_total";
 /// Handlers that panicked; each was answered 500.
 pub const HTTP_PANICS: &str = "grantlog_http_panics_total";
 /// Appends by outcome; label `outcome`: appended, conflict, busy, failed.
@@ -55,6 +57,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(HTTP_REQUESTS, "Requests answered, by route and status");
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "From the last header to the answer, by route");
     describe_gauge!(HTTP_CONNECTIONS, "Open connections");
+    describe_counter!(HTTP_CONNECTIONS_REFUSED, "Connections closed because their address had too many");
     describe_counter!(HTTP_PANICS, "Handlers that panicked and were answered 500");
     describe_counter!(APPENDS, "Appends to the event log, by outcome");
     describe_histogram!(APPEND_SECONDS, Unit::Seconds, "From the queue to the durable answer");

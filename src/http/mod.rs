@@ -1,6 +1,6 @@
 //! The HTTP side that belongs to no single endpoint.
 //!
-//! - `server`: sockets, TLS, connection limits, graceful stop
+//! - `server`: sockets, connection limits, graceful stop; `per_address`: connections by address; `tls`: the certificate
 //! - `open_files`: the system's limit that connections run into
 //! - `request`: what happens around every request: id, deadline, body limit, panic, metrics, log
 //! - `request_id`: the id of a request and the address of its caller
@@ -15,9 +15,11 @@ pub mod form;
 pub mod health;
 pub mod metrics;
 pub mod open_files;
+mod per_address;
 pub mod request;
 pub mod request_id;
 pub mod security_headers;
 pub mod server;
 #[cfg(test)]
 mod server_tests;
+mod tls;

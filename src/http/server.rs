@@ -1,7 +1,8 @@
 //! Sockets: accepts connections within a limit, speaks HTTP/1.1 with or without TLS, and stops gracefully.
 //!
 //! The limits are those of [`HttpSettings`]: a connection that sends its headers too slowly is closed, headers that
-//! are too large or too many are answered 431, further connections wait until others end.
+//! are too large or too many are answered 431, further connections wait until others end, and those of one address that
+//! are too many are closed at once.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,19 +15,17 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use metrics::{Gauge, gauge};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use metrics::{Gauge, counter, gauge};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::TlsAcceptor;
 use warp::reply::Response;
 
-use super::metrics::HTTP_CONNECTIONS;
+use super::metrics::{HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED};
+use super::per_address::{Counted, PerAddress};
 use super::request::{RequestBody, Surroundings, answer};
-use crate::config::{HttpSettings, Settings, TlsSettings};
+use super::tls::Tls;
+use crate::config::{HttpSettings, Settings};
 
 /// Pause after a failed accept (no file descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -43,14 +42,14 @@ pub enum ServerError {
 /// A bound socket, not yet accepting.
 pub struct Server {
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     limits: HttpSettings,
 }
 
 impl Server {
     /// Takes the address of the settings and reads the certificate.
     pub async fn bind(settings: &Settings) -> Result<Self, ServerError> {
-        let tls = settings.tls.as_ref().map(tls_acceptor).transpose()?;
+        let tls = settings.tls.as_ref().map(Tls::open).transpose()?;
         let listener = TcpListener::bind(settings.listen)
             .await
             .map_err(|source| ServerError::Listen { address: settings.listen, source })?;
@@ -76,16 +75,26 @@ impl Server {
             open: gauge!(HTTP_CONNECTIONS),
         };
         let free = Arc::new(Semaphore::new(self.limits.connections));
+        let per_address = PerAddress::new(self.limits.connections_per_address, self.limits.trusted_proxies.clone());
+        let watching = connections.tls.clone().map(|tls| tokio::spawn(tls.watch()));
         tokio::pin!(stop);
         loop {
             let (stream, peer, permit) = tokio::select! {
                 accepted = accept(&self.listener, &free) => accepted,
                 () = &mut stop => break,
             };
+            let Some(counted) = per_address.count(peer.ip()) else {
+                counter!(HTTP_CONNECTIONS_REFUSED).increment(1);
+                tracing::debug!(address = %peer.ip(), "closed a connection: the address has too many");
+                continue;
+            };
             let surroundings = surroundings.clone();
             let routes = routes.clone();
             let service = service_fn(move |request| answer(surroundings.clone(), routes.clone(), peer.ip(), request));
-            connections.spawn(stream, service, graceful.watcher(), permit);
+            connections.spawn(stream, service, graceful.watcher(), (permit, counted));
+        }
+        if let Some(watching) = watching {
+            watching.abort();
         }
         // Closed before the wait, so that a load balancer notices.
         drop(self.listener);
@@ -125,7 +134,7 @@ fn builder(limits: &HttpSettings) -> http1::Builder {
 /// What every connection task needs.
 struct Connections {
     http: http1::Builder,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     handshake_timeout: Duration,
     open: Gauge,
 }
@@ -136,7 +145,7 @@ impl Connections {
         stream: TcpStream,
         service: S,
         watcher: hyper_util::server::graceful::Watcher,
-        permit: OwnedSemaphorePermit,
+        place: (OwnedSemaphorePermit, Counted),
     ) where
         S: Service<Request<hyper::body::Incoming>, Response = Response, Error = Infallible> + Send + 'static,
         S::Future: Send,
@@ -149,14 +158,14 @@ impl Connections {
             open.increment(1.0);
             match tls {
                 None => serve_connection(&http, stream, service, watcher).await,
-                Some(tls) => match tokio::time::timeout(handshake_timeout, tls.accept(stream)).await {
+                Some(tls) => match tokio::time::timeout(handshake_timeout, tls.acceptor().accept(stream)).await {
                     Ok(Ok(stream)) => serve_connection(&http, stream, service, watcher).await,
                     Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                     Err(_) => tracing::debug!("TLS handshake took too long"),
                 },
             }
             open.decrement(1.0);
-            drop(permit);
+            drop(place);
         });
     }
 }
@@ -175,24 +184,4 @@ async fn serve_connection<I, S>(
         // A client that went away, or one that broke a limit; hyper has answered what can be answered.
         tracing::debug!(%error, "connection ended");
     }
-}
-
-fn tls_acceptor(files: &TlsSettings) -> Result<TlsAcceptor, ServerError> {
-    let refused = |reason: String| ServerError::Tls {
-        cert_file: files.cert_file.display().to_string(),
-        key_file: files.key_file.display().to_string(),
-        reason,
-    };
-    let chain = CertificateDer::pem_file_iter(&files.cert_file)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| refused(format!("{}: {error}", files.cert_file.display())))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key_file)
-        .map_err(|error| refused(format!("{}: {error}", files.key_file.display())))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| refused(error.to_string()))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -224,24 +224,80 @@ fn self_signed(directory: &std::path::Path) -> (rustls::RootCertStore, [String; 
     (roots, files)
 }
 
+/// The answer to a request over TLS, by a client that trusts `roots` only.
+async fn exchange_tls(address: std::net::SocketAddr, roots: &rustls::RootCertStore) -> io::Result<String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let client = client.with_root_certificates(roots.clone()).with_no_client_auth();
+    let stream = TcpStream::connect(address).await?;
+    let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
+    stream.write_all(&get("/hello")).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
 #[tokio::test]
 async fn with_a_certificate_it_speaks_tls_only() {
     let directory = tempfile::tempdir().unwrap();
     let (roots, [cert_file, key_file]) = self_signed(directory.path());
     let server = start(&[("tls.cert_file", &cert_file), ("tls.key_file", &key_file)]).await;
-
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let client = client.with_root_certificates(roots).with_no_client_auth();
-    let stream = TcpStream::connect(server.address).await.unwrap();
-    let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
-    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
-    stream.write_all(&get("/hello")).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    let answer = exchange_tls(server.address, &roots).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 
     assert!(!exchange(server.address, &get("/hello")).await.contains("200 OK"));
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_is_taken_up_and_a_broken_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, [cert_file, key_file]) = self_signed(directory.path());
+    let server = start(&[("tls.cert_file", &cert_file), ("tls.key_file", &key_file)]).await;
+    exchange_tls(server.address, &old).await.unwrap();
+    let hang_up = || {
+        let pid = std::process::id().to_string();
+        assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    };
+
+    let (new, _) = self_signed(directory.path());
+    hang_up();
+    let looked = async {
+        while exchange_tls(server.address, &new).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), looked).await.expect("the new certificate is used");
+    assert!(exchange_tls(server.address, &old).await.is_err(), "the old one is gone");
+
+    std::fs::write(&cert_file, "no certificate").unwrap();
+    hang_up();
+    for _ in 0..20 {
+        exchange_tls(server.address, &new).await.expect("the last good one stays");
+    }
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_all_connections() {
+    let server = start(&[("http.connections_per_address", "2")]).await;
+    let held = [TcpStream::connect(server.address).await.unwrap(), TcpStream::connect(server.address).await.unwrap()];
+    let one_more = exchange(server.address, &get("/hello")).await;
+    assert_eq!(one_more, "", "the third connection is closed");
+    drop(held);
+    let answered = async {
+        while !exchange(server.address, &get("/hello")).await.starts_with("HTTP/1.1 200") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), answered).await.expect("there is a place again");
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_takes_as_many_connections_as_it_needs() {
+    let flags = [("http.connections_per_address", "1"), ("http.trusted_proxies", "127.0.0.1")];
+    let server = start(&flags).await;
+    let _held = [TcpStream::connect(server.address).await.unwrap(), TcpStream::connect(server.address).await.unwrap()];
+    assert!(exchange(server.address, &get("/hello")).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
