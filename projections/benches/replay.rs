@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use grantlog_domain::client::{ApplicationType, ClientEvent, ClientMetadata, GrantType, TokenEndpointAuthMethod};
 use grantlog_domain::grant::{AccessToken, GrantEvent, GrantOpened};
 use grantlog_domain::{ClientId, Event, GrantId, Scope, SecretHash, Timestamp};
-use grantlog_projections::db::{Db, Value};
+use grantlog_projections::db::open::create_sqlite_file;
+use grantlog_projections::db::{Db, OpenOptions, Value};
 use grantlog_projections::engine::names;
 use grantlog_projections::feed::{Cursor, ordered};
 use grantlog_projections::live::Live;
@@ -29,8 +30,9 @@ fn main() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let folder = tempfile::tempdir().expect("a folder");
-        let url = format!("sqlite:{}/bench.db", folder.path().display());
-        let sqlite = Db::connect(&url, 4, true).await.expect("SQLite");
+        let file = folder.path().join("bench.db");
+        create_sqlite_file(&file).expect("a file");
+        let sqlite = Db::open_sqlite(&file, &OpenOptions::default()).await.expect("SQLite");
         let Db::Sqlite { write, .. } = &sqlite else { unreachable!("it is SQLite") };
         sqlx::migrate!("../migrations/sqlite").run(write).await.expect("migrated");
         measure("sqlite", &sqlite, events).await;
@@ -46,9 +48,10 @@ async fn postgres(cluster: &str) -> Db {
     let mut connection = PgConnection::connect(cluster).await.expect("the cluster is there");
     connection.execute(format!("CREATE DATABASE {name}").as_str()).await.expect("a database");
     let options: sqlx::postgres::PgConnectOptions = cluster.parse().expect("a URL");
-    let pool = sqlx::postgres::PgPoolOptions::new().connect_with(options.database(&name)).await.expect("connected");
-    sqlx::migrate!("../migrations/postgres").run(&pool).await.expect("migrated");
-    Db::Postgres(pool)
+    let db = Db::open_postgres(options.database(&name), &OpenOptions::default()).await.expect("connected");
+    let Db::Postgres(pool) = &db else { unreachable!("it is PostgreSQL") };
+    sqlx::migrate!("../migrations/postgres").run(pool).await.expect("migrated");
+    db
 }
 
 async fn measure(store: &str, db: &Db, events: u64) {

@@ -18,7 +18,8 @@ use grantlog_domain::{
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use uuid::Uuid;
 
-use crate::db::{Db, Value};
+use crate::db::open::create_sqlite_file;
+use crate::db::{Db, OpenOptions, Value};
 use crate::live::Now;
 
 /// The time at which the tests look at things; everything that scenarios make expires later.
@@ -36,7 +37,9 @@ pub(crate) struct Fresh {
 
 pub(crate) async fn sqlite() -> Fresh {
     let folder = tempfile::tempdir().unwrap();
-    let db = Db::connect(&format!("sqlite:{}/test.db", folder.path().display()), 8, true).await.unwrap();
+    let file = folder.path().join("test.db");
+    create_sqlite_file(&file).unwrap();
+    let db = Db::open_sqlite(&file, &OpenOptions::default()).await.unwrap();
     let Db::Sqlite { write, .. } = &db else { panic!("sqlite") };
     sqlx::migrate!("../migrations/sqlite").run(write).await.unwrap();
     crate::prepare(&db).await.unwrap();
@@ -56,9 +59,9 @@ pub(crate) async fn postgres() -> Option<Fresh> {
     connection.execute(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)").as_str()).await.unwrap();
     connection.execute(format!("CREATE DATABASE {name}").as_str()).await.unwrap();
     let options = sqlx::postgres::PgConnectOptions::from_str(&cluster).unwrap().database(&name);
-    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(30).connect_with(options).await.unwrap();
-    sqlx::migrate!("../migrations/postgres").run(&pool).await.unwrap();
-    let db = Db::Postgres(pool);
+    let db = Db::open_postgres(options, &OpenOptions { connections: 30, ..OpenOptions::default() }).await.unwrap();
+    let Db::Postgres(pool) = &db else { panic!("postgres") };
+    sqlx::migrate!("../migrations/postgres").run(pool).await.unwrap();
     crate::prepare(&db).await.unwrap();
     Some(Fresh { db, _folder: None })
 }

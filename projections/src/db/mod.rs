@@ -4,28 +4,22 @@
 
 mod block;
 mod error;
+pub mod open;
 mod relaxed;
 mod scan;
 mod value;
 
-use std::str::FromStr as _;
-use std::time::Duration;
-
 use futures::TryStreamExt as _;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Executor as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub(crate) use block::{Block, Fields};
 pub use error::DbError;
+pub use open::OpenOptions;
 pub(crate) use scan::{Scan, in_thread};
 pub use value::{Row, Value};
 
 use relaxed::RelaxedSqlite;
 use value::{postgres_arguments, sqlite_arguments};
-
-/// Seconds that a statement waits for a free connection, or SQLite for its lock, before it is refused as unavailable.
-pub const WAIT_SECONDS_MAX: u64 = 5;
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
      SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
@@ -42,38 +36,6 @@ pub enum Db {
 }
 
 impl Db {
-    /// Opens `postgres://…` or `sqlite:FILE`. `connections` bounds the PostgreSQL pool, or SQLite's readers.
-    /// Creates an SQLite file that does not exist when `create` is set. Applies no migrations.
-    pub async fn connect(url: &str, connections: u32, create: bool) -> Result<Self, DbError> {
-        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let options = PgConnectOptions::from_str(url)?.application_name("grantlog");
-            let pool = PgPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(Duration::from_secs(WAIT_SECONDS_MAX))
-                .connect_with(options)
-                .await?;
-            return Ok(Self::Postgres(pool));
-        }
-        let options = SqliteConnectOptions::from_str(url)?
-            .create_if_missing(create)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(WAIT_SECONDS_MAX))
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
-        let pool = |size| {
-            SqlitePoolOptions::new()
-                .min_connections(1)
-                .max_connections(size)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .test_before_acquire(false)
-                .acquire_timeout(Duration::from_secs(WAIT_SECONDS_MAX))
-        };
-        let write = pool(1).connect_with(options.clone()).await?;
-        let read = pool(connections).connect_with(options.create_if_missing(false).read_only(true)).await?;
-        Ok(Self::Sqlite { read, write })
-    }
-
     #[must_use]
     pub const fn is_postgres(&self) -> bool {
         matches!(self, Self::Postgres(_))

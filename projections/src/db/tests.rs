@@ -2,7 +2,9 @@ use super::*;
 
 async fn file() -> (tempfile::TempDir, Db) {
     let folder = tempfile::tempdir().unwrap();
-    let db = Db::connect(&format!("sqlite:{}/test.db", folder.path().display()), 4, true).await.unwrap();
+    let file = folder.path().join("test.db");
+    open::create_sqlite_file(&file).unwrap();
+    let db = Db::open_sqlite(&file, &OpenOptions::default()).await.unwrap();
     db.execute("CREATE TABLE things (id TEXT PRIMARY KEY, size INTEGER) STRICT", &[]).await.unwrap();
     (folder, db)
 }

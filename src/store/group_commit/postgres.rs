@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use grantlog_projections::db::open::prepare_session;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use uuid::Uuid;
 
 use super::batch::{Inserted, Lane, LaneError, partial};
 use super::{NewEvent, Placed};
-use crate::store::open::prepare_session;
 use crate::store::options::StoreOptions;
 
 /// Wakes the readers of every node; the payload is empty, because it is only a wake-up. Within one transaction equal

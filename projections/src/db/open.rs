@@ -1,0 +1,109 @@
+//! Opening a database: pools and sessions, for the server, the command line and the tests alike. What is wrong when it
+//! cannot be opened is said by the caller, who knows what was asked for.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+
+use super::Db;
+
+/// A pooled connection that was idle for longer is asked for a sign of life before it is used.
+const IDLE_UNTRUSTED: Duration = Duration::from_secs(1);
+
+/// How a database is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOptions {
+    /// Connections of the PostgreSQL pool, or SQLite's readers; default 10.
+    pub connections: u32,
+    /// Longest wait for a connection, and SQLite's for another process's lock; default 5 s.
+    pub connect_timeout: Duration,
+    /// Longest run of one statement on PostgreSQL; default 10 s.
+    pub statement_timeout: Duration,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { connections: 10, connect_timeout: Duration::from_secs(5), statement_timeout: Duration::from_secs(10) }
+    }
+}
+
+impl Db {
+    /// Connects to PostgreSQL. Applies no migrations.
+    pub async fn open_postgres(connect: PgConnectOptions, options: &OpenOptions) -> Result<Self, sqlx::Error> {
+        let statement_timeout = options.statement_timeout;
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections)
+            .acquire_timeout(options.connect_timeout)
+            // A ping on each use costs a round trip; only a connection that rested may have died unseen.
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > IDLE_UNTRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .after_connect(move |connection, _| Box::pin(prepare_session(connection, statement_timeout)))
+            .connect_with(connect)
+            .await?;
+        Ok(Self::Postgres(pool))
+    }
+
+    /// Opens an SQLite file, which must exist (see [`create_sqlite_file`]). Applies no migrations.
+    pub async fn open_sqlite(file: &Path, options: &OpenOptions) -> Result<Self, sqlx::Error> {
+        let connect = SqliteConnectOptions::new()
+            .filename(file)
+            .foreign_keys(true)
+            .busy_timeout(options.connect_timeout)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .disable_statement_logging();
+        // Connections never go away: the last one to close would tear the WAL down under the others' feet.
+        let pool = |size| {
+            SqlitePoolOptions::new()
+                .min_connections(1)
+                .max_connections(size)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+                .acquire_timeout(options.connect_timeout)
+        };
+        let write = pool(1).connect_with(connect.clone()).await?;
+        let read = pool(options.connections).connect_with(connect.read_only(true)).await?;
+        Ok(Self::Sqlite { read, write })
+    }
+}
+
+/// Bounds every statement, wait for a lock and forgotten transaction of this session, and makes a commit mean that the
+/// data is on disk, whatever the server's default is.
+pub async fn prepare_session(connection: &mut PgConnection, statement_timeout: Duration) -> Result<(), sqlx::Error> {
+    let millis = statement_timeout.as_millis();
+    let sql = format!(
+        "SET statement_timeout = {millis}; SET lock_timeout = {millis}; \
+         SET idle_in_transaction_session_timeout = {millis}; SET client_min_messages = warning; \
+         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    );
+    connection.execute(sql.as_str()).await?;
+    Ok(())
+}
+
+/// Makes an empty file for [`Db::open_sqlite`], unless there is one. SQLite would make it readable by everybody; its WAL
+/// takes over the mode.
+pub fn create_sqlite_file(file: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    match options.open(file) {
+        // A file that may only be read gets its own words from SQLite.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && file.exists() => Ok(()),
+        other => other.map(drop),
+    }
+}
