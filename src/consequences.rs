@@ -6,36 +6,26 @@
 
 use std::time::Duration;
 
-use grantlog_domain::grant::{Grant, GrantCommand, GrantError, RevocationReason};
-use grantlog_domain::{Actor, GrantId};
+use grantlog_domain::Actor;
+use grantlog_domain::grant::RevocationReason;
 use grantlog_projections::checkpoint;
 use grantlog_projections::db::DbError;
 use grantlog_projections::feed::Cursor;
 use grantlog_projections::tables::grants::{self, GrantsOf};
 
-use crate::clock::Clock;
-use crate::store::{CommandContext, ExecuteError, Store};
+use crate::store::{CommandContext, EndingError, Store};
 
 /// How often the log is looked at.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// The longest pause after a failure; it starts at [`INTERVAL`] and doubles.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Why a step failed; it is taken again later.
-#[derive(Debug, thiserror::Error)]
-enum StepError {
-    #[error(transparent)]
-    Database(#[from] DbError),
-    #[error("cannot end grant {0}: {1}")]
-    Grant(GrantId, ExecuteError<GrantError>),
-}
-
 /// Runs for ever.
-pub async fn run(store: Store, clock: Clock) {
+pub async fn run(store: Store) {
     let mut pause = INTERVAL;
     loop {
         tokio::time::sleep(pause).await;
-        pause = match step(&store, &clock).await {
+        pause = match step(&store).await {
             Ok(()) => INTERVAL,
             Err(error) => {
                 tracing::warn!(%error, "what follows from disabled clients and users is delayed");
@@ -45,8 +35,8 @@ pub async fn run(store: Store, clock: Clock) {
     }
 }
 
-/// Takes in the log from where the last step stopped to where the table of grants has come.
-async fn step(store: &Store, clock: &Clock) -> Result<(), StepError> {
+/// Takes in the log from where the last step stopped to where the table of grants has come; after a failure again.
+async fn step(store: &Store) -> Result<(), EndingError> {
     let Some(to) = grants_cursor(store).await? else { return Ok(()) };
     let from = store.db().fetch("SELECT txid, position FROM consequences_checkpoint", &[]).await?;
     let from = match from.first() {
@@ -56,8 +46,9 @@ async fn step(store: &Store, clock: &Clock) -> Result<(), StepError> {
     if from >= to {
         return Ok(());
     }
+    let by = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
     for (of, reason) in causes(store, from, to).await? {
-        end_grants(store, clock, of, reason).await?;
+        store.end_grants(of, reason, &by).await?;
     }
     let sql = "UPDATE consequences_checkpoint SET txid = $1, position = $2 WHERE (txid, position) < ($1, $2)";
     store.db().execute(sql, &[to.txid.into(), to.position.into()]).await?;
@@ -83,32 +74,4 @@ async fn causes(store: &Store, from: Cursor, to: Cursor) -> Result<Vec<(GrantsOf
         });
     }
     Ok(causes)
-}
-
-async fn end_grants(store: &Store, clock: &Clock, of: GrantsOf, reason: RevocationReason) -> Result<(), StepError> {
-    let mut after = None;
-    loop {
-        let page = grants::living_after(store.db(), of, clock.now(), after).await?;
-        for id in &page {
-            end_grant(store, clock, *id, reason).await?;
-        }
-        after = match page.last() {
-            Some(last) => Some(*last),
-            None => return Ok(()),
-        };
-    }
-}
-
-async fn end_grant(store: &Store, clock: &Clock, id: GrantId, reason: RevocationReason) -> Result<(), StepError> {
-    let by = CommandContext {
-        actor: Actor::System,
-        request_id: None,
-        correlation: Some(id.to_string()),
-        source_address: None,
-    };
-    let command = GrantCommand::Revoke { reason, at: clock.now() };
-    match store.execute::<Grant>(&id.to_string(), command, &by).await {
-        Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
-        Err(error) => Err(StepError::Grant(id, error)),
-    }
 }

@@ -76,7 +76,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let follower = app.live.follow(app.store.db(), &wake, FollowOptions::new(now.clone()));
     let projector = Projector::start(app.store.db(), &wake, ProjectorOptions::new(now));
     observe(&app, &wake);
-    let following = tokio::spawn(consequences::run(app.store.clone(), app.clock.clone()));
+    let following = tokio::spawn(consequences::run(app.store.clone()));
     if app.settings.demo {
         demo::set_up(&app).await?;
     } else {

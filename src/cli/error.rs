@@ -7,7 +7,7 @@ use grantlog_projections::db::DbError;
 
 use crate::config::ConfigError;
 use crate::store::vault::VaultError;
-use crate::store::{ExecuteError, StoreError};
+use crate::store::{EndingError, ExecuteError, StoreError};
 
 /// The text is for people; it holds no secret.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,16 @@ impl From<DbError> for CliError {
             ),
             DbError::Unavailable(_) => CliError::Unavailable(text),
             DbError::Conflict(_) | DbError::Data(_) | DbError::Malformed(_) => CliError::Failed(text),
+        }
+    }
+}
+
+impl From<EndingError> for CliError {
+    fn from(error: EndingError) -> Self {
+        match error {
+            EndingError::Database(error) => error.into(),
+            EndingError::Grant(_, error) => error.into(),
+            EndingError::Session(_, error) => error.into(),
         }
     }
 }

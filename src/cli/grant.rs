@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use grantlog_domain::grant::{Grant as Aggregate, GrantCommand, RevocationReason, Stage};
 use grantlog_domain::{ClientId, GrantId, UserId};
 use grantlog_projections::tables::Page;
-use grantlog_projections::tables::grants::{self, GrantFilter, GrantRow};
+use grantlog_projections::tables::grants::{self, GrantFilter, GrantRow, GrantsOf};
 use serde::Serialize;
 
 use super::opened::Opened;
@@ -44,10 +44,27 @@ pub(super) struct Named {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  grantlog grant revoke 0199f7a2-8d3c-7b5e-9d6a-1f2e3d4c5b6a
+  grantlog grant revoke --user 0199f7a2-... --client 0199f7a3-...   (all that this user allowed this client)")]
 pub(super) struct Revoke {
     /// The grants' ids
-    #[arg(required = true, value_name = "GRANT")]
+    #[arg(required_unless_present_any = ["user", "client"], conflicts_with_all = ["user", "client"], value_name = "GRANT")]
     grants: Vec<GrantId>,
+    /// Every living grant of this user (an id)
+    #[arg(long, value_name = "ID")]
+    user: Option<UserId>,
+    /// Every living grant to this client; with --user, only that user's
+    #[arg(long, value_name = "CLIENT_ID")]
+    client: Option<ClientId>,
+}
+
+/// What `revoke --user` or `--client` did.
+#[derive(Debug, Serialize)]
+struct RevokedAll {
+    /// How many grants ended.
+    revoked: usize,
 }
 
 /// A grant as printed; times are RFC 3339 in UTC.
@@ -70,6 +87,9 @@ pub(super) async fn run(command: Grant, settings: &Settings, json: bool) -> Resu
         Grant::List(list) => print_list(&opened, &list, json).await,
         Grant::Show(named) => show(&opened, named.grant, json).await,
         Grant::Revoke(revoke) => {
+            if let Some(of) = revoke.all_of() {
+                return revoke_all(&opened, of, json).await;
+            }
             for grant in revoke.grants {
                 load(&opened, grant).await?;
                 let command = GrantCommand::Revoke { reason: RevocationReason::Admin, at: opened.clock.now() };
@@ -79,6 +99,27 @@ pub(super) async fn run(command: Grant, settings: &Settings, json: bool) -> Resu
             Ok(())
         }
     }
+}
+
+impl Revoke {
+    fn all_of(&self) -> Option<GrantsOf> {
+        match (self.user, self.client) {
+            (Some(user), Some(client)) => Some(GrantsOf::UserAtClient(user, client)),
+            (Some(user), None) => Some(GrantsOf::User(user)),
+            (None, Some(client)) => Some(GrantsOf::Client(client)),
+            (None, None) => None,
+        }
+    }
+}
+
+async fn revoke_all(opened: &Opened, of: GrantsOf, json: bool) -> Result<(), CliError> {
+    read_models::catch_up(opened).await?;
+    let reason = RevocationReason::Admin;
+    let revoked = opened.store.end_grants(of, reason, &opened.context()).await?;
+    if json {
+        return output::json(&RevokedAll { revoked });
+    }
+    output::fields(&[("revoked", revoked.to_string())])
 }
 
 async fn print_list(opened: &Opened, list: &List, json: bool) -> Result<(), CliError> {

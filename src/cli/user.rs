@@ -4,23 +4,18 @@ use std::io::{BufRead, IsTerminal};
 
 use clap::{Args, Subcommand};
 use grantlog_domain::UserId;
-use grantlog_domain::session::{EndReason, Session, SessionCommand};
+use grantlog_domain::session::EndReason;
 use grantlog_domain::user::{Stage, UserCommand};
-use grantlog_projections::tables::{PAGE_MAX, Page, sessions};
 use serde::Serialize;
 
 use super::opened::Opened;
 use super::{CliError, event_log, output, read_models};
 use crate::config::Settings;
 use crate::secrets::Secret;
-use crate::secrets::password::PASSWORD_BYTES_MAX;
+use crate::secrets::password::{PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN};
 use crate::store::vault::Vault;
 
 type Aggregate = grantlog_domain::user::User;
-
-/// Shortest password that is taken, in characters (NIST SP 800-63B 3.1.1.2 for passwords that stand alone asks for
-/// more; this is the least that is not a mistake).
-const PASSWORD_CHARACTERS_MIN: usize = 8;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum User {
@@ -132,19 +127,8 @@ async fn change(opened: &Opened, user_id: UserId, command: UserCommand) -> Resul
 /// Who knew the old password may be signed in somewhere.
 async fn end_sessions(opened: &Opened, user_id: UserId) -> Result<(), CliError> {
     read_models::catch_up(opened).await?;
-    let mut page = Page { limit: PAGE_MAX, offset: 0 };
-    loop {
-        let rows = sessions::of_user(opened.db(), user_id, opened.clock.now(), page).await?;
-        for row in &rows {
-            let end = SessionCommand::End { reason: EndReason::Admin, at: opened.clock.now() };
-            opened.store.execute::<Session>(&row.session_id.to_string(), end, &opened.context()).await?;
-        }
-        if rows.is_empty() {
-            return Ok(());
-        }
-        // The table hears of it later, so what ended is still listed.
-        page.offset += PAGE_MAX;
-    }
+    opened.store.end_sessions(user_id, None, EndReason::Admin, &opened.context()).await?;
+    Ok(())
 }
 
 /// By name, or else by id.

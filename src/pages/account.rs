@@ -1,12 +1,12 @@
 //! The account: what I allowed, taking it back, where I am signed in, my password.
 
 use askama::Template;
-use grantlog_domain::grant::{Grant, GrantCommand, GrantError, RevocationReason};
+use grantlog_domain::SessionId;
+use grantlog_domain::grant::RevocationReason;
 use grantlog_domain::session::EndReason;
 use grantlog_domain::user::{User, UserCommand};
-use grantlog_domain::{ClientId, SessionId};
 use grantlog_projections::tables::grants::GrantsOf;
-use grantlog_projections::tables::{Page, grants, sessions};
+use grantlog_projections::tables::sessions;
 use http::StatusCode;
 use warp::reply::Response;
 
@@ -14,16 +14,14 @@ use super::chrome::Chrome;
 use super::failure::PageError;
 use super::home::{Allowed, allowed_by};
 use super::moment::Moment;
+use super::paging::Paging;
 use super::settled::settled;
 use super::sign_out::end_session;
 use super::visit::{SignedIn, Visit};
 use crate::secrets::Secret;
-use crate::secrets::password::PasswordError;
+use crate::secrets::password::{PASSWORD_CHARACTERS_MIN, PasswordError};
 use crate::sign_in::{SignInError, check_password};
 use crate::store::vault::VaultError;
-
-/// Fewest characters of a new password (NIST SP 800-63B 3.1.1.2 asks for at least 8 beside other factors).
-const PASSWORD_CHARS_MIN: usize = 10;
 
 #[derive(Template)]
 #[template(path = "account.html")]
@@ -32,7 +30,9 @@ pub(super) struct AccountPage {
     pub username: String,
     pub said: Option<&'static str>,
     pub allowed: Vec<Allowed>,
+    pub allowed_paging: Paging,
     pub sessions: Vec<SessionRow>,
+    pub sessions_paging: Paging,
     pub password_error: Option<&'static str>,
     pub password_chars_min: usize,
 }
@@ -87,7 +87,10 @@ async fn page(
     let (app, user_id) = (&visit.app, session.user_id);
     let chrome = visit.chrome("/account").await?;
     settled(app).await?;
-    let rows = sessions::of_user(app.store.db(), user_id, app.now(), Page::default()).await?;
+    let mut allowed_paging = Paging::of(visit, "/account", "allowed", "my-grants");
+    let allowed = allowed_paging.shown(allowed_by(app, user_id, allowed_paging.page()).await?);
+    let mut sessions_paging = Paging::of(visit, "/account", "sessions", "my-sessions");
+    let rows = sessions::of_user(app.store.db(), user_id, app.now(), sessions_paging.page()).await?;
     let row = |row: sessions::SessionRow| SessionRow {
         session_id: row.session_id.to_string(),
         current: row.session_id == session.session_id,
@@ -100,10 +103,12 @@ async fn page(
         chrome: chrome.clone(),
         username: chrome.user.clone().unwrap_or_default(),
         said: SAID.iter().find(|(word, _)| done == Some(word)).map(|(_, said)| *said),
-        allowed: allowed_by(app, user_id).await?,
-        sessions: rows.into_iter().map(row).collect(),
+        allowed,
+        allowed_paging,
+        sessions: sessions_paging.shown(rows).into_iter().map(row).collect(),
+        sessions_paging,
         password_error,
-        password_chars_min: PASSWORD_CHARS_MIN,
+        password_chars_min: PASSWORD_CHARACTERS_MIN,
     };
     Ok(chrome.page(status, &view))
 }
@@ -121,25 +126,10 @@ pub async fn change(visit: Visit, change: Change) -> Result<Response, PageError>
 /// Takes back all that the user allowed one client, with every token that came of it.
 async fn revoke(visit: &Visit, session: &SignedIn) -> Result<Response, PageError> {
     let app = &visit.app;
-    let client_id: ClientId = parsed(visit, "client_id")?;
+    let of = GrantsOf::UserAtClient(session.user_id, parsed(visit, "client_id")?);
     settled(app).await?;
-    // The table only finds them; whether there is something to revoke is decided on each grant.
-    let of = GrantsOf::UserAtClient(session.user_id, client_id);
-    let mut after = None;
-    loop {
-        let page = grants::living_after(app.store.db(), of, app.now(), after).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(*last);
-        for grant in page {
-            let id = grant.to_string();
-            let by = visit.by_user(session.user_id, Some(id.clone()));
-            let command = GrantCommand::Revoke { reason: RevocationReason::User, at: app.now() };
-            let revoked = app.store.execute::<Grant>(&id, command, &by).await;
-            revoked.map_err(|error| {
-                PageError::not_executed(error, |refusal: GrantError| PageError::Fault(refusal.to_string()))
-            })?;
-        }
-    }
+    let by = visit.by_user(session.user_id, None);
+    app.store.end_grants(of, RevocationReason::User, &by).await?;
     Ok(visit.chrome("").await?.redirect("/account?done=revoked"))
 }
 
@@ -164,7 +154,7 @@ async fn change_password(mut visit: Visit, session: &SignedIn) -> Result<Respons
     }
     let current = Secret::new(visit.parameters.take("current_password").unwrap_or_default());
     let new = Secret::new(visit.parameters.take("new_password").unwrap_or_default());
-    if new.expose().chars().count() < PASSWORD_CHARS_MIN {
+    if new.expose().chars().count() < PASSWORD_CHARACTERS_MIN {
         let error = "The new password is too short.";
         return page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
     }
@@ -199,9 +189,8 @@ async fn change_password(mut visit: Visit, session: &SignedIn) -> Result<Respons
 async fn end_others(visit: &Visit, session: &SignedIn) -> Result<(), PageError> {
     let app = &visit.app;
     settled(app).await?;
-    let rows = sessions::of_user(app.store.db(), session.user_id, app.now(), Page { limit: 500, offset: 0 }).await?;
-    for other in rows.into_iter().filter(|other| other.session_id != session.session_id) {
-        end_session(visit, session.user_id, other.session_id, EndReason::SignedOut).await?;
-    }
+    let by = visit.by_user(session.user_id, None);
+    let (user_id, except) = (session.user_id, Some(session.session_id));
+    app.store.end_sessions(user_id, except, EndReason::SignedOut, &by).await?;
     Ok(())
 }

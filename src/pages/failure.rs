@@ -17,7 +17,7 @@ use crate::http::request_id::RequestContext;
 use crate::oauth::error::OAuthError;
 use crate::secrets::password::PasswordError;
 use crate::store::vault::VaultError;
-use crate::store::{ExecuteError, StoreError};
+use crate::store::{EndingError, ExecuteError, StoreError};
 
 /// Why a page is not shown.
 #[derive(Debug)]
@@ -205,6 +205,16 @@ impl From<FormError> for PageError {
 impl From<DbError> for PageError {
     fn from(error: DbError) -> Self {
         if error.is_unavailable() { Self::Unavailable(error.to_string()) } else { Self::Fault(error.to_string()) }
+    }
+}
+
+impl From<EndingError> for PageError {
+    fn from(error: EndingError) -> Self {
+        match error {
+            EndingError::Database(error) => error.into(),
+            EndingError::Grant(_, error) => Self::not_executed(error, |refusal| Self::Fault(refusal.to_string())),
+            EndingError::Session(_, error) => Self::not_executed(error, |refusal| Self::Fault(refusal.to_string())),
+        }
     }
 }
 

@@ -11,14 +11,15 @@ use super::client_form::kind_in_words;
 use super::demo::DemoPanel;
 use super::failure::PageError;
 use super::moment::Moment;
+use super::paging::Paging;
 use super::scopes;
 use super::settled::settled;
 use super::visit::Visit;
 use super::words::{self, Line};
 use crate::app::App;
 
-/// Most clients that are shown.
-const CLIENTS_MAX: i64 = 100;
+/// Clients that somebody allowed something, as far as the first page shows them; the account page has them all.
+const ALLOWED_SHOWN: i64 = 8;
 
 #[derive(Template)]
 #[template(path = "welcome.html")]
@@ -34,6 +35,7 @@ pub(super) struct HomePage {
     pub username: String,
     pub demo: Option<DemoPanel>,
     pub clients: Vec<Tile>,
+    pub clients_paging: Paging,
     pub allowed: Vec<Allowed>,
     pub lines: Vec<Line>,
 }
@@ -53,7 +55,7 @@ pub(super) struct Allowed {
     pub words: String,
     pub since: Moment,
     /// How often.
-    pub grants: usize,
+    pub grants: i64,
 }
 
 pub async fn show(visit: &Visit) -> Result<Response, PageError> {
@@ -64,20 +66,21 @@ pub async fn show(visit: &Visit) -> Result<Response, PageError> {
     };
     let (app, user_id) = (&visit.app, session.user_id);
     settled(app).await?;
+    let mut clients_paging = Paging::of(visit, "/", "clients", "my-clients");
     let view = HomePage {
         chrome: chrome.clone(),
         username: chrome.user.clone().unwrap_or_default(),
         demo,
-        clients: my_clients(app, user_id).await?,
-        allowed: allowed_by(app, user_id).await?,
+        clients: my_clients(app, user_id, &mut clients_paging).await?,
+        clients_paging,
+        allowed: allowed_by(app, user_id, Page { limit: ALLOWED_SHOWN, offset: 0 }).await?,
         lines: recent_activity(app, user_id).await?,
     };
     Ok(chrome.page(StatusCode::OK, &view))
 }
 
-async fn my_clients(app: &App, owner: UserId) -> Result<Vec<Tile>, PageError> {
-    let page = Page { limit: CLIENTS_MAX, ..Page::default() };
-    let rows = clients::list(app.store.db(), Some(owner), page).await?;
+async fn my_clients(app: &App, owner: UserId, paging: &mut Paging) -> Result<Vec<Tile>, PageError> {
+    let rows = paging.shown(clients::list(app.store.db(), Some(owner), paging.page()).await?);
     let tile = |row: clients::ClientRow| Tile {
         client_id: row.client_id.to_string(),
         kind: kind_in_words(&row.metadata),
@@ -88,8 +91,8 @@ async fn my_clients(app: &App, owner: UserId) -> Result<Vec<Tile>, PageError> {
 }
 
 /// What a user allowed, client by client.
-pub(super) async fn allowed_by(app: &App, user_id: UserId) -> Result<Vec<Allowed>, PageError> {
-    let rows = grants::allowed_by(app.store.db(), user_id, app.now()).await?;
+pub(super) async fn allowed_by(app: &App, user_id: UserId, page: Page) -> Result<Vec<Allowed>, PageError> {
+    let rows = grants::allowed_by(app.store.db(), user_id, app.now(), page).await?;
     let allowed = |row: grants::Allowed| Allowed {
         client_id: row.client_id.to_string(),
         client_name: row
@@ -98,7 +101,7 @@ pub(super) async fn allowed_by(app: &App, user_id: UserId) -> Result<Vec<Allowed
             .unwrap_or_else(|| "A client".to_owned()),
         words: scopes::sentence(&row.scope),
         since: Moment::from(row.first_at),
-        grants: row.grants.len(),
+        grants: row.grants,
     };
     Ok(rows.into_iter().map(allowed).collect())
 }

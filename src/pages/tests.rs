@@ -6,6 +6,7 @@ use grantlog_domain::Timestamp;
 use super::chrome::Chrome;
 use super::client_form::{ClientForm, FormErrors};
 use super::moment::Moment;
+use super::paging::Paging;
 use super::words::Line;
 use super::{account, client, consent, create_client, demo, failure, home, scopes, sign_in, sign_out};
 
@@ -63,7 +64,6 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
             next: HOSTILE.into(),
             username: HOSTILE.into(),
             client_name: Some(HOSTILE.into()),
-            again: false,
             error: Some(HOSTILE),
         }),
         Box::new(sign_out::LogoutPage { chrome: chrome() }),
@@ -107,6 +107,7 @@ fn home_and_account() -> Vec<Box<dyn DynTemplate>> {
             username: HOSTILE.into(),
             demo: Some(panel()),
             clients: vec![tile],
+            clients_paging: Paging::in_the_middle(),
             allowed: vec![allowed()],
             lines: vec![line()],
         }),
@@ -115,7 +116,9 @@ fn home_and_account() -> Vec<Box<dyn DynTemplate>> {
             username: HOSTILE.into(),
             said: Some(HOSTILE),
             allowed: vec![allowed()],
+            allowed_paging: Paging::in_the_middle(),
             sessions: vec![session],
+            sessions_paging: Paging::in_the_middle(),
             password_error: Some(HOSTILE),
             password_chars_min: 10,
         }),

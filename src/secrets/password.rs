@@ -13,6 +13,9 @@ use crate::entropy::Entropy;
 
 /// The longest password that is hashed, in bytes; a longer one is refused.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
+/// Fewest characters of a new password, wherever it is set: what NIST SP 800-63B-3 5.1.1.2 demands. Revision 4 (3.1.1.2)
+/// demands 15 where nothing beside the password is asked; what makes up for it here is that guessing locks.
+pub const PASSWORD_CHARACTERS_MIN: usize = 8;
 const SALT_BYTES: usize = 16;
 
 /// How passwords are hashed.

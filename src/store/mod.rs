@@ -1,9 +1,11 @@
 //! The store: the event log and the vault on SQLite or PostgreSQL.
 //!
 //! `open`, `migrate`, `identity` bring a database into use; `group_commit` is the way into the log; `repository` joins
-//! cqrs-es to it; `execute` runs commands; `vault` keeps what may not stand in the log. Read models are not here but in
+//! cqrs-es to it; `execute` runs commands; `ending` ends all of
+//! somebody's grants or sessions; `vault` keeps what may not stand in the log. Read models are not here but in
 //! the projections crate.
 
+mod ending;
 mod error;
 mod execute;
 pub mod group_commit;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use grantlog_domain::Recorded;
 use grantlog_projections::db::{Db, Value};
 
+pub use self::ending::EndingError;
 pub use self::error::{AppendError, ExecuteError, StoreError};
 pub use self::execute::{CommandContext, Executed, Loaded};
 pub use self::migrate::Step;

@@ -13,6 +13,7 @@ mod http;
 mod leftovers;
 mod oauth;
 mod oauth2_crate;
+mod operator;
 mod pages;
 mod resource;
 
@@ -27,6 +28,7 @@ use libtest_mimic::Arguments;
 /// Every module's cases.
 const CASES: &[&[&[Case]]] = &[
     oauth::authorize::CASES,
+    oauth::prompt::CASES,
     oauth::redirect_uri::CASES,
     oauth::pkce::CASES,
     oauth::implicit::CASES,
@@ -47,9 +49,11 @@ const CASES: &[&[&[Case]]] = &[
     pages::sign_in::CASES,
     pages::consent::CASES,
     pages::account::CASES,
+    pages::forms::CASES,
     pages::clients::CASES,
     pages::headers::CASES,
     command_line::CASES,
+    operator::CASES,
     concurrency::CASES,
     demo::CASES,
     oauth2_crate::CASES,

@@ -342,10 +342,12 @@ async fn questions_of_pages_are_answered() {
         catch_up(db).await;
         assert_eq!(clients::list(db, Some(USER), Page::default()).await.unwrap().len(), 1);
         assert_eq!(clients::find(db, client).await.unwrap().unwrap().metadata.client_name, "app");
-        let allowed = grants::allowed_by(db, USER, NOW).await.unwrap();
-        assert_eq!((allowed.len(), allowed[0].grants.len()), (1, 2));
+        let allowed = grants::allowed_by(db, USER, NOW, Page::default()).await.unwrap();
+        assert_eq!((allowed.len(), allowed[0].grants), (1, 2));
         assert_eq!(allowed[0].client_name.as_deref(), Some("app"));
-        assert!(grants::allowed_by(db, USER, NOW.plus_seconds(7200)).await.unwrap().is_empty());
+        assert!(grants::allowed_by(db, USER, NOW.plus_seconds(7200), Page::default()).await.unwrap().is_empty());
+        let second = Page { limit: 1, offset: 1 };
+        assert!(grants::allowed_by(db, USER, NOW, second).await.unwrap().is_empty());
         let activity = activity::of_user(db, USER).await.unwrap();
         let types: Vec<_> = activity.iter().map(|row| row.event_type.as_str()).collect();
         assert_eq!(types, ["grant.opened", "grant.opened", "user.registered", "client.registered"]);

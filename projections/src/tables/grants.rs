@@ -1,8 +1,6 @@
 //! Who allowed what to whom, and does it still stand? Asked by the home and account pages ("what I allowed") and
 //! `grantlog grant`. Reads every event of grants; rows leave when they have expired.
 
-use std::collections::BTreeMap;
-
 use grantlog_domain::client::GrantType;
 use grantlog_domain::grant::GrantEvent;
 use grantlog_domain::{ClientId, Event, GrantId, Recorded, Scope, SessionId, Timestamp, UserId};
@@ -13,9 +11,6 @@ use crate::table::{Column, FoldError, Table, follows};
 
 pub const NAME: &str = "grants";
 pub const VERSION: i64 = 1;
-
-/// Most grants that "what I allowed" looks at, the ones used last.
-pub const ALLOWED_GRANTS_MAX: i64 = 1000;
 
 /// `living` (see [`GrantRow::is_living`]) in SQL; `$1` is the time.
 const LIVING: &str = "stage <> 'revoked' AND expires_at > $1 AND (stage = 'open' OR code_expires_at > $1)";
@@ -315,44 +310,58 @@ pub struct Allowed {
     pub scope: Scope,
     pub first_at: Timestamp,
     pub last_at: Timestamp,
-    /// What to revoke to take it back.
-    pub grants: Vec<GrantId>,
+    /// How many living grants.
+    pub grants: i64,
 }
 
-/// "What I allowed": the user's living grants by client, the client used last first. Looks at the last
-/// [`ALLOWED_GRANTS_MAX`] grants.
-pub async fn allowed_by(db: &Db, user: UserId, now: Timestamp) -> Result<Vec<Allowed>, DbError> {
-    let rest = format!("WHERE {LIVING} AND user_id = $2 ORDER BY last_used_at DESC, grant_id DESC LIMIT $3");
-    let values = [now.0.into(), user.to_string().into(), ALLOWED_GRANTS_MAX.into()];
-    let mut by_client: BTreeMap<ClientId, Allowed> = BTreeMap::new();
-    for grant in super::rows::<Grants>(db, &rest, &values).await? {
-        let allowed = by_client.entry(grant.client_id).or_insert_with(|| Allowed {
-            client_id: grant.client_id,
-            client_name: None,
-            scope: Scope::default(),
-            first_at: grant.created_at,
-            last_at: grant.last_used_at,
-            grants: Vec::new(),
-        });
-        allowed.scope = allowed.scope.union(&grant.scope);
-        allowed.first_at = allowed.first_at.min(grant.created_at);
-        allowed.last_at = allowed.last_at.max(grant.last_used_at);
-        allowed.grants.push(grant.grant_id);
-    }
-    let names = format!(
-        "SELECT client_id, client_name FROM {}_v{} WHERE client_id IN (SELECT client_id FROM {NAME}_v{VERSION} \
-         WHERE user_id = $1)",
+/// "What I allowed": the user's living grants by client, the client used last first.
+pub async fn allowed_by(db: &Db, user: UserId, now: Timestamp, page: Page) -> Result<Vec<Allowed>, DbError> {
+    let mut values = vec![now.0.into(), user.to_string().into()];
+    let mut by_client = format!(
+        "SELECT client_id, MIN(created_at) AS first_at, MAX(last_used_at) AS last_at, COUNT(*) AS grants \
+         FROM {NAME}_v{VERSION} WHERE {LIVING} AND user_id = $2 GROUP BY client_id ORDER BY last_at DESC, client_id"
+    );
+    page.push(&mut by_client, &mut values);
+    let sql = format!(
+        "SELECT allowed.client_id, client_name, first_at, last_at, grants FROM ({by_client}) AS allowed \
+         LEFT JOIN {}_v{} AS clients ON clients.client_id = allowed.client_id ORDER BY last_at DESC, allowed.client_id",
         super::clients::NAME,
         super::clients::VERSION,
     );
-    for row in db.fetch(&names, &[user.to_string().into()]).await? {
-        if let Some(allowed) = by_client.get_mut(&row.parse(0)?) {
-            allowed.client_name = Some(row.text(1)?);
+    let mut all = Vec::new();
+    for row in db.fetch(&sql, &values).await? {
+        all.push(Allowed {
+            client_id: row.parse(0)?,
+            client_name: row.opt_text(1)?,
+            scope: Scope::default(),
+            first_at: Timestamp(row.int(2)?),
+            last_at: Timestamp(row.int(3)?),
+            grants: row.int(4)?,
+        });
+    }
+    add_scopes(db, user, now, &mut all).await?;
+    Ok(all)
+}
+
+async fn add_scopes(db: &Db, user: UserId, now: Timestamp, all: &mut [Allowed]) -> Result<(), DbError> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut values: Vec<Value> = vec![now.0.into(), user.to_string().into()];
+    values.extend(all.iter().map(|allowed| Value::from(allowed.client_id.to_string())));
+    let places: Vec<String> = (3..=values.len()).map(|place| format!("${place}")).collect();
+    let sql = format!(
+        "SELECT DISTINCT client_id, scope FROM {NAME}_v{VERSION} WHERE {LIVING} AND user_id = $2 AND client_id IN ({})",
+        places.join(", ")
+    );
+    for row in db.fetch(&sql, &values).await? {
+        let client_id: ClientId = row.parse(0)?;
+        let scope = Scope::parse(row.str(1)?).map_err(|error| DbError::Malformed(error.to_string()))?;
+        if let Some(allowed) = all.iter_mut().find(|allowed| allowed.client_id == client_id) {
+            allowed.scope = allowed.scope.union(&scope);
         }
     }
-    let mut all: Vec<Allowed> = by_client.into_values().collect();
-    all.sort_by(|a, b| b.last_at.cmp(&a.last_at).then(a.client_id.cmp(&b.client_id)));
-    Ok(all)
+    Ok(())
 }
 
 /// What the live models need of a living grant.

@@ -148,6 +148,23 @@ pub async fn of_user(db: &Db, user: UserId, now: Timestamp, page: Page) -> Resul
     super::rows::<Sessions>(db, &rest, &values).await
 }
 
+/// Ids of the user's sessions that have neither ended nor expired at `now`, in the order of ids from behind `after`, at
+/// most [`super::PAGE_MAX`]: for walking over all of them while they end.
+pub async fn living_after(
+    db: &Db,
+    user: UserId,
+    now: Timestamp,
+    after: Option<SessionId>,
+) -> Result<Vec<SessionId>, DbError> {
+    let sql = format!(
+        "SELECT session_id FROM {NAME}_v{VERSION} WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 \
+         AND session_id > $3 ORDER BY session_id LIMIT $4"
+    );
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let values = [user.to_string().into(), now.0.into(), after.into(), super::PAGE_MAX.into()];
+    db.fetch(&sql, &values).await?.iter().map(|row| row.parse(0)).collect()
+}
+
 pub(crate) async fn each_living(
     tx: &mut Tx,
     now: Timestamp,

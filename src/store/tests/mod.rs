@@ -1,6 +1,7 @@
 //! The store on both databases. PostgreSQL's cases need `GRANTLOG_TEST_POSTGRES`, the URL of a cluster, which
 //! `tests/run` provides; each makes a database of its own.
 
+mod ending;
 mod group_commit;
 mod log;
 #[cfg(unix)]

@@ -87,25 +87,15 @@ impl Server {
 
     /// The usual web application: confidential, code and refresh, with a callback at another host.
     pub async fn web_client(&self) -> Client {
-        self.client(&[
-            "--redirect-uri",
-            CALLBACK,
-            "--grant-type",
-            "authorization_code",
-            "--grant-type",
-            "refresh_token",
-            "--response-type",
-            "code",
-            "--scope",
-            "profile read write",
-            "--auth-method",
-            "client_secret_basic",
-        ])
-        .await
+        self.code_client("client_secret_basic").await
     }
 
     /// An application that cannot keep a secret, such as one in a browser.
     pub async fn public_client(&self) -> Client {
+        self.code_client("none").await
+    }
+
+    async fn code_client(&self, auth_method: &str) -> Client {
         self.client(&[
             "--redirect-uri",
             CALLBACK,
@@ -118,7 +108,7 @@ impl Server {
             "--scope",
             "profile read write",
             "--auth-method",
-            "none",
+            auth_method,
         ])
         .await
     }

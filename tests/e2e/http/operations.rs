@@ -147,7 +147,7 @@ async fn cookies_are_host_bound_where_https_is_spoken(store: Store) {
 }
 
 /// A PostgreSQL cluster of the case's own, which it may stop.
-struct Cluster(String);
+pub struct Cluster(String);
 
 impl Cluster {
     fn command(arguments: &[&str]) -> String {
@@ -164,11 +164,11 @@ impl Cluster {
         tokio::task::spawn_blocking(work).await.expect("tests/cluster")
     }
 
-    async fn create() -> Cluster {
+    pub async fn create() -> Cluster {
         Cluster(Cluster::run(vec!["create".into()]).await)
     }
 
-    async fn ask(&self, verb: &str) -> String {
+    pub async fn ask(&self, verb: &str) -> String {
         Cluster::run(vec![verb.into(), self.0.clone()]).await
     }
 }

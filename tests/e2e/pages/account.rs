@@ -1,17 +1,20 @@
 //! What a user allowed, and taking it back.
 
 use crate::harness::{
-    Browser, Server, User, html, poll, random,
-    suite::{Case, shared},
+    Browser, Server, Site, Store, User, html, poll, random,
+    suite::{Case, own, shared},
 };
 
-pub const CASES: &[&[Case]] = &[shared![
-    the_account_page_needs_a_sign_in,
-    what_was_allowed_is_shown_and_can_be_revoked,
-    revoking_needs_the_csrf_token,
-    a_password_is_changed_with_the_current_one_only,
-    another_browser_is_signed_out_from_here,
-]];
+pub const CASES: &[&[Case]] = &[
+    shared![
+        the_account_page_needs_a_sign_in,
+        what_was_allowed_is_shown_and_can_be_revoked,
+        revoking_needs_the_csrf_token,
+        a_password_is_changed_with_the_current_one_only,
+        another_browser_is_signed_out_from_here,
+    ],
+    own![long_lists_are_leafed_through],
+];
 
 async fn the_account_page_needs_a_sign_in(server: Server) {
     let page = Browser::new(&server).open("/account").await;
@@ -96,4 +99,49 @@ async fn another_browser_is_signed_out_from_here(server: Server) {
     assert!(answer.status < 400, "{answer}");
     assert!(!lost.open("/").await.is_signed_in(), "the other browser is still signed in");
     assert!(here.open("/").await.is_signed_in());
+}
+
+/// The target of the link with that `rel`, if the page has one.
+fn link(page: &str, rel: &str) -> Option<String> {
+    let (_, rest) = page.split_once(&format!("rel=\"{rel}\" href=\""))?;
+    Some(rest.split('"').next()?.replace("&amp;", "&"))
+}
+
+/// Leafs from `path` to older pages, and counts how often `mark` stands on all of them.
+async fn leaf(browser: &mut Browser, path: &str, mark: &str) -> (usize, usize) {
+    let (mut pages, mut marks, mut next) = (0, 0, Some(path.to_owned()));
+    while let Some(path) = next {
+        let text = browser.open(&path).await.answer.expect(200).text();
+        (pages, marks) = (pages + 1, marks + text.matches(mark).count());
+        next = link(&text, "next");
+        assert_eq!(link(&text, "prev").is_some(), pages > 1, "{path}");
+    }
+    (pages, marks)
+}
+
+async fn long_lists_are_leafed_through(store: Store) {
+    // Nothing is cut off in silence, and no page grows without end. In the demo, signing in costs no password hash.
+    let server = Server::on(&Site::new(store, &[]), &["--demo"]).await;
+    let ann = User { username: "ann".into(), password: String::new() };
+    let mut browser = Browser::signed_in(&server, &ann).await;
+    let create = browser.open("/create_client").await;
+    for number in 0..27 {
+        let name = format!("Client {number}");
+        let fields = [("client_name", name.as_str()), ("kind", "native"), ("redirect_uris", "http://127.0.0.1/cb")];
+        browser.submit(&create, "create-client-form", "create-client-submit", &fields).await.answer.expect(200);
+    }
+    for _ in 0..30 {
+        Browser::signed_in(&server, &ann).await;
+    }
+    poll::until("every client stands on a page once", async || {
+        (leaf(&mut browser, "/", "href=\"/clients/").await == (2, 27)).then_some(())
+    })
+    .await;
+    poll::until("every session stands on a page once", async || {
+        (leaf(&mut browser, "/account", "action=\"/account/end_session\"").await == (2, 30)).then_some(())
+    })
+    .await;
+    for path in ["/?clients=0", "/?clients=-1", "/?clients=x", "/?clients=99999999999999999999", "/account?allowed=9"] {
+        browser.open(path).await.answer.expect(200);
+    }
 }

@@ -3,5 +3,6 @@
 pub mod account;
 pub mod clients;
 pub mod consent;
+pub mod forms;
 pub mod headers;
 pub mod sign_in;
