@@ -87,8 +87,9 @@ async fn prompt_none_with_another_is_invalid_request(server: Server) {
 
 async fn prompt_login_asks_a_user_who_is_signed_in(server: Server) {
     // OpenID Connect Core 3.1.2.1: "The Authorization Server SHOULD prompt the End-User for reauthentication."
-    let (user, client) = (server.user().await, server.web_client().await);
+    let user = server.user().await;
     for prompt in ["login", "select_account"] {
+        let client = server.web_client().await;
         let mut browser = Browser::signed_in(&server, &user).await;
         let url = server.authorize_url(&request(&client, &[("prompt", prompt)]));
         let page = browser.open(&url).await;
