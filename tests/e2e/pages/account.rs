@@ -1,7 +1,7 @@
 //! What a user allowed, and taking it back.
 
 use crate::harness::{
-    Browser, Server, Site, Store, User, html, poll, random,
+    Browser, Server, Site, Store, User, html, poll, random, secrets,
     suite::{Case, own, shared},
 };
 
@@ -124,6 +124,8 @@ async fn long_lists_are_leafed_through(store: Store) {
     let server = Server::on(&Site::new(store, &[]), &["--demo"]).await;
     let ann = User { username: "ann".into(), password: String::new() };
     let mut browser = Browser::signed_in(&server, &ann).await;
+    let secret = browser.open("/").await.text_of("demo-client-secret").expect("the demo client's secret");
+    secrets::register_shown_on_terminal(&secret);
     let create = browser.open("/create_client").await;
     for number in 0..27 {
         let name = format!("Client {number}");
