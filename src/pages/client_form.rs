@@ -157,6 +157,7 @@ impl ClientForm {
 
     /// The metadata of a new client: its kind decides what the form does not ask.
     pub fn register(&mut self) -> Option<ClientMetadata> {
+        self.check_texts();
         let metadata = match chosen(&self.kinds) {
             Some("web") => self.metadata(
                 &[GrantType::AuthorizationCode, GrantType::RefreshToken],
@@ -182,6 +183,7 @@ impl ClientForm {
             Some("custom") => return self.update(),
             _ => {
                 self.errors.kind = Some("Choose one.".to_owned());
+                self.read_scope();
                 return None;
             }
         };
@@ -190,14 +192,32 @@ impl ClientForm {
 
     /// The metadata as each field says.
     pub fn update(&mut self) -> Option<ClientMetadata> {
+        self.check_texts();
         let grant_types: Vec<GrantType> = self.grant_types.iter().filter_map(Choice::parsed).collect();
+        if grant_types.is_empty() {
+            self.refuse(ClientError::NoGrantType);
+        }
         let Some(auth_method) = self.auth_methods.iter().find_map(Choice::parsed) else {
             self.errors.auth_method = Some("Choose one.".to_owned());
+            self.read_redirect_uris(self.native);
+            self.read_scope();
             return None;
         };
         let application_type = if self.native { ApplicationType::Native } else { ApplicationType::Web };
         let metadata = self.metadata(&grant_types, auth_method, application_type);
         self.checked(metadata)
+    }
+
+    /// What can be said of these fields whatever else is wrong, so that all of it is said at once.
+    fn check_texts(&mut self) {
+        if let Err(error) = ClientMetadata::check_client_name(&self.client_name) {
+            self.refuse(error);
+        }
+        if !self.client_uri.is_empty()
+            && let Err(error) = ClientMetadata::check_client_uri(&self.client_uri)
+        {
+            self.refuse(error);
+        }
     }
 
     fn metadata(

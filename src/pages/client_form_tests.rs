@@ -47,6 +47,21 @@ fn the_last_kind_asks_for_everything() {
 }
 
 #[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let wrong = [("client_uri", "nonsense"), ("redirect_uris", "http://app.example/cb"), ("other_scope", "\"")];
+    for kind in ["", "custom"] {
+        let mut form = form(&[&wrong[..], &[("kind", kind)]].concat());
+        assert!(form.register().is_none());
+        let errors = &form.errors;
+        assert!(errors.client_name.is_some() && errors.client_uri.is_some() && errors.scope.is_some(), "{kind}");
+        let chosen = kind == "custom";
+        assert_eq!(errors.kind.is_some(), !chosen);
+        let further = [&errors.grant_types, &errors.auth_method, &errors.redirect_uris];
+        assert!(further.into_iter().all(|error| error.is_some() == chosen), "{kind}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_said_beside_its_field_and_what_was_typed_is_kept() {
     let mut form = form(&[NAME, ("redirect_uris", "http://app.example/cb"), ("kind", "web"), ("other_scope", "a\"b")]);
     assert!(form.register().is_none());

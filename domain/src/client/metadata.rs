@@ -126,14 +126,11 @@ impl ClientMetadata {
 
     /// Whether the parts fit together (RFC 7591 2 and 2.1).
     pub fn validate(&self) -> Result<(), ClientError> {
-        let name = self.client_name.trim();
-        if name.is_empty() || name.chars().count() > CLIENT_NAME_CHARS_MAX || name.chars().any(char::is_control) {
-            return Err(ClientError::ClientName);
-        }
+        Self::check_client_name(&self.client_name)?;
         if self.grant_types.is_empty() {
             return Err(ClientError::NoGrantType);
         }
-        self.check_client_uri()?;
+        self.client_uri.as_deref().map_or(Ok(()), Self::check_client_uri)?;
         self.check_redirect_uris()?;
         self.check_response_types()?;
         // RFC 6749 4.4: the client credentials grant MUST only be used by confidential clients.
@@ -147,8 +144,15 @@ impl ClientMetadata {
         Ok(())
     }
 
-    fn check_client_uri(&self) -> Result<(), ClientError> {
-        let Some(uri) = &self.client_uri else { return Ok(()) };
+    /// Whether that is a `client_name` (RFC 7591 2): what people can read.
+    pub fn check_client_name(name: &str) -> Result<(), ClientError> {
+        let name = name.trim();
+        let fits = !name.is_empty() && name.chars().count() <= CLIENT_NAME_CHARS_MAX;
+        if fits && !name.chars().any(char::is_control) { Ok(()) } else { Err(ClientError::ClientName) }
+    }
+
+    /// Whether that is a `client_uri` (RFC 7591 2): a web page.
+    pub fn check_client_uri(uri: &str) -> Result<(), ClientError> {
         let web = url::Url::parse(uri).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
         if web && uri.len() <= CLIENT_URI_BYTES_MAX { Ok(()) } else { Err(ClientError::ClientUri) }
     }
