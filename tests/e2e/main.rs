@@ -45,6 +45,7 @@ const CASES: &[&[&[Case]]] = &[
     http::bearer::CASES,
     http::form::CASES,
     http::limits::CASES,
+    http::observability::CASES,
     http::operations::CASES,
     pages::sign_in::CASES,
     pages::consent::CASES,

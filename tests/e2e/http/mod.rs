@@ -4,4 +4,5 @@ pub mod bearer;
 pub mod client_auth;
 pub mod form;
 pub mod limits;
+pub mod observability;
 pub mod operations;
