@@ -3,7 +3,7 @@
 use grantlog_domain::client::GrantType;
 use grantlog_domain::grant::{AccessToken, GrantEvent, GrantOpened};
 use grantlog_domain::{ClientId, Event, GrantId, Scope, SecretHash, Timestamp};
-use grantlog_projections::Db;
+use grantlog_projections::db::{Db, OpenOptions};
 use uuid::{Builder, Uuid};
 
 /// Events of one transaction.
@@ -26,7 +26,7 @@ pub struct Log {
 
 /// Appends one `grant.opened` (client credentials) an event.
 pub async fn fill(database: &str, log: Log) {
-    let db = Db::connect(database, 2, false).await.expect("the database is there");
+    let db = Db::open(database, &OpenOptions::default()).await.expect("the database is there");
     for from in (0..log.events).step_by(APPEND as usize) {
         let rows = (from..(from + APPEND).min(log.events)).map(|number| row(&log, number));
         match &db {

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use grantlog_domain::ClientId;
-use grantlog_projections::Db;
+use grantlog_projections::db::{Db, OpenOptions};
 use serde_json::Value;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
@@ -122,7 +122,7 @@ impl Grantlog {
 
     /// Rows of the token table that have been of no use for an hour.
     pub async fn expired_rows(&self) -> i64 {
-        let db = Db::connect(&self.database, 1, false).await.expect("the database is there");
+        let db = Db::open(&self.database, &OpenOptions::default()).await.expect("the database is there");
         let sql = "SELECT COUNT(*) FROM tokens_v1 WHERE expires_at < (SELECT MAX(recorded_at) / 1000 - 3600 FROM \
                    projection_checkpoint)";
         db.fetch(sql, &[]).await.expect("counted").first().map_or(0, |row| row.int(0).expect("a number"))

@@ -31,6 +31,14 @@ impl Default for OpenOptions {
 }
 
 impl Db {
+    /// Opens `postgres://…` or `sqlite:FILE`, which must exist. Applies no migrations.
+    pub async fn open(url: &str, options: &OpenOptions) -> Result<Self, sqlx::Error> {
+        match url.strip_prefix("sqlite:") {
+            Some(file) => Self::open_sqlite(Path::new(file), options).await,
+            None => Self::open_postgres(url.parse()?, options).await,
+        }
+    }
+
     /// Connects to PostgreSQL. Applies no migrations.
     pub async fn open_postgres(connect: PgConnectOptions, options: &OpenOptions) -> Result<Self, sqlx::Error> {
         let statement_timeout = options.statement_timeout;
