@@ -16,4 +16,5 @@ pub mod routes;
 pub mod secrets;
 pub mod serve;
 pub mod sign_in;
+pub mod standing;
 pub mod store;

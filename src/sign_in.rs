@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::http::request_id::RequestContext;
 use crate::secrets::Secret;
 use crate::secrets::password::PasswordError;
+use crate::standing;
 use crate::store::vault::{Attempt, VaultError};
 use crate::store::{ExecuteError, StoreError};
 
@@ -78,12 +79,16 @@ pub async fn check_password(
 
 /// The user, unless disabled. One whom another process registered a moment ago is waited for, so that what is issued
 /// now is active now.
-async fn enabled(app: &App, user_id: UserId) -> Result<UserId, SignInError> {
-    let state = match app.live.user(user_id) {
-        Some(user) => Some(user),
-        None => arriving(app, user_id).await?,
+///
+/// # Errors
+/// [`SignInError::Refused`]; [`SignInError::Unavailable`] when nobody knows.
+pub async fn enabled(app: &App, user_id: UserId) -> Result<UserId, SignInError> {
+    let stands = if !standing::is_fresh(app) || app.live.user(user_id).is_some() {
+        standing::user_stands(app, user_id).await.map_err(|error| unread(&error))?
+    } else {
+        arriving(app, user_id).await?.is_some_and(|user| !user.disabled)
     };
-    if state.is_some_and(|user| !user.disabled) { Ok(user_id) } else { Err(SignInError::Refused) }
+    if stands { Ok(user_id) } else { Err(SignInError::Refused) }
 }
 
 async fn arriving(app: &App, user_id: UserId) -> Result<Option<LiveUser>, SignInError> {

@@ -70,7 +70,7 @@ impl From<DbError> for CliError {
             DbError::Unavailable(_) if text.contains("database is locked") => CliError::Unavailable(
                 "the SQLite file is locked by another process that writes to it for long; try again".into(),
             ),
-            DbError::Unavailable(_) => CliError::Unavailable(text),
+            DbError::Unavailable(_) | DbError::TimedOut => CliError::Unavailable(text),
             DbError::Conflict(_) | DbError::Data(_) | DbError::Malformed(_) => CliError::Failed(text),
         }
     }

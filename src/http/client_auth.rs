@@ -18,6 +18,8 @@ use super::form::{Parameters, decoded};
 use crate::app::App;
 use crate::oauth::error::OAuthError;
 use crate::secrets::{Kind, Secret};
+use crate::standing;
+use crate::store::StoreError;
 
 /// Longest `Authorization` header that is looked at, in bytes.
 const AUTHORIZATION_BYTES_MAX: usize = 2048;
@@ -30,37 +32,54 @@ struct Claim {
     secret: Option<Secret<String>>,
 }
 
+/// Why a client is not authenticated.
+#[derive(Debug)]
+pub enum AuthenticationError {
+    Refused(OAuthError),
+    /// This node is not up to date, and the log cannot be read.
+    Unknown(StoreError),
+}
+
+impl From<OAuthError> for AuthenticationError {
+    fn from(error: OAuthError) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// Authenticates the client. A public one only names itself (RFC 6749 3.2.1).
-pub fn authenticate(
+pub async fn authenticate(
     app: &App,
     headers: &HeaderMap,
     parameters: &mut Parameters,
-) -> Result<Arc<LiveClient>, OAuthError> {
+) -> Result<Arc<LiveClient>, AuthenticationError> {
     let claim = claim(headers, parameters)?;
     // Hashed before anything is looked up, so that an unknown client takes as long as a known one.
     let presented = claim.secret.as_ref().and_then(|secret| app.secrets.parse(Kind::ClientSecret, secret.expose()));
-    let client = ClientId::from_str(&claim.client_id).ok().and_then(|id| app.live.client(id));
+    let client = match ClientId::from_str(&claim.client_id) {
+        Ok(id) => standing::client(app, id).await.map_err(AuthenticationError::Unknown)?,
+        Err(_) => None,
+    };
     let client = client.filter(|client| client.enabled).ok_or_else(OAuthError::invalid_client)?;
     // RFC 6749 2.3: a client that could choose its method could choose the weakest.
     if client.metadata.token_endpoint_auth_method != claim.method {
-        return Err(OAuthError::invalid_client());
+        return Err(OAuthError::invalid_client().into());
     }
     let proven = match (&client.secret, presented) {
         (Some(stored), Some((_, presented))) => presented == *stored,
         (None, None) => claim.method == TokenEndpointAuthMethod::None,
         _ => false,
     };
-    if proven { Ok(client) } else { Err(OAuthError::invalid_client()) }
+    if proven { Ok(client) } else { Err(OAuthError::invalid_client().into()) }
 }
 
 /// The same, for endpoints that public clients may not ask (RFC 7662 2.1).
-pub fn authenticate_confidential(
+pub async fn authenticate_confidential(
     app: &App,
     headers: &HeaderMap,
     parameters: &mut Parameters,
-) -> Result<Arc<LiveClient>, OAuthError> {
-    let client = authenticate(app, headers, parameters)?;
-    if client.metadata.is_public() { Err(OAuthError::invalid_client()) } else { Ok(client) }
+) -> Result<Arc<LiveClient>, AuthenticationError> {
+    let client = authenticate(app, headers, parameters).await?;
+    if client.metadata.is_public() { Err(OAuthError::invalid_client().into()) } else { Ok(client) }
 }
 
 fn claim(headers: &HeaderMap, parameters: &mut Parameters) -> Result<Claim, OAuthError> {

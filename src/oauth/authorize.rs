@@ -14,11 +14,10 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::active_token::is_fresh;
 use super::authorization_request::AuthorizationRequest;
 use super::authorization_response::{VerifiedRedirect, see_other};
 use super::error::{AuthorizationError, ErrorCode, OAuthError};
-use super::posted::{limits, not_executed};
+use super::posted::{limits, not_executed, not_read};
 use super::token::refused;
 use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
@@ -26,6 +25,7 @@ use crate::http::request_id::{RequestContext, request_context};
 use crate::pages::failure::PageError;
 use crate::pages::{self, SignedIn};
 use crate::secrets::Kind;
+use crate::standing::{self, is_fresh};
 
 pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     let limits = limits(app);
@@ -79,8 +79,11 @@ async fn authorize(
     parameters: Result<Parameters, FormError>,
 ) -> Result<Response, AuthorizationError> {
     let parameters = parameters.map_err(OAuthError::from)?;
-    let request = checked(app, &parameters)?;
-    let signed_in = pages::signed_in(app, &visit.headers);
+    let request = checked(app, visit, &parameters).await?;
+    let signed_in = match pages::signed_in(app, &visit.headers).await {
+        Ok(signed_in) => signed_in,
+        Err(error) => return Err(refuse(request, not_read(&error, &visit.context))),
+    };
     let Some(session) = signed_in.clone().filter(|session| is_recent(session, &request)) else {
         return sign_in(app, visit, request, signed_in).await;
     };
@@ -117,7 +120,11 @@ async fn decided(
 
 /// The request, once everything about it that does not depend on the user is checked: first who asks and where the
 /// answer goes, told on a page, then the rest, told to the client.
-fn checked(app: &App, parameters: &Parameters) -> Result<AuthorizationRequest, AuthorizationError> {
+async fn checked(
+    app: &App,
+    visit: &Visit,
+    parameters: &Parameters,
+) -> Result<AuthorizationRequest, AuthorizationError> {
     for name in ["client_id", "redirect_uri"] {
         if parameters.is_repeated(name) {
             return Err(OAuthError::invalid_request(format!("the parameter {name} is repeated")).into());
@@ -125,7 +132,8 @@ fn checked(app: &App, parameters: &Parameters) -> Result<AuthorizationRequest, A
     }
     let client_id = parameters.get("client_id").ok_or_else(|| OAuthError::missing("client_id"))?;
     let client_id = client_id.parse().map_err(|_| OAuthError::unknown_client())?;
-    let client = app.live.client(client_id).filter(|client| client.enabled).ok_or_else(OAuthError::unknown_client)?;
+    let client = standing::client(app, client_id).await.map_err(|error| not_read(&error, &visit.context))?;
+    let client = client.filter(|client| client.enabled).ok_or_else(OAuthError::unknown_client)?;
     let redirect = VerifiedRedirect::verify(&client.metadata, parameters.get("redirect_uri"))?;
     let require_pkce = app.settings.oauth.require_pkce;
     let mut request = AuthorizationRequest::check(parameters, client_id, &client.metadata, redirect, require_pkce)?;

@@ -9,12 +9,13 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::active_token::{ActiveToken, active_token, parties_stand};
+use super::active_token::{ActiveToken, active_token};
 use super::error::{OAuthError, no_store};
 use super::posted::{Posted, answer, not_read, posted};
 use crate::app::{App, with};
 use crate::http::form::Encodings;
 use crate::secrets::Kind;
+use crate::standing::parties_stand;
 use crate::store::StoreError;
 
 pub fn route(app: &App) -> BoxedFilter<(Response,)> {
@@ -24,7 +25,7 @@ pub fn route(app: &App) -> BoxedFilter<(Response,)> {
 /// RFC 7662 2.1. `token_type_hint` is not needed: every token says what it is.
 async fn introspect(posted: Result<Posted, OAuthError>, app: App) -> Result<Response, OAuthError> {
     let mut posted = posted?;
-    let asking = posted.authenticate_confidential(&app)?.id;
+    let asking = posted.authenticate_confidential(&app).await?.id;
     let token = posted.required("token")?;
     let introspected = introspected(&app, asking, token).await.map_err(|error| not_read(&error, &posted.context))?;
     Ok(introspected.map_or_else(inactive, json))
@@ -73,7 +74,7 @@ fn access_token(app: &App, token: &ActiveToken, username: Option<&str>) -> Vec<u
         username,
         token_type: Some("Bearer"),
         exp: token.expires_at,
-        iat: token.issued_at,
+        iat: Some(token.issued_at),
         sub: user_id.unwrap_or(client_id),
         iss: app.settings.issuer.as_str(),
     })

@@ -6,15 +6,20 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::error::OAuthError;
 use super::metadata::public_json;
+use super::posted::{answer, not_read};
 use crate::app::{App, with};
+use crate::http::request_id::{RequestContext, request_context};
+use crate::standing;
 
 pub fn route(app: &App) -> BoxedFilter<(Response,)> {
-    with(app).map(|app: App| jwks(&app)).boxed()
+    request_context().and(with(app)).then(jwks).map(answer).boxed()
 }
 
-fn jwks(app: &App) -> Response {
+async fn jwks(context: RequestContext, app: App) -> Result<Response, OAuthError> {
     // Keys that sign, that will sign, and that signed what may still be verified; revoked ones are not published.
-    let keys: Vec<_> = app.live.keys().iter().map(|key| key.public_jwk.clone()).collect();
-    public_json(Bytes::from(json!({ "keys": keys }).to_string()))
+    let keys = standing::keys(&app).await.map_err(|error| not_read(&error, &context))?;
+    let keys: Vec<_> = keys.iter().map(|key| key.public_jwk.clone()).collect();
+    Ok(public_json(Bytes::from(json!({ "keys": keys }).to_string())))
 }

@@ -13,7 +13,7 @@ use warp::{Filter, Rejection};
 
 use super::error::OAuthError;
 use crate::app::App;
-use crate::http::client_auth;
+use crate::http::client_auth::{self, AuthenticationError};
 use crate::http::form::{self, Encodings, FormLimits, Parameters};
 use crate::http::request_id::{RequestContext, request_context};
 use crate::store::{ExecuteError, StoreError};
@@ -27,13 +27,22 @@ pub struct Posted {
 
 impl Posted {
     /// RFC 6749 2.3: who posted it.
-    pub fn authenticate(&mut self, app: &App) -> Result<Arc<LiveClient>, OAuthError> {
-        client_auth::authenticate(app, &self.headers, &mut self.parameters)
+    pub async fn authenticate(&mut self, app: &App) -> Result<Arc<LiveClient>, OAuthError> {
+        let authenticated = client_auth::authenticate(app, &self.headers, &mut self.parameters).await;
+        authenticated.map_err(|error| self.not_authenticated(error))
     }
 
     /// The same for endpoints that are not for public clients.
-    pub fn authenticate_confidential(&mut self, app: &App) -> Result<Arc<LiveClient>, OAuthError> {
-        client_auth::authenticate_confidential(app, &self.headers, &mut self.parameters)
+    pub async fn authenticate_confidential(&mut self, app: &App) -> Result<Arc<LiveClient>, OAuthError> {
+        let authenticated = client_auth::authenticate_confidential(app, &self.headers, &mut self.parameters).await;
+        authenticated.map_err(|error| self.not_authenticated(error))
+    }
+
+    fn not_authenticated(&self, error: AuthenticationError) -> OAuthError {
+        match error {
+            AuthenticationError::Refused(error) => error,
+            AuthenticationError::Unknown(error) => not_read(&error, &self.context),
+        }
     }
 
     /// A parameter that must be there.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use grantlog_domain::UserId;
 use moka::sync::Cache;
 
-use super::active_token::is_fresh;
 use crate::app::App;
+use crate::standing::is_fresh;
 use crate::store::vault::{Profile, VaultError};
 
 /// Most profiles in memory; the least used go first.

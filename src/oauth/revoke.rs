@@ -21,7 +21,7 @@ pub fn route(app: &App) -> BoxedFilter<(Response,)> {
 /// RFC 7009 2.1. `token_type_hint` is not needed: every token says what it is.
 async fn revoke(posted: Result<Posted, OAuthError>, app: App) -> Result<Response, OAuthError> {
     let mut posted = posted?;
-    let client_id = posted.authenticate(&app)?.id;
+    let client_id = posted.authenticate(&app).await?.id;
     let token = posted.required("token")?;
     let at = app.now();
     if let Some((id, hash)) = app.secrets.parse(Kind::AccessToken, token) {

@@ -19,6 +19,7 @@ use super::visit::{SignedIn, Visit};
 use super::words::{self, Line};
 use crate::config::Issuer;
 use crate::secrets::Kind;
+use crate::standing;
 use crate::store::ExecuteError;
 
 /// Most events of a client that are shown, the newest.
@@ -66,13 +67,13 @@ impl Change {
 }
 
 /// The client, when it is that user's. Somebody else's looks like one that does not exist.
-fn own(visit: &Visit, session: &SignedIn, id: ClientId) -> Result<Arc<LiveClient>, PageError> {
-    let client = visit.app.live.client(id).filter(|client| client.owner == Some(session.user_id));
+async fn own(visit: &Visit, session: &SignedIn, id: ClientId) -> Result<Arc<LiveClient>, PageError> {
+    let client = standing::client(&visit.app, id).await?.filter(|client| client.owner == Some(session.user_id));
     client.ok_or(PageError::NotFound)
 }
 
 pub async fn show(visit: &Visit, id: ClientId) -> Result<Response, PageError> {
-    let client = own(visit, &visit.user()?, id)?;
+    let client = own(visit, &visit.user()?, id).await?;
     page(visit, StatusCode::OK, &client, ClientForm::of(&client.metadata)).await
 }
 
@@ -96,7 +97,7 @@ async fn page(visit: &Visit, status: StatusCode, client: &LiveClient, form: Clie
 pub async fn update(visit: &Visit, id: ClientId) -> Result<Response, PageError> {
     visit.check_form()?;
     let session = visit.user()?;
-    let client = own(visit, &session, id)?;
+    let client = own(visit, &session, id).await?;
     let mut form = ClientForm::read(&visit.parameters);
     let Some(metadata) = form.update() else {
         return page(visit, StatusCode::UNPROCESSABLE_ENTITY, &client, form).await;
@@ -126,7 +127,7 @@ pub async fn update(visit: &Visit, id: ClientId) -> Result<Response, PageError> 
 pub async fn change(visit: &Visit, id: ClientId, change: Change) -> Result<Response, PageError> {
     visit.check_form()?;
     let session = visit.user()?;
-    let client = own(visit, &session, id)?;
+    let client = own(visit, &session, id).await?;
     let (app, at) = (&visit.app, visit.app.now());
     let minted = (change == Change::RotateSecret).then(|| app.secrets.mint(Kind::ClientSecret, id.0));
     let command = match (change, &minted) {

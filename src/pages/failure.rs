@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
 use super::next::Next;
-use super::visit::{bare_chrome, signed_in};
+use super::visit::{bare_chrome, seems_signed_in};
 use crate::app::App;
 use crate::http::form::FormError;
 use crate::http::request_id::RequestContext;
@@ -165,7 +165,7 @@ struct Said {
 
 /// A page for browsers; for programs, which do not ask for HTML, the same as JSON.
 fn respond(app: &App, headers: &HeaderMap, context: &RequestContext, said: Said) -> Response {
-    let chrome = bare_chrome(app, signed_in(app, headers).is_some());
+    let chrome = bare_chrome(app, seems_signed_in(app, headers));
     let wants_html = headers.get(ACCEPT).is_none_or(|accept| {
         let accept = accept.to_str().unwrap_or_default();
         accept.contains("text/html") || accept.contains("*/*")

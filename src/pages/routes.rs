@@ -11,7 +11,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::failure::PageError;
-use super::visit::{Visit, bare_chrome, confirmed, signed_in};
+use super::visit::{Visit, bare_chrome, signed_in};
 use super::{account, assets, client, create_client, demo, home, sign_in, sign_out};
 use crate::app::{App, with};
 use crate::http::form::{self, Encodings, FormLimits, Parameters};
@@ -145,7 +145,7 @@ async fn page<B: Buf>(
         Parameters::parse(query.as_bytes(), limits.parameters)?
     };
     let target = if query.is_empty() { path.clone() } else { format!("{path}?{query}") };
-    let signed_in = confirmed(app, signed_in(app, &headers)).await?;
+    let signed_in = signed_in(app, &headers).await?;
     let visit = Visit { app: app.clone(), context, headers, target, parameters, signed_in };
     match (route, posted) {
         (Route::Home, _) => home::show(&visit).await,

@@ -19,7 +19,7 @@ use super::visit::{SignedIn, Visit, chrome};
 use crate::app::App;
 use crate::http::form::Parameters;
 use crate::secrets::{Kind, Secret};
-use crate::sign_in::{SignInError, check_password, demo_user};
+use crate::sign_in::{SignInError, check_password, demo_user, enabled};
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -110,9 +110,7 @@ async fn who(visit: &Visit, username: &str, password: Secret<String>) -> Result<
     if !app.settings.demo {
         return check_password(app, username, password, context).await;
     }
-    let user_id = demo_user(app, username, context).await?;
-    let disabled = app.live.user(user_id).is_none_or(|user| user.disabled);
-    if disabled { Err(SignInError::Refused) } else { Ok(user_id) }
+    enabled(app, demo_user(app, username, context).await?).await
 }
 
 /// A new session with a new cookie; the one that this browser had before ends, so an id from before the sign-in is worth

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantlog_domain::session::{Session, Stage};
-use grantlog_domain::user::{Stage as UserStage, User};
-use grantlog_domain::{Actor, SessionId, Timestamp, UserId};
+use grantlog_domain::{Actor, SecretHash, SessionId, Timestamp, UserId};
 use http::HeaderMap;
 
 use super::chrome::Chrome;
@@ -17,9 +15,9 @@ use super::next::Next;
 use crate::app::App;
 use crate::http::form::Parameters;
 use crate::http::request_id::RequestContext;
-use crate::oauth::active_token::is_fresh;
 use crate::secrets::{Kind, Secret};
-use crate::store::CommandContext;
+use crate::standing;
+use crate::store::{CommandContext, StoreError};
 
 /// Life of the cookie that ties forms to a browser that is not signed in.
 const FORM_COOKIE_LIFE: Duration = Duration::from_secs(3600);
@@ -38,25 +36,30 @@ pub struct SignedIn {
 
 /// Who is signed in behind the session cookie of a request. Nobody, when the session has ended or expired, when its
 /// cookie was replaced, or when the user may not sign in any more.
-pub fn signed_in(app: &App, headers: &HeaderMap) -> Option<SignedIn> {
-    let cookie = Secret::new(Cookie::Session.read(headers, app.settings.issuer.is_https())?);
-    let (id, presented) = app.secrets.parse(Kind::SessionCookie, cookie.expose())?;
-    let session = app.live.session(SessionId(id))?;
-    let user = app.live.user(session.user_id)?;
-    let valid = session.cookie == presented && app.now() < session.expires_at && !user.disabled;
-    valid.then(|| SignedIn { session_id: session.id, user_id: session.user_id, auth_time: session.auth_time, cookie })
+///
+/// # Errors
+/// When this node is not up to date and the log cannot be read.
+pub async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<SignedIn>, StoreError> {
+    let Some((id, presented, cookie)) = session_cookie(app, headers) else { return Ok(None) };
+    let Some(session) = standing::session(app, id).await? else { return Ok(None) };
+    let valid = session.cookie == presented && app.now() < session.expires_at;
+    if !valid || !standing::user_stands(app, session.user_id).await? {
+        return Ok(None);
+    }
+    Ok(Some(SignedIn { session_id: session.id, user_id: session.user_id, auth_time: session.auth_time, cookie }))
 }
 
-/// The same, asked of the log when this node is not up to date: a session that ended on another node is over here too.
-pub(super) async fn confirmed(app: &App, signed_in: Option<SignedIn>) -> Result<Option<SignedIn>, PageError> {
-    if is_fresh(app) {
-        return Ok(signed_in);
-    }
-    let Some(session) = signed_in else { return Ok(None) };
-    let stored = app.store.load::<Session>(&session.session_id.to_string()).await?;
-    let user = app.store.load::<User>(&session.user_id.to_string()).await?;
-    let stands = matches!(stored.aggregate.stage(), Stage::Started(_)) && user.aggregate.stage() == UserStage::Enabled;
-    Ok(stands.then_some(session))
+/// Whether somebody seems to be signed in: for what stands around an error, and for nothing else.
+pub fn seems_signed_in(app: &App, headers: &HeaderMap) -> bool {
+    session_cookie(app, headers).is_some_and(|(id, presented, _)| {
+        app.live.session(id).is_some_and(|session| session.cookie == presented && app.now() < session.expires_at)
+    })
+}
+
+fn session_cookie(app: &App, headers: &HeaderMap) -> Option<(SessionId, SecretHash, Secret<String>)> {
+    let cookie = Secret::new(Cookie::Session.read(headers, app.settings.issuer.is_https())?);
+    let (id, presented) = app.secrets.parse(Kind::SessionCookie, cookie.expose())?;
+    Some((SessionId(id), presented, cookie))
 }
 
 /// Whether `presented` is the form token of that session.

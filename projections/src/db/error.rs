@@ -6,6 +6,9 @@ pub enum DbError {
     /// The database is down, busy, full, read-only or starting: the same statement may succeed later.
     #[error("the database is not available: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// The database did not answer in time. Whether a change took place is not known.
+    #[error("the database did not answer in time")]
+    TimedOut,
     /// A unique constraint refused the row: somebody else was first.
     #[error("the row exists already: {0}")]
     Conflict(#[source] sqlx::Error),
@@ -21,7 +24,7 @@ impl DbError {
     /// Whether trying again can help.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::TimedOut)
     }
 
     #[must_use]
@@ -33,7 +36,7 @@ impl DbError {
     #[must_use]
     pub fn blames_the_data(&self) -> bool {
         match self {
-            Self::Unavailable(_) => false,
+            Self::Unavailable(_) | Self::TimedOut => false,
             Self::Malformed(_) | Self::Conflict(_) => true,
             Self::Data(error) => {
                 let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();

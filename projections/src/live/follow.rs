@@ -241,7 +241,7 @@ impl Live {
     }
 
     /// Applies an event of the feed, or quarantines its aggregate. An unknown type is handed back: it ends the feed.
-    fn take_in(&self, stored: &Stored) -> Result<(), Fault> {
+    pub(super) fn take_in(&self, stored: &Stored) -> Result<(), Fault> {
         let Stored { aggregate_type, aggregate_id, sequence, .. } = stored;
         match &stored.event {
             Ok(recorded) => {

@@ -13,6 +13,7 @@ mod load;
 mod newest;
 mod scopes;
 mod sessions;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod users;

@@ -24,10 +24,11 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::error::{ErrorCode, OAuthError, no_store};
-use super::posted::{Posted, answer, not_executed, posted};
+use super::posted::{Posted, answer, not_executed, not_read, posted};
 use crate::app::{App, with};
 use crate::http::form::{Encodings, Parameters};
 use crate::secrets::{Kind, Secret};
+use crate::standing;
 use crate::store::{CommandContext, ExecuteError, Executed};
 
 pub fn route(app: &App) -> BoxedFilter<(Response,)> {
@@ -43,7 +44,7 @@ struct TokenRequest {
 
 async fn token(posted: Result<Posted, OAuthError>, app: App) -> Result<Response, OAuthError> {
     let mut posted = posted?;
-    let client = posted.authenticate(&app)?;
+    let client = posted.authenticate(&app).await?;
     let grant_type = grant_type(&posted)?;
     check_registered(&client, grant_type)?;
     check_resource(&posted.parameters)?;
@@ -203,7 +204,8 @@ impl TokenRequest {
     async fn check_user(&self, app: &App, grant_id: GrantId, grant: &Grant) -> Result<(), OAuthError> {
         let user_id = grant.authorization().and_then(|authorization| authorization.user_id);
         let Some(user_id) = user_id else { return Ok(()) };
-        if app.live.user(user_id).is_some_and(|user| !user.disabled) {
+        let stands = standing::user_stands(app, user_id).await;
+        if stands.map_err(|error| not_read(&error, &self.posted.context))? {
             return Ok(());
         }
         self.revoke(app, grant_id, RevocationReason::UserDisabled).await?;

@@ -1,0 +1,73 @@
+//! The same answers from the log itself: a model of a few streams, as they are at this moment. Asked by a node whose
+//! models are not up to date. The fold is the same, so the answers are too.
+
+use grantlog_domain::grant::GrantEvent;
+use grantlog_domain::{ClientId, Event, GrantId, SessionId, UserId};
+
+use super::Live;
+use crate::db::{Db, DbError};
+use crate::feed::{Stored, stream};
+
+impl Live {
+    /// A model of this client only.
+    ///
+    /// # Errors
+    /// When the stream cannot be read, or holds an event that this version does not know. As for the others here.
+    pub async fn of_client(db: &Db, id: ClientId) -> Result<Self, DbError> {
+        let live = Self::new();
+        live.take_in_stream(db, "client", &id.to_string()).await?;
+        Ok(live)
+    }
+
+    /// A model of this user only.
+    pub async fn of_user(db: &Db, id: UserId) -> Result<Self, DbError> {
+        let live = Self::new();
+        live.take_in_stream(db, "user", &id.to_string()).await?;
+        Ok(live)
+    }
+
+    /// A model of this session only.
+    pub async fn of_session(db: &Db, id: SessionId) -> Result<Self, DbError> {
+        let live = Self::new();
+        live.take_in_stream(db, "session", &id.to_string()).await?;
+        Ok(live)
+    }
+
+    /// A model of this grant, its client and its user.
+    pub async fn of_grant(db: &Db, id: GrantId) -> Result<Self, DbError> {
+        let live = Self::new();
+        let events = live.take_in_stream(db, "grant", &id.to_string()).await?;
+        let parties = events.iter().find_map(|event| match event {
+            Event::Grant(GrantEvent::CodeIssued(issued)) => Some((issued.client_id, Some(issued.user_id))),
+            Event::Grant(GrantEvent::Opened(opened)) => Some((opened.client_id, opened.user_id)),
+            _ => None,
+        });
+        // After the grant: what ended before the question was asked is seen in each of them.
+        if let Some((client_id, user_id)) = parties {
+            live.take_in_stream(db, "client", &client_id.to_string()).await?;
+            if let Some(user_id) = user_id {
+                live.take_in_stream(db, "user", &user_id.to_string()).await?;
+            }
+        }
+        Ok(live)
+    }
+
+    /// A model of the signing keys only.
+    pub async fn of_keys(db: &Db) -> Result<Self, DbError> {
+        let live = Self::new();
+        for stored in stream::of_type(db, "signing_key").await? {
+            live.take_in_one(&stored)?;
+        }
+        Ok(live)
+    }
+
+    async fn take_in_stream(&self, db: &Db, aggregate_type: &str, id: &str) -> Result<Vec<Event>, DbError> {
+        let stored = stream::whole(db, aggregate_type, id).await?;
+        stored.iter().try_for_each(|stored| self.take_in_one(stored))?;
+        Ok(stored.into_iter().filter_map(|stored| stored.event.ok()).map(|recorded| recorded.event).collect())
+    }
+
+    fn take_in_one(&self, stored: &Stored) -> Result<(), DbError> {
+        self.take_in(stored).map_err(|unknown| DbError::Malformed(unknown.to_string()))
+    }
+}
