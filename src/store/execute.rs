@@ -122,7 +122,7 @@ impl Store {
         let context = self.0.events::<A>().store.load_aggregate(id).await;
         let mut context = context.map_err(|error| match error {
             AggregateError::DatabaseConnectionError(error) | AggregateError::UnexpectedError(error)
-                if error.is::<sqlx::Error>() =>
+                if error.is::<DbError>() || error.is::<sqlx::Error>() =>
             {
                 StoreError::Database(read_error(error))
             }
@@ -247,10 +247,13 @@ fn refused<E: std::error::Error>(error: AggregateError<E>) -> ExecuteError<E> {
     }
 }
 
-/// Both crates hand the driver's error on in a box.
+/// sqlite-es hands the driver's error on in a box, our own reads theirs.
 fn read_error(error: Box<dyn std::error::Error + Send + Sync>) -> DbError {
-    match error.downcast::<sqlx::Error>() {
-        Ok(error) => DbError::from(*error),
-        Err(error) => DbError::Malformed(error.to_string()),
+    match error.downcast::<DbError>() {
+        Ok(error) => *error,
+        Err(error) => match error.downcast::<sqlx::Error>() {
+            Ok(error) => DbError::from(*error),
+            Err(error) => DbError::Malformed(error.to_string()),
+        },
     }
 }

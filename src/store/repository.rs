@@ -1,4 +1,5 @@
-//! Joins cqrs-es to the log: reads by postgres-es and sqlite-es as they are, `persist` through the group commit.
+//! Joins cqrs-es to the log: reads, `persist` through the group commit. SQLite's reads are those of sqlite-es; those of
+//! postgres-es wait for ever on a connection that has died unseen, so PostgreSQL's are our own.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -6,9 +7,8 @@ use std::sync::Arc;
 use cqrs_es::Aggregate;
 use cqrs_es::persist::{PersistedEventRepository, PersistenceError, ReplayStream, SerializedEvent, SerializedSnapshot};
 use futures::FutureExt as _;
-use grantlog_projections::db::Db;
+use grantlog_projections::db::{Db, DbError, Row};
 use parking_lot::Mutex;
-use postgres_es::PostgresEventRepository;
 use serde_json::Value;
 use sqlite_es::SqliteEventRepository;
 use uuid::Uuid;
@@ -21,14 +21,14 @@ use crate::entropy::Entropy;
 /// How streams are read.
 #[derive(Clone)]
 pub(super) enum Reads {
-    Postgres(Arc<PostgresEventRepository>),
+    Postgres(Db),
     Sqlite(Arc<SqliteEventRepository>),
 }
 
 impl Reads {
     pub(super) fn of(db: &Db) -> Self {
         match db {
-            Db::Postgres(pool) => Self::Postgres(Arc::new(PostgresEventRepository::new(pool.clone()))),
+            Db::Postgres(_) => Self::Postgres(db.clone()),
             Db::Sqlite { read, .. } => Self::Sqlite(Arc::new(SqliteEventRepository::new(read.clone()))),
         }
     }
@@ -36,13 +36,40 @@ impl Reads {
     async fn get_events<A: Aggregate>(&self, aggregate_id: &str) -> Result<Vec<SerializedEvent>, PersistenceError> {
         let read = async {
             match self {
-                Self::Postgres(repository) => repository.get_events::<A>(aggregate_id).await,
+                Self::Postgres(db) => get_events::<A>(db, aggregate_id).await,
                 Self::Sqlite(repository) => repository.get_events::<A>(aggregate_id).await,
             }
         };
-        // Both crates panic on a column that does not decode; a damaged row must end this command, not more.
+        // sqlite-es panics on a column that does not decode; a damaged row must end this command, not more.
         AssertUnwindSafe(read).catch_unwind().await.unwrap_or_else(|_| Err(damaged("a row cannot be decoded")))
     }
+}
+
+const EVENTS_OF: &str = "SELECT sequence, event_type, event_version, payload::text, metadata::text FROM events \
+     WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence";
+
+async fn get_events<A: Aggregate>(db: &Db, aggregate_id: &str) -> Result<Vec<SerializedEvent>, PersistenceError> {
+    let rows = db.fetch(EVENTS_OF, &[A::TYPE.into(), aggregate_id.into()]).await.map_err(|error| {
+        if error.is_unavailable() {
+            PersistenceError::ConnectionError(Box::new(error))
+        } else {
+            PersistenceError::UnknownError(Box::new(error))
+        }
+    })?;
+    let event = |row: &Row| {
+        let json = |index| serde_json::from_str(row.str(index)?).map_err(|error| DbError::Malformed(error.to_string()));
+        Ok(SerializedEvent {
+            aggregate_id: aggregate_id.to_owned(),
+            sequence: usize::try_from(row.int(0)?).unwrap_or_default(),
+            aggregate_type: A::TYPE.to_owned(),
+            event_type: row.text(1)?,
+            event_version: row.text(2)?,
+            payload: json(3)?,
+            metadata: json(4)?,
+        })
+    };
+    let events: Result<_, DbError> = rows.iter().map(event).collect();
+    events.map_err(|error| PersistenceError::DeserializationError(Box::new(error)))
 }
 
 /// What one execution appended: the id and the place of each event.

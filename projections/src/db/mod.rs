@@ -4,6 +4,7 @@
 
 mod block;
 mod error;
+mod lease;
 pub mod open;
 mod relaxed;
 mod scan;
@@ -18,6 +19,7 @@ pub use open::OpenOptions;
 pub(crate) use scan::{Scan, in_thread};
 pub use value::{Row, Value};
 
+use lease::Lease;
 use relaxed::RelaxedSqlite;
 use value::{postgres_arguments, sqlite_arguments};
 
@@ -36,6 +38,19 @@ pub enum Db {
 }
 
 impl Db {
+    /// The same database over at most so many connections of its own (PostgreSQL), opened when they are needed: for who
+    /// must not wait behind the requests. SQLite's are shared.
+    #[must_use]
+    pub fn apart(&self, connections: u32) -> Self {
+        match self {
+            Self::Postgres(pool) => {
+                let options = pool.options().clone().max_connections(connections);
+                Self::Postgres(options.connect_lazy_with((*pool.connect_options()).clone()))
+            }
+            Self::Sqlite { .. } => self.clone(),
+        }
+    }
+
     #[must_use]
     pub const fn is_postgres(&self) -> bool {
         matches!(self, Self::Postgres(_))
@@ -44,7 +59,11 @@ impl Db {
     /// Rows of a statement that only reads.
     pub async fn fetch(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, DbError> {
         match self {
-            Self::Postgres(pool) => fetch_postgres(pool, sql, values).await,
+            Self::Postgres(pool) => {
+                let query = sqlx::query_with(sql, postgres_arguments(values)?);
+                let rows = Lease::acquire(pool).await?.fetch(query).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
             Self::Sqlite { read, .. } => fetch_sqlite(read, sql, values).await,
         }
     }
@@ -53,7 +72,8 @@ impl Db {
     pub async fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, DbError> {
         match self {
             Self::Postgres(pool) => {
-                Ok(pool.execute(sqlx::query_with(sql, postgres_arguments(values)?)).await?.rows_affected())
+                let query = sqlx::query_with(sql, postgres_arguments(values)?);
+                Lease::acquire(pool).await?.execute(query).await
             }
             Self::Sqlite { write, .. } => {
                 Ok(write.execute(sqlx::query_with(sql, sqlite_arguments(values)?)).await?.rows_affected())

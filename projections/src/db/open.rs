@@ -86,13 +86,15 @@ impl Db {
     }
 }
 
-/// Bounds every statement, wait for a lock and forgotten transaction of this session, and makes a commit mean that the
-/// data is on disk, whatever the server's default is.
+/// Bounds every statement, wait for a lock and forgotten transaction of this session, lets the server notice within a
+/// minute when this machine is gone, and makes a commit mean that the data is on disk, whatever the server's default is.
 pub async fn prepare_session(connection: &mut PgConnection, statement_timeout: Duration) -> Result<(), sqlx::Error> {
     let millis = statement_timeout.as_millis();
     let sql = format!(
         "SET statement_timeout = {millis}; SET lock_timeout = {millis}; \
          SET idle_in_transaction_session_timeout = {millis}; SET client_min_messages = warning; \
+         SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
+         SET tcp_user_timeout = 60000; \
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     );
     connection.execute(sql.as_str()).await?;
