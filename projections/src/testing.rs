@@ -19,7 +19,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use uuid::Uuid;
 
 use crate::db::open::create_sqlite_file;
-use crate::db::{Db, OpenOptions, Value};
+use crate::db::{Db, OpenOptions, Tx, Value};
 use crate::live::Now;
 
 /// The time at which the tests look at things; everything that scenarios make expires later.
@@ -99,6 +99,19 @@ pub(crate) async fn append_raw(db: &Db, like: &Recorded, event_type: &str, paylo
     insert(db, like.event.aggregate_type(), like, event_type, "1.0", payload, &metadata).await;
 }
 
+/// Appends within a transaction that somebody else commits, or not.
+pub(crate) async fn append_in(tx: &mut Tx, recorded: &Recorded) {
+    let event = &recorded.event;
+    let metadata = serde_json::to_string(&recorded.metadata.to_map()).unwrap();
+    let payload = event.payload().to_string();
+    let (sql, values) = insertion(
+        tx.is_postgres(),
+        [event.aggregate_type(), &recorded.aggregate_id, event.event_type(), "1.0", &payload, &metadata],
+        recorded.sequence,
+    );
+    tx.execute(&sql, &values).await.unwrap();
+}
+
 async fn insert(
     db: &Db,
     aggregate_type: &str,
@@ -108,21 +121,19 @@ async fn insert(
     payload: &str,
     metadata: &str,
 ) {
-    let json = if db.is_postgres() { "::json" } else { "" };
+    let texts = [aggregate_type, &recorded.aggregate_id, event_type, event_version, payload, metadata];
+    let (sql, values) = insertion(db.is_postgres(), texts, recorded.sequence);
+    db.execute(&sql, &values).await.unwrap();
+}
+
+fn insertion(postgres: bool, texts: [&str; 6], sequence: i64) -> (String, [Value; 7]) {
+    let json = if postgres { "::json" } else { "" };
     let sql = format!(
         "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
          VALUES ($1, $2, $3, $4, $5, $6{json}, $7{json})"
     );
-    let values: [Value; 7] = [
-        aggregate_type.into(),
-        recorded.aggregate_id.as_str().into(),
-        recorded.sequence.into(),
-        event_type.into(),
-        event_version.into(),
-        payload.into(),
-        metadata.into(),
-    ];
-    db.execute(&sql, &values).await.unwrap();
+    let [aggregate_type, id, event_type, event_version, payload, metadata] = texts.map(Value::from);
+    (sql, [aggregate_type, id, sequence.into(), event_type, event_version, payload, metadata])
 }
 
 pub(crate) fn recorded(aggregate_id: impl ToString, sequence: i64, event: impl Into<Event>) -> Recorded {

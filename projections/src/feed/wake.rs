@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{Acquire as _, Connection as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -12,6 +13,10 @@ use crate::db::Db;
 
 /// Pause before a lost listening connection is opened again.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// After so long without an announcement the connection is asked for a sign of life.
+const QUIET_MAX: Duration = Duration::from_secs(2);
+/// Longest wait for it, and for a new connection.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// Wakes the readers of this process: on PostgreSQL when any node appends, on SQLite when [`Wake::signal`] is called.
 /// Clones share it; listening ends with the last one.
@@ -83,12 +88,23 @@ impl Waking {
 async fn listen(pool: &sqlx::PgPool, signal: &watch::Sender<()>) -> Result<(), sqlx::Error> {
     let options = (*pool.connect_options()).clone();
     // A listener keeps its connection for ever; it must not take one of those that requests wait for.
-    let own = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+    let own = PgPoolOptions::new().max_connections(1).acquire_timeout(SIGN_OF_LIFE).connect_with(options).await?;
     let mut listener = PgListener::connect_with(&own).await?;
     listener.listen(CHANNEL).await?;
+    // What was announced before is lost.
+    signal.send_replace(());
     loop {
-        // `None`: it was lost and opened again, and what was announced meanwhile is lost.
-        let _ = listener.try_recv().await?;
+        match tokio::time::timeout(QUIET_MAX, listener.try_recv()).await {
+            // `None`: it was lost and opened again, and what was announced meanwhile is lost.
+            Ok(announced) => drop(announced?),
+            // A dead connection is as quiet as an idle cluster.
+            Err(_) => sign_of_life(&mut listener).await?,
+        }
         signal.send_replace(());
     }
+}
+
+async fn sign_of_life(listener: &mut PgListener) -> Result<(), sqlx::Error> {
+    let ping = async { listener.acquire().await?.ping().await };
+    tokio::time::timeout(SIGN_OF_LIFE, ping).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }

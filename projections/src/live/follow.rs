@@ -16,6 +16,13 @@ use crate::feed::{Entry, Fault, Stored, Wake};
 
 /// Longest pause between two attempts while the database is unavailable.
 const RETRY_MAX: Duration = Duration::from_secs(1);
+/// Longest that the first read after a success may take. Twice as long after each that took too long, up to
+/// [`READ_MAX`]: a slow database must be read at last, a dead connection must be noticed soon.
+const READ: Duration = Duration::from_secs(1);
+/// More than that the server does not give a statement.
+const READ_MAX: Duration = Duration::from_secs(16);
+/// Connections of the follower's own: when requests hold all others, the models must not grow old as well.
+const CONNECTIONS: u32 = 2;
 /// Shortest pause between two reads: appends that come close together are read together.
 const BREATH: Duration = Duration::from_millis(2);
 
@@ -187,17 +194,32 @@ impl Live {
     pub fn follow(&self, db: &Db, wake: &Wake, options: FollowOptions) -> Follower {
         let (stop, stopped) = watch::channel(false);
         let (live, db, wake) = (self.clone(), db.clone(), wake.clone());
-        let task = tokio::spawn(async move { live.run(&db, &wake, &options, stopped).await });
+        let task = tokio::spawn(async move { live.run(db, &wake, &options, stopped).await });
         Follower { stop, task: Some(task) }
     }
 
-    async fn run(&self, db: &Db, wake: &Wake, options: &FollowOptions, mut stop: watch::Receiver<bool>) {
+    async fn run(&self, db: Db, wake: &Wake, options: &FollowOptions, mut stop: watch::Receiver<bool>) {
         let mut waking = wake.subscribe();
+        let (mut own, mut longest) = (db.apart(CONNECTIONS), READ);
         let mut feed = self.0.status.take_feed();
         let mut retry = options.interval;
         while !*stop.borrow() {
             self.sweep(options.now.get());
-            let pause = match self.read_once(db, &mut feed, options).await {
+            let read = if feed.is_none() {
+                // Loading takes as long as it takes.
+                self.read_once(&db, &mut feed, options).await
+            } else {
+                let read = tokio::time::timeout(longest, self.read_once(&own, &mut feed, options)).await;
+                read.unwrap_or(Err(DbError::TimedOut))
+            };
+            if matches!(read, Err(DbError::TimedOut)) {
+                // Whatever these connections still wait for, nobody waits with them.
+                own = db.apart(CONNECTIONS);
+                longest = (longest * 2).min(READ_MAX);
+            } else if read.is_ok() {
+                longest = READ;
+            }
+            let pause = match read {
                 Ok(Reached::End) => {
                     retry = options.interval;
                     Some(options.interval)
@@ -282,3 +304,6 @@ enum Reached {
     /// An event type that this version does not know.
     Unknown,
 }
+
+#[cfg(test)]
+mod tests;
