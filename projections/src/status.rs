@@ -4,6 +4,7 @@ use grantlog_domain::Timestamp;
 
 use crate::checkpoint;
 use crate::db::{Db, DbError};
+use crate::engine::keepers;
 use crate::feed::{Fault, ordered};
 
 /// One table.
@@ -22,6 +23,8 @@ pub struct TableStatus {
     pub lag_seconds: i64,
     /// Events that it could not take in or holds back.
     pub poison: i64,
+    /// The process that keeps it, as [`crate::engine::node_name`] names it; `None` when nobody does or it cannot be seen.
+    pub keeper: Option<String>,
     /// Why it cannot go on: the next event is of a type that this version does not know.
     pub stopped: Option<String>,
 }
@@ -42,8 +45,10 @@ pub async fn read(db: &Db, now: Timestamp) -> Result<Status, DbError> {
     // The tables first: they may only seem further behind than they are, never ahead.
     let checkpoints = checkpoint::all(db).await?;
     let end = ordered::end(db).await?;
+    let kept: Vec<_> = checkpoints.iter().map(|(found, _)| (found.name.as_str(), found.version)).collect();
+    let keepers = keepers(db, &kept).await?;
     let mut tables = Vec::with_capacity(checkpoints.len());
-    for (checkpoint, active) in checkpoints {
+    for ((checkpoint, active), keeper) in checkpoints.into_iter().zip(keepers) {
         let next = ordered::read(db, checkpoint.cursor, 1).await?.pop();
         let stopped = next.as_ref().and_then(|next| match &next.event {
             Err(unknown @ Fault::UnknownType(_)) => Some(unknown.to_string()),
@@ -61,6 +66,8 @@ pub async fn read(db: &Db, now: Timestamp) -> Result<Status, DbError> {
             version: checkpoint.version,
             table_name: checkpoint.table_name,
             active,
+            // A table that is being built has the same lock as the one that answers.
+            keeper: keeper.filter(|_| active),
             txid: checkpoint.cursor.txid,
             position: checkpoint.cursor.position,
             stopped,

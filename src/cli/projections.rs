@@ -66,10 +66,11 @@ async fn show_status(opened: &Opened, json: bool) -> Result<(), CliError> {
             table.lag_events.to_string(),
             table.lag_seconds.to_string(),
             table.poison.to_string(),
+            table.keeper.clone().unwrap_or_default(),
             table.stopped.clone().unwrap_or_default(),
         ]
     };
-    let head = ["NAME", "VERSION", "STATE", "POSITION", "LAG_EVENTS", "LAG_SECONDS", "POISON", "STOPPED"];
+    let head = ["NAME", "VERSION", "STATE", "POSITION", "LAG_EVENTS", "LAG_SECONDS", "POISON", "KEPT_BY", "STOPPED"];
     output::table(&head, &status.tables.iter().map(row).collect::<Vec<_>>())?;
     output::message(&format!("the log ends at position {}", status.end));
     if let Some(seconds) = status.oldest_write_seconds {
@@ -88,6 +89,7 @@ fn table_json(table: &TableStatus) -> Value {
         "lag_events": table.lag_events,
         "lag_seconds": table.lag_seconds,
         "poison": table.poison,
+        "kept_by": table.keeper,
         "stopped": table.stopped,
     })
 }

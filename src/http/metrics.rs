@@ -5,6 +5,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use grantlog_projections::engine::node_name;
 use grantlog_projections::status;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -44,6 +45,9 @@ pub const PROJECTION_LAG_SECONDS: &str = "grantlog_projection_lag_seconds";
 /// Aggregates that a projection holds in quarantine; label `projection`.
 pub const PROJECTION_POISON: &str = "grantlog_projection_poison";
 
+/// 1 for a projection that this process keeps, 0 for one that another keeps or nobody; label `projection`.
+pub const PROJECTION_KEPT: &str = "grantlog_projection_kept";
+
 const SECONDS: &[f64] =
     &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const BATCHES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1000.0];
@@ -66,6 +70,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(PROJECTION_LAG_EVENTS, "Events between a projection's checkpoint and the end of the log");
     describe_gauge!(PROJECTION_LAG_SECONDS, Unit::Seconds, "By which a projection is behind");
     describe_gauge!(PROJECTION_POISON, "Aggregates in quarantine, by projection");
+    describe_gauge!(PROJECTION_KEPT, "Whether this process keeps the projection");
     Ok(handle)
 }
 
@@ -102,6 +107,9 @@ async fn measure(app: &App, measured: &Mutex<Option<Instant>>) {
         for table in status.tables.into_iter().filter(|table| table.active) {
             gauge!(PROJECTION_LAG_EVENTS, "projection" => table.name.clone()).set(table.lag_events as f64);
             gauge!(PROJECTION_LAG_SECONDS, "projection" => table.name.clone()).set(table.lag_seconds as f64);
+            // On SQLite whoever serves keeps all of them.
+            let kept = !app.store.db().is_postgres() || table.keeper.is_some_and(|keeper| keeper == node_name());
+            gauge!(PROJECTION_KEPT, "projection" => table.name.clone()).set(f64::from(u8::from(kept)));
             gauge!(PROJECTION_POISON, "projection" => table.name).set(table.poison as f64);
         }
     }

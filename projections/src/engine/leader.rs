@@ -1,7 +1,15 @@
 //! Who keeps a table projection: one process at a time on PostgreSQL, by an advisory lock of a session that does nothing
-//! else. When the process dies the server ends its session and another one gets the lock. On SQLite it is the process
-//! that has the file open. That two might believe it for a moment does no harm: the checkpoint row decides.
+//! else. Nobody configures who: each process tries, and the first one has it.
+//!
+//! When the process dies, the server ends its session and another one gets the lock. When it freezes, or is cut off, the
+//! server hears nothing on the session and ends it too; so the lock is a lease, which each look renews. That two might
+//! believe for a moment that they have it does no harm: the checkpoint row decides.
+//!
+//! The session says who it is in its `application_name`; [`keepers`] reads that. An ordinary role sees the sessions of its
+//! own role only, so nodes should share one.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Row as _};
@@ -16,9 +24,13 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Longest wait for that sign.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
-/// So that the server notices within seconds when this process's machine is gone.
-const SESSION: &str = "SET tcp_keepalives_idle = 3; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 4; \
-     SET statement_timeout = 0; SET idle_session_timeout = 0";
+/// How long the server keeps the session of a process from which it hears nothing. More than the longest pause of the
+/// engine between two looks (5 s), or a keeper that waits for its database to come back would lose what it keeps.
+const SILENCE_SECONDS: u32 = 6;
+
+/// Before each name in `application_name`, of which the server keeps 63 bytes.
+const NAMED: &str = "grantlog keeper ";
+const NAME_BYTES_MAX: usize = 63 - NAMED.len();
 
 pub(super) struct Leader {
     pool: Option<PgPool>,
@@ -64,8 +76,10 @@ impl Leader {
         let session = match &mut self.session {
             Some(session) => session,
             None => {
-                let mut session = PgConnection::connect_with(&pool.connect_options()).await?;
-                session.execute(SESSION).await?;
+                let options = (*pool.connect_options()).clone().application_name(&format!("{NAMED}{}", node_name()));
+                let mut session = PgConnection::connect_with(&options).await?;
+                let settings = format!("SET statement_timeout = 0; SET idle_session_timeout = '{SILENCE_SECONDS}s'");
+                session.execute(settings.as_str()).await?;
                 self.held.fill(false);
                 self.session.insert(session)
             }
@@ -84,6 +98,40 @@ impl Leader {
         }
         Ok(())
     }
+}
+
+/// Process id and host of this process, as [`keepers`] shows them.
+#[must_use]
+pub fn node_name() -> &'static str {
+    static NAME: LazyLock<String> = LazyLock::new(|| {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let mut name = format!("{}@{}", std::process::id(), host.trim());
+        name.retain(|char| char.is_ascii_graphic());
+        name.truncate(NAME_BYTES_MAX);
+        name
+    });
+    &NAME
+}
+
+/// Who keeps each of these projections (name and version) now, in their order; `None` where nobody does, or where it
+/// cannot be seen. On SQLite whoever serves keeps all of them, and nobody can tell.
+pub(crate) async fn keepers(db: &Db, projections: &[(&str, i64)]) -> Result<Vec<Option<String>>, DbError> {
+    if !db.is_postgres() {
+        return Ok(vec![None; projections.len()]);
+    }
+    let sql = "SELECT l.objid::bigint, a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+               WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted AND l.classid::bigint = $1 \
+               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let mut found = HashMap::new();
+    for row in db.fetch(sql, &[i64::from(SPACE).into()]).await? {
+        // Somebody who builds or switches a table holds its lock too, for a moment and without this name.
+        if let Some(name) = row.opt_str(1)?.and_then(|name| name.strip_prefix(NAMED)) {
+            found.insert(row.int(0)?, name.to_owned());
+        }
+    }
+    // The server shows the key without its sign.
+    let key = |(name, version): &(&str, i64)| i64::from(key(name, *version).cast_unsigned());
+    Ok(projections.iter().map(|projection| found.get(&key(projection)).cloned()).collect())
 }
 
 /// Whether no process keeps this version of a projection; until the transaction ends none can begin to.

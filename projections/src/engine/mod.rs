@@ -19,6 +19,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use builds::prepare;
+pub(crate) use leader::keepers;
+pub use leader::node_name;
 pub use projection::names;
 
 use crate::checkpoint;
