@@ -11,6 +11,7 @@ mod demo;
 mod harness;
 mod http;
 mod leftovers;
+mod nodes;
 mod oauth;
 mod oauth2_crate;
 mod operator;
@@ -56,6 +57,7 @@ const CASES: &[&[&[Case]]] = &[
     command_line::CASES,
     operator::CASES,
     concurrency::CASES,
+    nodes::CASES,
     demo::CASES,
     oauth2_crate::CASES,
     resource::CASES,
