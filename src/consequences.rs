@@ -1,8 +1,10 @@
-//! What follows by itself: when a client or a user is disabled for good or for now, their living grants end, so that
-//! enabling them again brings no old token back.
+//! What follows by itself: when a client or a user is disabled, what was allowed before ends, so that enabling them again
+//! brings no old token back. When they are enabled, what was given before that ends too: a node that had not heard of the
+//! disabling yet may have given it meanwhile.
 //!
-//! Every node does this; what another has done already changes nothing. It looks at the log only as far as the table
-//! of grants has come, so that no grant from before the event is missing there.
+//! Both are the same rule, and the order of the log decides: an event ends the grants that were opened before it, and none
+//! that was opened after. Every node does this; what another has done already changes nothing. It looks at the log only as
+//! far as the table of grants has come, so that no grant from before the event is missing there.
 
 use std::time::Duration;
 
@@ -47,8 +49,8 @@ async fn step(store: &Store) -> Result<(), EndingError> {
         return Ok(());
     }
     let by = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
-    for (of, reason) in causes(store, from, to).await? {
-        store.end_grants(of, reason, &by).await?;
+    for Cause { of, reason, at } in causes(store, from, to).await? {
+        store.end_grants_before(at, of, reason, &by).await?;
     }
     let sql = "UPDATE consequences_checkpoint SET txid = $1, position = $2 WHERE (txid, position) < ($1, $2)";
     store.db().execute(sql, &[to.txid.into(), to.position.into()]).await?;
@@ -60,18 +62,30 @@ async fn grants_cursor(store: &Store) -> Result<Option<Cursor>, DbError> {
     Ok(all.into_iter().find(|(found, answers)| *answers && found.name == grants::NAME).map(|(found, _)| found.cursor))
 }
 
-/// Whose grants end, and why, in the order of the log.
-async fn causes(store: &Store, from: Cursor, to: Cursor) -> Result<Vec<(GrantsOf, RevocationReason)>, DbError> {
-    let sql = "SELECT event_type, aggregate_id FROM events \
-               WHERE event_type IN ('client.disabled', 'client.deleted', 'user.disabled', 'user.erased') \
+/// An event after which no grant stands that was opened before it.
+struct Cause {
+    of: GrantsOf,
+    reason: RevocationReason,
+    at: Cursor,
+}
+
+/// In the order of the log.
+async fn causes(store: &Store, from: Cursor, to: Cursor) -> Result<Vec<Cause>, DbError> {
+    let sql = "SELECT event_type, aggregate_id, txid, position FROM events WHERE event_type IN \
+               ('client.disabled', 'client.enabled', 'client.deleted', 'user.disabled', 'user.enabled', 'user.erased') \
                AND (txid, position) > ($1, $2) AND (txid, position) <= ($3, $4) ORDER BY txid, position";
     let bounds = [from.txid.into(), from.position.into(), to.txid.into(), to.position.into()];
     let mut causes = Vec::new();
     for row in store.db().fetch(sql, &bounds).await? {
-        causes.push(match row.str(0)? {
-            "client.disabled" | "client.deleted" => (GrantsOf::Client(row.parse(1)?), RevocationReason::ClientDisabled),
-            _ => (GrantsOf::User(row.parse(1)?), RevocationReason::UserDisabled),
-        });
+        let (of, reason) = if row.str(0)?.starts_with("client.") {
+            (GrantsOf::Client(row.parse(1)?), RevocationReason::ClientDisabled)
+        } else {
+            (GrantsOf::User(row.parse(1)?), RevocationReason::UserDisabled)
+        };
+        causes.push(Cause { of, reason, at: Cursor { txid: row.int(2)?, position: row.int(3)? } });
     }
     Ok(causes)
 }
+
+#[cfg(test)]
+mod tests;

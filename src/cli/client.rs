@@ -8,11 +8,13 @@ use grantlog_domain::client::{
     ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, Registration, ResponseType, Stage,
     TokenEndpointAuthMethod,
 };
+use grantlog_domain::grant::RevocationReason;
 use grantlog_domain::{ClientId, RedirectUri, Scope, Timestamp};
+use grantlog_projections::tables::grants::GrantsOf;
 use serde_json::{Map, Value, json};
 
 use super::opened::Opened;
-use super::{CliError, event_log, output};
+use super::{CliError, event_log, output, read_models};
 use crate::config::Settings;
 use crate::secrets::{Kind, Secret, Secrets};
 
@@ -133,6 +135,9 @@ pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Res
             show(&opened, named.client_id, None, json).await
         }
         Client::Enable(named) => {
+            if !load(&opened, named.client_id).await?.enabled {
+                end_grants(&opened, named.client_id).await?;
+            }
             let command = ClientCommand::Enable { at: opened.clock.now() };
             change(&opened, named.client_id, command).await?;
             show(&opened, named.client_id, None, json).await
@@ -195,6 +200,14 @@ struct Registered {
     registration: Registration,
     enabled: bool,
     issued_at: Timestamp,
+}
+
+/// What a server that had not heard of the disabling yet gave meanwhile must not come back with the client.
+async fn end_grants(opened: &Opened, client_id: ClientId) -> Result<(), CliError> {
+    read_models::catch_up(opened).await?;
+    let (of, reason) = (GrantsOf::Client(client_id), RevocationReason::ClientDisabled);
+    opened.store.end_grants(of, reason, &opened.context()).await?;
+    Ok(())
 }
 
 async fn load(opened: &Opened, client_id: ClientId) -> Result<Registered, CliError> {

@@ -4,8 +4,10 @@ use std::io::{BufRead, IsTerminal};
 
 use clap::{Args, Subcommand};
 use grantlog_domain::UserId;
+use grantlog_domain::grant::RevocationReason;
 use grantlog_domain::session::EndReason;
 use grantlog_domain::user::{Stage, UserCommand};
+use grantlog_projections::tables::grants::GrantsOf;
 use serde::Serialize;
 
 use super::opened::Opened;
@@ -103,6 +105,9 @@ pub(super) async fn run(command: User, settings: &Settings, json: bool) -> Resul
         }
         User::Enable(named) => {
             let user_id = find(&vault, &named.user).await?;
+            if status(&opened, user_id).await? == Some("disabled") {
+                end_grants(&opened, user_id).await?;
+            }
             change(&opened, user_id, UserCommand::Enable { at: opened.clock.now() }).await?;
             show(&opened, &vault, user_id, json).await
         }
@@ -128,6 +133,14 @@ async fn change(opened: &Opened, user_id: UserId, command: UserCommand) -> Resul
 async fn end_sessions(opened: &Opened, user_id: UserId) -> Result<(), CliError> {
     read_models::catch_up(opened).await?;
     opened.store.end_sessions(user_id, None, EndReason::Admin, &opened.context()).await?;
+    Ok(())
+}
+
+/// What a server that had not heard of the disabling yet gave meanwhile must not come back with the user.
+async fn end_grants(opened: &Opened, user_id: UserId) -> Result<(), CliError> {
+    read_models::catch_up(opened).await?;
+    let (of, reason) = (GrantsOf::User(user_id), RevocationReason::UserDisabled);
+    opened.store.end_grants(of, reason, &opened.context()).await?;
     Ok(())
 }
 

@@ -6,8 +6,10 @@ use askama::Template;
 use form_urlencoded::Serializer;
 use grantlog_domain::ClientId;
 use grantlog_domain::client::{Client, ClientCommand, ClientError, ClientMetadata, GrantType, TokenEndpointAuthMethod};
+use grantlog_domain::grant::RevocationReason;
 use grantlog_projections::feed::stream;
 use grantlog_projections::live::LiveClient;
+use grantlog_projections::tables::grants::GrantsOf;
 use http::StatusCode;
 use warp::reply::Response;
 
@@ -15,6 +17,7 @@ use super::chrome::Chrome;
 use super::client_form::ClientForm;
 use super::create_client::secret_page;
 use super::failure::PageError;
+use super::settled::settled;
 use super::visit::{SignedIn, Visit};
 use super::words::{self, Line};
 use crate::config::Issuer;
@@ -136,6 +139,11 @@ pub async fn change(visit: &Visit, id: ClientId, change: Change) -> Result<Respo
         (Change::Disable | Change::RotateSecret, _) => ClientCommand::Disable { at },
     };
     let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));
+    if change == Change::Enable && !client.enabled {
+        // What a node that had not heard of the disabling yet gave meanwhile must not come back with the client.
+        settled(app).await?;
+        app.store.end_grants(GrantsOf::Client(id), RevocationReason::ClientDisabled, &by).await?;
+    }
     let executed = app.store.execute::<Client>(&id.to_string(), command, &by).await;
     executed.map_err(|error| PageError::not_executed(error, refused))?;
     match &minted {

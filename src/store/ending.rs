@@ -8,6 +8,7 @@ use grantlog_domain::grant::{Grant, GrantCommand, GrantError, RevocationReason};
 use grantlog_domain::session::{EndReason, Session, SessionCommand, SessionError};
 use grantlog_domain::{GrantId, SessionId, UserId};
 use grantlog_projections::db::DbError;
+use grantlog_projections::feed::Cursor;
 use grantlog_projections::tables::grants::{self, GrantsOf};
 use grantlog_projections::tables::sessions;
 
@@ -35,6 +36,30 @@ impl Store {
         reason: RevocationReason,
         by: &CommandContext,
     ) -> Result<usize, EndingError> {
+        self.end_grants_where(None, of, reason, by).await
+    }
+
+    /// Of those, only the grants that were opened before this place in the log.
+    ///
+    /// # Errors
+    /// See [`EndingError`].
+    pub async fn end_grants_before(
+        &self,
+        place: Cursor,
+        of: GrantsOf,
+        reason: RevocationReason,
+        by: &CommandContext,
+    ) -> Result<usize, EndingError> {
+        self.end_grants_where(Some(place), of, reason, by).await
+    }
+
+    async fn end_grants_where(
+        &self,
+        before: Option<Cursor>,
+        of: GrantsOf,
+        reason: RevocationReason,
+        by: &CommandContext,
+    ) -> Result<usize, EndingError> {
         let (mut after, mut count) = (None, 0);
         loop {
             let page = grants::living_after(self.db(), of, self.0.clock.now(), after).await?;
@@ -42,6 +67,11 @@ impl Store {
             after = Some(*last);
             for grant_id in page {
                 let id = grant_id.to_string();
+                if let Some(place) = before
+                    && self.opened_at(&id).await?.is_some_and(|opened| opened > place)
+                {
+                    continue;
+                }
                 let command = GrantCommand::Revoke { reason, at: self.0.clock.now() };
                 match self.execute::<Grant>(&id, command, &by.correlated(&id)).await {
                     Ok(_) | Err(ExecuteError::Refused(_)) => count += 1,
@@ -49,6 +79,14 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Where a grant's first event stands; `None` when it is not in the log any more.
+    async fn opened_at(&self, grant_id: &str) -> Result<Option<Cursor>, DbError> {
+        let sql = "SELECT txid, position FROM events \
+                   WHERE aggregate_type = 'grant' AND aggregate_id = $1 AND sequence = 1";
+        let rows = self.db().fetch(sql, &[grant_id.into()]).await?;
+        rows.first().map(|row| Ok(Cursor { txid: row.int(0)?, position: row.int(1)? })).transpose()
     }
 
     /// Ends every session of a user that the table of sessions has, but `except`. Answers how many there were.

@@ -1,0 +1,142 @@
+use grantlog_domain::client::{
+    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, TokenEndpointAuthMethod,
+};
+use grantlog_domain::grant::{Grant, GrantCommand, NewAccessToken, OpenGrant, Stage};
+use grantlog_domain::user::{User, UserCommand};
+use grantlog_domain::{ClientId, GrantId, Scope, SecretHash, UserId};
+use grantlog_projections::feed::Wake;
+use grantlog_projections::live::Now;
+use grantlog_projections::{Projector, ProjectorOptions, status};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::entropy::Entropy;
+use crate::store::StoreOptions;
+
+const CLIENT: ClientId = ClientId(Uuid::from_u128(1));
+const USER: UserId = UserId(Uuid::from_u128(2));
+
+struct Log {
+    store: Store,
+    clock: Clock,
+    _folder: TempDir,
+}
+
+impl Log {
+    /// With a client and a user.
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = format!("sqlite:{}", folder.path().join("test.db").display());
+        let settings = Settings::with(&[("database", &database)]).expect("settings");
+        let (options, clock) = (StoreOptions::default(), Clock::system());
+        let store = Store::open(&settings.database, options, clock.clone(), Entropy::system()).await.expect("opened");
+        store.migrate(&mut |_| ()).await.expect("migrated");
+        let log = Self { store, clock, _folder: folder };
+        let metadata = ClientMetadata {
+            client_name: "Test".into(),
+            client_uri: None,
+            redirect_uris: Vec::new(),
+            grant_types: vec![GrantType::Password],
+            response_types: Vec::new(),
+            scope: Scope::default(),
+            token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
+            application_type: ApplicationType::Web,
+            require_pkce: false,
+        };
+        let at = log.clock.now();
+        log.client(ClientCommand::Register { metadata, secret: Some(hash(0)), owner: None, at }).await;
+        log.user(UserCommand::Register { at }).await;
+        log
+    }
+
+    async fn client(&self, command: ClientCommand) {
+        self.store.execute::<Client>(&CLIENT.to_string(), command, &by()).await.expect("executed");
+    }
+
+    async fn user(&self, command: UserCommand) {
+        self.store.execute::<User>(&USER.to_string(), command, &by()).await.expect("executed");
+    }
+
+    /// As any node gives it that believes the client and the user to be enabled.
+    async fn open(&self, number: u128) -> GrantId {
+        let (id, at) = (GrantId(Uuid::from_u128(100 + number)), self.clock.now());
+        let expires_at = at.plus_seconds(600);
+        let command = GrantCommand::Open(OpenGrant {
+            grant_type: GrantType::Password,
+            client_id: CLIENT,
+            user_id: Some(USER),
+            session_id: None,
+            scope: Scope::default(),
+            access_token: NewAccessToken { hash: hash(number), expires_at },
+            refresh_token: None,
+            expires_at,
+            at,
+        });
+        self.store.create::<Grant>(&id.to_string(), command, &by()).await.expect("opened");
+        id
+    }
+
+    async fn stands(&self, id: GrantId) -> bool {
+        let grant = self.store.load::<Grant>(&id.to_string()).await.expect("loaded").aggregate;
+        matches!(grant.stage(), Stage::Open(_))
+    }
+
+    /// Lets the table of grants come to the end of the log, and what follows be done.
+    async fn follow(&self) {
+        let (db, now) = (self.store.db(), self.clock.clone());
+        let projector = Projector::start(db, &Wake::new(db), ProjectorOptions::new(Now::new(move || now.now())));
+        loop {
+            let status = status::read(db, self.clock.now()).await.expect("a status");
+            if status.tables.iter().all(|table| table.lag_events == 0) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        projector.stop().await;
+        step(&self.store).await.expect("a step");
+    }
+}
+
+fn by() -> CommandContext {
+    CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None }
+}
+
+fn hash(number: u128) -> SecretHash {
+    let mut digest = [0; 32];
+    digest[..16].copy_from_slice(&number.to_be_bytes());
+    SecretHash { pepper: 1, digest }
+}
+
+#[tokio::test]
+async fn what_a_node_gives_while_the_client_is_disabled_does_not_come_back_with_it() {
+    let log = Log::new().await;
+    let at = log.clock.now();
+    let before = log.open(1).await;
+    log.client(ClientCommand::Disable { at }).await;
+    log.follow().await;
+    assert!(!log.stands(before).await);
+    let meanwhile = log.open(2).await;
+    log.client(ClientCommand::Enable { at }).await;
+    let after = log.open(3).await;
+    log.follow().await;
+    assert!(!log.stands(meanwhile).await);
+    assert!(log.stands(after).await, "given to a client that is enabled");
+}
+
+#[tokio::test]
+async fn what_a_node_gives_while_the_user_is_disabled_does_not_come_back_with_them() {
+    let log = Log::new().await;
+    let at = log.clock.now();
+    // All of it between two looks.
+    let before = log.open(1).await;
+    log.user(UserCommand::Disable { at }).await;
+    let meanwhile = log.open(2).await;
+    log.user(UserCommand::Enable { at }).await;
+    let after = log.open(3).await;
+    log.follow().await;
+    assert!(!log.stands(before).await && !log.stands(meanwhile).await);
+    assert!(log.stands(after).await);
+}
