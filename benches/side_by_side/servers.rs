@@ -189,14 +189,20 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Answers every path with `body`, after reading the request's form.
-    pub async fn start(body: &str) -> Self {
+    /// Answers every request as `server` answers this one: the same headers, the same body, as many bytes.
+    pub async fn like(server: &Grantlog, request: &[u8]) -> Self {
+        let (status, head, body) = load::once(server.address, request).await;
+        assert_eq!(status, 200, "{body}");
         let address = free_address();
         let this = std::env::current_exe().expect("a program knows itself");
+        let answer = format!("{head}{body}");
         let process =
-            Command::new(this).args(["--bare", &address.to_string(), body]).spawn().expect("the bare server starts");
+            Command::new(this).args(["--bare", &address.to_string(), &answer]).spawn().expect("the bare server starts");
         wait_until_ready(address).await;
-        Self { address, process }
+        let bare = Self { address, process };
+        let (_, bare_head, bare_body) = load::once(address, request).await;
+        assert_eq!((bare_head.len(), bare_body), (head.len(), body), "{bare_head}\nis not as long as\n{head}");
+        bare
     }
 }
 
@@ -207,13 +213,31 @@ impl Drop for Bare {
     }
 }
 
-/// The body of `--bare`: GET and POST on any path.
-pub async fn serve_bare(address: SocketAddr, body: String) {
+/// The server of `--bare`: GET and POST on any path. Headers and body of the answer are made ready before, and a form
+/// is read.
+pub async fn serve_bare(address: SocketAddr, answer: &str) {
     use warp::Filter as _;
-    let body: &'static str = Box::leak(body.into_boxed_str());
-    let answer = move || warp::http::Response::builder().header("content-type", "application/json").body(body);
+    use warp::http::{HeaderMap, HeaderName, HeaderValue};
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+    let body: &'static str = Box::leak(body.to_owned().into_boxed_str());
+    let headers: HeaderMap = head
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        // Those two are written by the library.
+        .filter(|(name, _)| !["content-length", "date"].contains(name))
+        .map(|(name, value)| {
+            let name: HeaderName = name.parse().expect("a header");
+            (name, HeaderValue::from_str(value).expect("its value"))
+        })
+        .collect();
+    let answer = move || {
+        let mut response = warp::reply::Response::new(body.into());
+        response.headers_mut().extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        response
+    };
+    let other = answer.clone();
     let post = warp::post().and(warp::body::form()).map(move |_: std::collections::HashMap<String, String>| answer());
-    let get = warp::get().map(answer);
+    let get = warp::get().map(other);
     warp::serve(post.or(get)).run(address).await;
 }
 

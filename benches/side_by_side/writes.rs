@@ -1,0 +1,53 @@
+//! What leaves events behind, against one event row a transaction.
+
+use std::sync::Arc;
+
+use crate::load::{self, Fixed, Outcome};
+use crate::servers::{self, Grantlog, Kind};
+use crate::table::{median, row};
+use crate::{Plan, baselines, name, scripts};
+
+/// Tokens, code redemption, refresh and whole flows.
+pub async fn rows(plan: &Plan, server: &Arc<Grantlog>, kind: Kind) {
+    let store = name(kind);
+    let pgbench_database = match kind {
+        Kind::Postgres => servers::migrated_postgres_database().await,
+        Kind::Sqlite => String::new(),
+    };
+    if kind == Kind::Postgres {
+        baselines::prepare_pgbench(&pgbench_database).await;
+    }
+    let cookie = server.sign_in().await;
+    server.consent(&cookie).await;
+    let mut rounds = [const { Vec::new() }; 4];
+    let mut held_against = Vec::new();
+    for _ in 0..plan.rounds {
+        held_against.push(match kind {
+            Kind::Sqlite => (baselines::sqlite_one_by_one(plan.length).await, 1),
+            Kind::Postgres => baselines::pgbench_best(&pgbench_database, plan.length),
+        });
+        let tokens = vec![Fixed(server.client_credentials()); plan.connections];
+        rounds[0].push(load::run(server.address, tokens, plan.length).await);
+        let codes = scripts::codes(server, &cookie, plan.connections, plan.length).await;
+        let families = scripts::Families::default();
+        let redemptions = scripts::redemptions(server, codes, &families, plan.connections);
+        rounds[1].push(load::run(server.address, redemptions, plan.length).await);
+        let refreshes = scripts::refreshes(server, &families, plan.connections);
+        rounds[2].push(load::run(server.address, refreshes, plan.length).await);
+        let flows = scripts::flows(server, &cookie, plan.connections);
+        rounds[3].push(load::run(server.address, flows, plan.length).await);
+    }
+    held_against.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (rate, clients) = held_against[held_against.len() / 2];
+    let against = match kind {
+        Kind::Sqlite => "SQLite, one row a transaction".to_owned(),
+        Kind::Postgres => format!("pgbench, best of 8/32/64 clients ({clients})"),
+    };
+    for (what, round) in ["client_credentials tokens", "code redemption", "refresh"].into_iter().zip(&rounds) {
+        row(&format!("{what}, {store}"), &median(round.iter()), Some((&against, rate, None)));
+    }
+    // One flow is three requests: authorize, token, introspect.
+    let flow = median(rounds[3].iter());
+    let flow = Outcome { per_second: flow.per_second / 3.0, ..flow };
+    row(&format!("whole code flows (p50 and p99 of one request), {store}"), &flow, None);
+}
