@@ -77,6 +77,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let projector = Projector::start(app.store.db(), &wake, ProjectorOptions::new(now));
     observe(&app, &wake);
     let following = tokio::spawn(consequences::run(app.store.clone()));
+    let partitions = tokio::spawn(app.store.clone().keep_partitions());
     if app.settings.demo {
         demo::set_up(&app).await?;
     } else {
@@ -88,6 +89,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let surroundings = Arc::new(Surroundings::new(&app.settings.http, process));
     server.run(TowerToHyperService::new(warp::service(routes(&app, handle))), surroundings, stop).await;
     following.abort();
+    partitions.abort();
     // Appends under way are finished; what the models have not seen they will read at the next start.
     app.store.close().await;
     follower.stop().await;

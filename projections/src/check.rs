@@ -5,6 +5,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use grantlog_domain::Timestamp;
 use tokio::sync::mpsc;
 
+use crate::base;
 use crate::checkpoint::{self, Checkpoint};
 use crate::db::{Block, Db, DbError, Scan, in_thread};
 use crate::engine::builds::{self, Indexes};
@@ -64,6 +65,7 @@ pub async fn check(
     mut report: impl FnMut(RebuildProgress) + Send,
 ) -> Result<Checked, RebuildError> {
     let projection = named(name).ok_or_else(|| RebuildError::UnknownProjection(name.to_owned()))?;
+    base::verify(db).await?;
     let scratch = make_scratch(db, &*projection).await?;
     let table = scratch.table_name.clone();
     let checked = replay(db, projection, scratch, now, &mut report).await;

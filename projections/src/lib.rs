@@ -2,8 +2,10 @@
 //!
 //! [`feed`] reads the log in order. [`tables`] are SQL tables folded from it by the [`engine`]; pages and the command
 //! line ask them. [`live`] models are in memory; the hot paths ask them. [`rebuild`] builds a table anew beside the old
-//! one, [`check`] proves that a table is what the log says, [`status`] tells how far everything is.
+//! one, [`check`] proves that a table is what the log says, [`base`] is what archived events leave for both, [`status`]
+//! tells how far everything is.
 
+pub mod base;
 pub mod check;
 pub mod checkpoint;
 pub mod db;

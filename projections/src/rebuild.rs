@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use grantlog_domain::Timestamp;
 
+use crate::base;
 use crate::check::{self, Comparison};
 use crate::checkpoint::{self, Checkpoint};
 use crate::db::{Db, DbError, Scan};
@@ -88,6 +89,7 @@ pub(crate) async fn build_anew(
     now: Timestamp,
     mut report: impl FnMut(RebuildProgress) + Send,
 ) -> Result<Rebuilt, RebuildError> {
+    base::verify(db).await?;
     let (new, resumed) = begin(db, &*projection).await?;
     let mut build = Build::new(db, projection, new).await?;
     build.run_to(None, &mut report).await?;
@@ -197,7 +199,7 @@ impl<'a> Build<'a> {
         };
         let aggregates = self.projection.aggregates();
         let batch = move |entries: &Entries<'_>| Batch::of(entries, aggregates, until);
-        let mut pages = Pages::read(self.db, self.progress.checkpoint.cursor, Which::Settled, batch);
+        let mut pages = Pages::read(self.db, self.progress.checkpoint.cursor, Which::SettledAndBase, batch);
         // The next events are read and decoded while these are written.
         while let Some(batch) = pages.next().await? {
             // What was read beyond the end is left out.

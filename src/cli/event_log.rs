@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{CliError, output};
+use crate::store::archive::ArchivedEvent;
 
 /// Rows fetched at once.
 pub(super) const PAGE_ROWS: i64 = 1000;
@@ -43,6 +44,18 @@ pub(super) struct Wanted {
     /// A whole type (`grant.revoked`) or an aggregate's (`grant`).
     pub(super) event_type: Option<String>,
     pub(super) before: Option<i64>,
+}
+
+impl Wanted {
+    /// As the log is asked, for an event that is not in it any more.
+    pub(super) fn has(&self, event: &ArchivedEvent) -> bool {
+        self.aggregate_id.as_ref().is_none_or(|id| *id == event.aggregate_id)
+            && self
+                .event_type
+                .as_ref()
+                .is_none_or(|wanted| *wanted == event.event_type || *wanted == event.aggregate_type)
+            && self.before.is_none_or(|before| event.position < before)
+    }
 }
 
 /// Names the kinds of aggregates, so that an id is found through the primary key.
@@ -192,6 +205,23 @@ impl LogEntry {
             event_version: row.text(7)?,
             payload: RawValue::from_string(row.text(8)?).map_err(damaged)?,
             metadata: RawValue::from_string(row.text(9)?).map_err(damaged)?,
+        })
+    }
+
+    /// An event of an archive file.
+    pub(super) fn archived(event: ArchivedEvent) -> Result<Self, CliError> {
+        let damaged = |error: serde_json::Error| CliError::Failed(format!("an event is not JSON: {error}"));
+        Ok(Self {
+            txid: event.txid,
+            position: event.position,
+            recorded_at: event.recorded_at,
+            aggregate_type: event.aggregate_type,
+            aggregate_id: event.aggregate_id,
+            sequence: event.sequence,
+            event_type: event.event_type,
+            event_version: event.event_version,
+            payload: RawValue::from_string(event.payload).map_err(damaged)?,
+            metadata: RawValue::from_string(event.metadata).map_err(damaged)?,
         })
     }
 

@@ -1,4 +1,4 @@
-//! `grantlog events`: read the event log. Nothing here writes to it.
+//! `grantlog events`: read the event log, and archive what is over. Nothing here appends to it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::archive::{self, Archive};
 use super::event_log::{self, LogEntry, Place, Wanted};
 use super::opened::Opened;
 use super::{CliError, output};
 use crate::config::Settings;
+use crate::store::archive::{ArchiveFileError, Reader};
 
 /// How often `follow` looks for new events.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
@@ -24,6 +26,12 @@ pub(super) enum Events {
     Follow(Follow),
     /// Write all events as one JSON object a line, in the order of the log
     Export(Export),
+    /// Take grants that are long over out of the log, into files
+    Archive(Archive),
+    /// List what was archived
+    Archives,
+    /// Show the partitions of the grants' events, and make those that are missing
+    Partitions,
 }
 
 #[derive(Debug, Args)]
@@ -40,6 +48,9 @@ pub(super) struct List {
     /// At most so many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
+    /// Of an archive file instead of the log, by grant and the oldest first; needs no database
+    #[arg(long, value_name = "FILE")]
+    archive: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +75,11 @@ pub(super) struct Export {
 }
 
 pub(super) async fn run(command: Events, settings: &Settings, json: bool) -> Result<(), CliError> {
+    match &command {
+        Events::Archive(Archive { verify: Some(file), .. }) => return archive::verify(file, json),
+        Events::List(list @ List { archive: Some(file), .. }) => return list_file(file, list, json),
+        _ => {}
+    }
     let opened = Opened::open(settings).await?;
     match command {
         Events::List(list) => {
@@ -78,7 +94,25 @@ pub(super) async fn run(command: Events, settings: &Settings, json: bool) -> Res
             }
         }
         Events::Export(export) => export_all(&opened, export.output.as_deref()).await,
+        Events::Archive(command) => archive::run(command, &opened, json).await,
+        Events::Archives => archive::list(&opened, json).await,
+        Events::Partitions => archive::partitions(&opened, json).await,
     }
+}
+
+/// The file is read to its end before anything is printed, so that nothing of a damaged one is shown.
+fn list_file(file: &Path, list: &List, json: bool) -> Result<(), CliError> {
+    let failed = |error: ArchiveFileError| CliError::Failed(format!("{}: {error}", file.display()));
+    let wanted =
+        Wanted { aggregate_id: list.aggregate.clone(), event_type: list.event_type.clone(), before: list.before };
+    let mut reader = Reader::open(file).map_err(failed)?;
+    let mut events = Vec::new();
+    while let Some(event) = reader.next_event().map_err(failed)? {
+        if events.len() < list.limit as usize && wanted.has(&event) {
+            events.push(LogEntry::archived(event)?);
+        }
+    }
+    print_all(&events, json)
 }
 
 fn print_all(events: &[LogEntry], json: bool) -> Result<(), CliError> {

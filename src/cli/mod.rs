@@ -1,6 +1,7 @@
 //! The command line: one file per noun. Results go to standard output (with `--json` as JSON), messages to standard
 //! error, and the exit code says what kind of failure it was.
 
+mod archive;
 mod client;
 mod error;
 mod event_log;
@@ -83,7 +84,7 @@ enum Noun {
     /// Look at signing keys and change them
     #[command(subcommand)]
     Key(key::Key),
-    /// Read the event log
+    /// Read the event log, and archive what is over
     #[command(subcommand)]
     Events(events::Events),
     /// Look at the read models, check and rebuild them

@@ -259,6 +259,7 @@ fn store(values: &Values) -> StoreSettings {
         connections: number(values, "store.connections"),
         connect_timeout: seconds(values, "store.connect_timeout_seconds"),
         conflict_retries: number(values, "store.conflict_retries"),
+        partition_days: number(values, "store.partition_days"),
         max_staleness: Duration::from_millis(number(values, "store.max_staleness_ms").into()),
     }
 }

@@ -115,6 +115,8 @@ pub struct StoreSettings {
     pub connect_timeout: Duration,
     /// New decisions after a lost race.
     pub conflict_retries: u32,
+    /// Days of one partition of the grants' events (PostgreSQL).
+    pub partition_days: u32,
     /// How old the live models may be before the database is asked instead.
     pub max_staleness: Duration,
 }

@@ -170,6 +170,13 @@ pub const SETTINGS: &[Setting] = &[
         "How often a command that lost a race is decided anew before it is answered 503.",
     ),
     number(
+        "store.partition_days",
+        [7, 1, 92],
+        "days",
+        "Length of the partitions of the grants' events (PostgreSQL); they are archived one by one. Many partitions make \
+         every read of the log dearer, so keep them below a hundred.",
+    ),
+    number(
         "store.max_staleness_ms",
         [1000, 50, 60_000],
         "milliseconds",

@@ -5,6 +5,7 @@
 //! somebody's grants or sessions; `vault` keeps what may not stand in the log. Read models are not here but in
 //! the projections crate.
 
+pub mod archive;
 mod ending;
 mod error;
 mod execute;
@@ -13,6 +14,7 @@ mod identity;
 mod migrate;
 mod open;
 mod options;
+mod partitions;
 mod repository;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ pub use self::error::{AppendError, ExecuteError, StoreError};
 pub use self::execute::{CommandContext, Executed, Loaded};
 pub use self::migrate::Step;
 pub use self::options::{EVENT_BYTES_MAX, StoreOptions};
+pub use self::partitions::{Bound, Ensured, Partition, Range};
 
 use self::group_commit::GroupCommit;
 use self::repository::Reads;
@@ -39,6 +42,9 @@ use crate::secrets::{KnownPepper, PepperSource, Secrets};
 
 /// Longest wait for appends that are on their way when the store is closed.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether partitions are missing.
+const PARTITIONS_EVERY: Duration = Duration::from_secs(3600);
 
 type Observer = Box<dyn Fn(&[Recorded]) + Send + Sync>;
 
@@ -87,7 +93,46 @@ impl Store {
         let applied = migrate::apply(&self.0.db, progress).await?;
         identity::check(&self.0.db).await?;
         grantlog_projections::prepare(&self.0.db).await?;
+        self.try_partitions().await;
         Ok(applied)
+    }
+
+    /// Makes the partitions that the next weeks need (PostgreSQL). Without them the default partition takes the events.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn ensure_partitions(&self) -> Result<Ensured, StoreError> {
+        partitions::ensure(&self.0.db, self.0.clock.now_millis(), self.0.options.partition_days).await
+    }
+
+    /// The partitions of the grants' events, the oldest first and the default one last; none on SQLite.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn partitions(&self) -> Result<Vec<Partition>, StoreError> {
+        partitions::list(&self.0.db).await
+    }
+
+    /// As [`Store::ensure_partitions`], where a failure is only worth a warning.
+    async fn try_partitions(&self) {
+        match self.ensure_partitions().await {
+            Ok(Ensured::Made(made)) if !made.is_empty() => tracing::info!(?made, "made partitions"),
+            Ok(Ensured::NotAllowed) => {
+                tracing::warn!(
+                    "this role may not make partitions: the owner of the events has to, with grantlog migrate"
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "no partitions were made; the default partition takes the events"),
+        }
+    }
+
+    /// Makes partitions ahead for as long as the server runs.
+    pub async fn keep_partitions(self) {
+        loop {
+            tokio::time::sleep(PARTITIONS_EVERY).await;
+            self.try_partitions().await;
+        }
     }
 
     /// Checks that the schema is the one that this binary knows, and that the log is at home in this cluster.

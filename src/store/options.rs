@@ -21,6 +21,8 @@ pub struct StoreOptions {
     pub append_batch: usize,
     /// How often a command that lost a race is decided anew; default 5.
     pub conflict_retries: u32,
+    /// Days of one partition of the grants' events, PostgreSQL only; default 7.
+    pub partition_days: u32,
     /// Make the SQLite file when it is missing; default true.
     pub create: bool,
 }
@@ -39,6 +41,7 @@ impl Default for StoreOptions {
             append_queue: 4096,
             append_batch: 256,
             conflict_retries: 5,
+            partition_days: 7,
             create: true,
         }
     }
@@ -53,6 +56,7 @@ impl From<&crate::config::StoreSettings> for StoreOptions {
             append_queue: settings.append_queue,
             append_batch: settings.append_batch,
             conflict_retries: settings.conflict_retries,
+            partition_days: settings.partition_days,
             ..Self::default()
         }
     }

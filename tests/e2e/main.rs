@@ -3,6 +3,7 @@
 //! One binary with a main of its own, so that after the last case it can ask the servers whether their read models
 //! still equal the log, stop them, and search everything they left behind for every secret they handed out.
 
+mod archive;
 mod authlib;
 mod browser;
 mod command_line;
@@ -56,6 +57,7 @@ const CASES: &[&[&[Case]]] = &[
     pages::headers::CASES,
     command_line::CASES,
     operator::CASES,
+    archive::CASES,
     concurrency::CASES,
     nodes::CASES,
     demo::CASES,

@@ -123,6 +123,18 @@ impl GrantEvent {
         "grant.revoked",
     ];
 
+    /// From when on nothing that this event gave is of any use; `None` when it gives nothing.
+    #[must_use]
+    pub fn holds_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::CodeIssued(issued) => Some(issued.expires_at.max(issued.code_expires_at)),
+            Self::Opened(opened) => Some(opened.expires_at.max(opened.access_token.expires_at)),
+            Self::CodeRedeemed { access_token, .. } => Some(access_token.expires_at),
+            Self::Refreshed(refreshed) => Some(refreshed.access_token.expires_at),
+            Self::AccessTokenRevoked { .. } | Self::Revoked { .. } => None,
+        }
+    }
+
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {

@@ -34,7 +34,7 @@ impl Cursor {
 pub const CHANNEL: &str = "grantlog_events";
 
 /// Columns of an event, in the order in which [`Stored`] reads them.
-const POSTGRES_COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, \
+pub(crate) const POSTGRES_COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, \
      metadata::text, txid, position, (extract(epoch FROM recorded_at) * 1000)::bigint";
 const SQLITE_COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
      txid, position, recorded_at";

@@ -16,8 +16,8 @@ const AHEAD: usize = 2;
 /// Which events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// Those of the ordered feed: complete behind each of them.
-    Settled,
+    /// Those of the ordered feed, complete behind each of them, and in their places those that archived partitions left.
+    SettledAndBase,
     /// All that are visible; earlier ones may appear later.
     Visible,
 }
@@ -124,14 +124,15 @@ fn page_after(cursor: Cursor, which: Which, postgres: bool) -> String {
             "SELECT {SQLITE_COLUMNS} FROM events WHERE position > {position} ORDER BY position LIMIT {PAGE}"
         );
     }
-    let settled = match which {
-        Which::Settled => {
-            "AND txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT bias FROM log_identity)"
-        }
-        Which::Visible => "",
-    };
-    format!(
-        "SELECT {POSTGRES_BULK} FROM events WHERE (txid, position) > ({txid}, {position}) {settled} \
-         ORDER BY txid, position LIMIT {PAGE}"
-    )
+    let rest = format!("(txid, position) > ({txid}, {position}) ORDER BY txid, position LIMIT {PAGE}");
+    match which {
+        Which::Visible => format!("SELECT {POSTGRES_BULK} FROM events WHERE {rest}"),
+        // One statement, so one snapshot: what leaves the log meanwhile is seen in one of the two, perhaps in both.
+        Which::SettledAndBase => format!(
+            "SELECT {POSTGRES_BULK} FROM ((SELECT {POSTGRES_BULK} FROM events WHERE \
+             txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT bias FROM log_identity) AND {rest}) \
+             UNION ALL (SELECT {POSTGRES_BULK} FROM events_base WHERE {rest})) AS event \
+             ORDER BY txid, position LIMIT {PAGE}"
+        ),
+    }
 }

@@ -108,6 +108,14 @@ async fn read_in_order(db: &Db, seen: &mut Seen, done: &AtomicBool) {
 
 /// Writers, an ordered reader, an eager reader from the start and one that starts in the middle.
 async fn race(db: &Db) {
+    if let Db::Postgres(pool) = db {
+        // So that the streams are in several partitions.
+        let [from, to] = [30, 60].map(|number| Uuid::from_u128(number));
+        let sql = format!(
+            "CREATE TABLE events_grant_between PARTITION OF events_grant FOR VALUES FROM ('{from}') TO ('{to}')"
+        );
+        pool.execute(sql.as_str()).await.unwrap();
+    }
     let (mut ordered_seen, mut eager_seen, mut late_seen) = (Seen::default(), Seen::default(), Seen::default());
     let (mut own_seen, own) = (Seen::default(), Arc::new(Own::default()));
     let done = AtomicBool::new(false);

@@ -6,6 +6,7 @@ mod group_commit;
 mod log;
 #[cfg(unix)]
 mod outage;
+mod partitions;
 mod restore;
 
 use grantlog_projections::db::Db;
@@ -48,7 +49,7 @@ pub(super) async fn postgres(options: StoreOptions) -> Option<Fresh> {
 }
 
 /// The URL of a new, empty database of the test cluster.
-pub(super) async fn new_database() -> Option<String> {
+pub(in crate::store) async fn new_database() -> Option<String> {
     let cluster = std::env::var("GRANTLOG_TEST_POSTGRES").ok()?;
     let name = format!("store_{}", Entropy::system().uuid_v7(Clock::system().now_millis()).simple());
     let mut connection = PgConnection::connect(&cluster).await.expect("the test cluster is there");
@@ -66,7 +67,7 @@ pub(super) async fn open(url: &str, options: StoreOptions) -> Fresh {
 }
 
 /// An event as only these tests append it: the log does not look into the payload.
-pub(super) fn event(aggregate_id: &str, sequence: i64) -> NewEvent {
+pub(in crate::store) fn event(aggregate_id: &str, sequence: i64) -> NewEvent {
     let event_id = Entropy::system().uuid_v7(Clock::system().now_millis());
     NewEvent {
         aggregate_type: "grant".to_owned(),
@@ -81,6 +82,6 @@ pub(super) fn event(aggregate_id: &str, sequence: i64) -> NewEvent {
 }
 
 /// One number from one statement.
-pub(super) async fn number(db: &Db, sql: &str) -> i64 {
+pub(in crate::store) async fn number(db: &Db, sql: &str) -> i64 {
     db.fetch(sql, &[]).await.expect("answered").first().expect("a row").int(0).expect("a number")
 }
