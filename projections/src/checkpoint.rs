@@ -69,14 +69,31 @@ pub(crate) async fn building(tx: &mut Tx, name: &str, version: i64) -> Result<Ve
 /// The checkpoint of a table, locked until the transaction ends so that nobody else writes to it; `None` when the table
 /// is gone.
 pub(crate) async fn lock(tx: &mut Tx, table_name: &str) -> Result<Option<Checkpoint>, DbError> {
-    // On SQLite the transaction is the only writer already.
-    let lock = if tx.is_postgres() { " FOR UPDATE" } else { "" };
-    let sql = format!("SELECT {COLUMNS} FROM projection_checkpoint c WHERE c.table_name = $1{lock}");
-    tx.fetch(&sql, &[table_name.into()]).await?.first().map(read).transpose()
+    Ok(lock_all(tx, &[table_name]).await?.pop())
 }
 
-pub(crate) async fn advance(tx: &mut Tx, table_name: &str, to: Cursor, recorded_at: i64) -> Result<(), DbError> {
-    let sql = "UPDATE projection_checkpoint SET txid = $1, position = $2, recorded_at = $3 WHERE table_name = $4";
-    let values: [Value; 4] = [to.txid.into(), to.position.into(), recorded_at.into(), table_name.into()];
-    tx.execute(sql, &values).await.map(drop)
+/// The checkpoints of these tables, locked in the same way. A table that is gone is missing. Always locked in one order,
+/// so that two writers cannot wait for each other.
+pub(crate) async fn lock_all(tx: &mut Tx, tables: &[&str]) -> Result<Vec<Checkpoint>, DbError> {
+    // On SQLite the transaction is the only writer already.
+    let lock = if tx.is_postgres() { " FOR UPDATE" } else { "" };
+    let (among, tables) = among(tx, 1, tables);
+    let sql = format!("SELECT {COLUMNS} FROM projection_checkpoint c WHERE {among} ORDER BY c.table_name{lock}");
+    tx.fetch(&sql, &[tables]).await?.iter().map(read).collect()
+}
+
+pub(crate) async fn advance(tx: &mut Tx, tables: &[&str], to: Cursor, recorded_at: i64) -> Result<(), DbError> {
+    let (among, tables) = among(tx, 4, tables);
+    let sql = format!("UPDATE projection_checkpoint AS c SET txid = $1, position = $2, recorded_at = $3 WHERE {among}");
+    tx.execute(&sql, &[to.txid.into(), to.position.into(), recorded_at.into(), tables]).await.map(drop)
+}
+
+/// A condition on the table's name, and its parameter.
+fn among(tx: &Tx, parameter: usize, tables: &[&str]) -> (String, Value) {
+    if tx.is_postgres() {
+        let names = tables.iter().map(|name| Some((*name).to_owned())).collect();
+        return (format!("c.table_name = ANY(${parameter})"), Value::TextArray(names));
+    }
+    let names = serde_json::json!(tables).to_string();
+    (format!("c.table_name IN (SELECT value FROM json_each(${parameter}))"), names.into())
 }

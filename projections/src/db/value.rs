@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
@@ -11,8 +12,9 @@ use sqlx::{Arguments as _, Postgres, Row as _};
 
 use super::DbError;
 
-/// A bound parameter.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A bound parameter; in JSON (many of them in one parameter) the plain value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(untagged)]
 pub enum Value {
     Text(String),
     Int(i64),

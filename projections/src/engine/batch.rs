@@ -139,8 +139,8 @@ async fn write_groups<T: Table>(tx: &mut Tx, table: &str, groups: HashMap<String
     }
     // In the order of the key: it is kinder to the index, and two writers cannot wait for each other.
     changed.sort_unstable();
-    write::delete::<T>(tx, table, &gone).await?;
-    write::upsert::<T>(tx, table, &changed).await
+    write::delete::<T>(tx, table, gone).await?;
+    write::upsert::<T>(tx, table, changed).await
 }
 
 fn key<T: Table>(row: &T::Row) -> Vec<Value> {

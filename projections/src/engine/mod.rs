@@ -32,7 +32,7 @@ use projection::Projection;
 use step::{Progress, Stepped};
 
 /// Shortest pause after a round that reached the end: what is appended meanwhile is taken in together, which costs less.
-const BREATH: Duration = Duration::from_millis(20);
+const BREATH: Duration = Duration::from_millis(50);
 /// Longest pause between two attempts while the database is unavailable.
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Seconds for which a row stays after it has expired.
@@ -55,7 +55,7 @@ fn sweep_pause(took: Duration, found_full: bool) -> Duration {
 pub struct ProjectorOptions {
     /// Longest pause between two reads when nothing wakes it; 100 ms by default.
     pub interval: Duration,
-    /// Most events of one transaction; 500 by default.
+    /// Most events of one transaction; 2000 by default.
     pub batch: i64,
     pub now: Now,
 }
@@ -63,7 +63,7 @@ pub struct ProjectorOptions {
 impl ProjectorOptions {
     #[must_use]
     pub const fn new(now: Now) -> Self {
-        Self { interval: Duration::from_millis(100), batch: 500, now }
+        Self { interval: Duration::from_millis(100), batch: 2000, now }
     }
 }
 
@@ -250,6 +250,9 @@ impl Engine {
         if events.is_empty() {
             return Ok(Round::Idle);
         }
+        if self.advance_together(tables, &events).await? {
+            return Ok(if full { Round::More } else { Round::Idle });
+        }
         for &table in tables {
             let Some(progress) = &mut self.progress[table] else { continue };
             match progress.step(&self.db, &*self.projections[table], &events).await {
@@ -265,6 +268,20 @@ impl Engine {
             }
         }
         Ok(if full { Round::More } else { Round::Idle })
+    }
+
+    /// One transaction for all tables; answers whether they have taken in the events.
+    async fn advance_together(&mut self, tables: &[usize], events: &[Stored]) -> Result<bool, DbError> {
+        let all = self.progress.iter_mut().zip(&self.projections).enumerate();
+        let mut together: Vec<(&mut Progress, &dyn Projection)> = all
+            .filter(|(at, _)| tables.contains(at))
+            .filter_map(|(_, (progress, projection))| Some((progress.as_mut()?, &**projection)))
+            .collect();
+        let done = step::together(&self.db, &mut together, events).await?;
+        if done {
+            self.status.lock().events += (events.len() * tables.len()) as u64;
+        }
+        Ok(done)
     }
 
     fn stop_before_unknown(&self, events: &mut Vec<Stored>) {

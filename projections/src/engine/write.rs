@@ -1,13 +1,11 @@
 //! The SQL that a table projection needs, made from its columns: create, load, upsert, delete, sweep.
 //!
-//! PostgreSQL takes whole columns as arrays, so one statement writes a batch of any size. SQLite takes rows in chunks of
-//! fixed sizes, so that there are few different statements.
+//! PostgreSQL takes whole columns as arrays, SQLite all rows as one JSON text: one statement writes a batch of any size.
+
+use serde::Serialize;
 
 use crate::db::{DbError, Row, Tx, Value};
-use crate::table::{Kind, Table};
-
-/// Rows of one SQLite statement; what remains goes one by one.
-const CHUNK: usize = 32;
+use crate::table::{Column, Kind, Table};
 
 /// The statement that makes a table, without its indexes.
 pub(super) fn create<T: Table>(table: &str, postgres: bool) -> String {
@@ -55,24 +53,11 @@ pub(super) async fn load<T: Table>(tx: &mut Tx, table: &str, groups: &[String]) 
         let groups = groups.iter().cloned().map(Some).collect();
         return tx.fetch(&select("= ANY($1)"), &[Value::TextArray(groups)]).await;
     }
-    let mut rows = Vec::new();
-    let (sql, mut values) = (select(&format!("IN ({})", placeholders(0, CHUNK))), Vec::new());
-    for chunk in groups.chunks(CHUNK) {
-        values.clear();
-        values.extend(chunk.iter().map(|group| Value::from(group.as_str())));
-        values.resize(CHUNK, Value::Null);
-        rows.extend(tx.fetch(&sql, &values).await?);
-    }
-    Ok(rows)
-}
-
-fn placeholders(from: usize, count: usize) -> String {
-    let all: Vec<String> = (from + 1..=from + count).map(|number| format!("${number}")).collect();
-    all.join(", ")
+    tx.fetch(&select("IN (SELECT value FROM json_each($1))"), &[json(&groups)?]).await
 }
 
 /// Writes rows; one that stands there with the same or a later sequence stays.
-pub(super) async fn upsert<T: Table>(tx: &mut Tx, table: &str, rows: &[Vec<Value>]) -> Result<(), DbError> {
+pub(super) async fn upsert<T: Table>(tx: &mut Tx, table: &str, rows: Vec<Vec<Value>>) -> Result<(), DbError> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -86,34 +71,35 @@ pub(super) async fn upsert<T: Table>(tx: &mut Tx, table: &str, rows: &[Vec<Value
     );
     if tx.is_postgres() {
         let sql = format!("{insert} SELECT * FROM UNNEST({}) {conflict}", arrays::<T>(columns.len()));
-        return tx.execute(&sql, &transposed::<T>(rows, columns.len())).await.map(drop);
+        return tx.execute(&sql, &transposed::<T>(rows)).await.map(drop);
     }
-    for chunk in chunks(rows) {
-        let tuples: Vec<String> =
-            (0..chunk.len()).map(|row| format!("({})", placeholders(row * columns.len(), columns.len()))).collect();
-        let sql = format!("{insert} VALUES {} {conflict}", tuples.join(", "));
-        tx.execute(&sql, &chunk.concat()).await?;
-    }
-    Ok(())
+    // Without the condition SQLite takes ON for the beginning of a join.
+    let sql = format!("{insert} SELECT {} FROM json_each($1) WHERE true {conflict}", members(columns.len()));
+    tx.execute(&sql, &[json(&rows)?]).await.map(drop)
 }
 
 /// Removes rows by their keys.
-pub(super) async fn delete<T: Table>(tx: &mut Tx, table: &str, keys: &[Vec<Value>]) -> Result<(), DbError> {
+pub(super) async fn delete<T: Table>(tx: &mut Tx, table: &str, keys: Vec<Vec<Value>>) -> Result<(), DbError> {
     if keys.is_empty() {
         return Ok(());
     }
     if tx.is_postgres() {
         let sql =
             format!("DELETE FROM {table} WHERE ({}) IN (SELECT * FROM UNNEST({}))", key::<T>(), arrays::<T>(T::KEY));
-        return tx.execute(&sql, &transposed::<T>(keys, T::KEY)).await.map(drop);
+        return tx.execute(&sql, &transposed::<T>(keys)).await.map(drop);
     }
-    for chunk in chunks(keys) {
-        let tuples: Vec<String> =
-            (0..chunk.len()).map(|row| format!("({})", placeholders(row * T::KEY, T::KEY))).collect();
-        let sql = format!("DELETE FROM {table} WHERE ({}) IN (VALUES {})", key::<T>(), tuples.join(", "));
-        tx.execute(&sql, &chunk.concat()).await?;
-    }
-    Ok(())
+    let sql = format!("DELETE FROM {table} WHERE ({}) IN (SELECT {} FROM json_each($1))", key::<T>(), members(T::KEY));
+    tx.execute(&sql, &[json(&keys)?]).await.map(drop)
+}
+
+/// The members of each row of a JSON array of arrays.
+fn members(count: usize) -> String {
+    let all: Vec<String> = (0..count).map(|at| format!("value ->> {at}")).collect();
+    all.join(", ")
+}
+
+fn json(rows: &impl Serialize) -> Result<Value, DbError> {
+    serde_json::to_string(rows).map(Value::Text).map_err(|error| DbError::Malformed(error.to_string()))
 }
 
 /// Removes at most `limit` rows that were of no use before `horizon` (Unix seconds). Answers how many.
@@ -125,12 +111,6 @@ pub(super) async fn sweep<T: Table>(tx: &mut Tx, table: &str, horizon: i64, limi
          (SELECT {key} FROM {table} WHERE {expires} < $1 ORDER BY {expires} LIMIT $2)"
     );
     tx.execute(&sql, &[horizon.into(), limit.into()]).await
-}
-
-/// Whole chunks first, then single rows.
-fn chunks(rows: &[Vec<Value>]) -> impl Iterator<Item = &[Vec<Value>]> {
-    let whole = rows.len() - rows.len() % CHUNK;
-    rows[..whole].chunks(CHUNK).chain(rows[whole..].chunks(1))
 }
 
 fn arrays<T: Table>(count: usize) -> String {
@@ -146,15 +126,24 @@ fn arrays<T: Table>(count: usize) -> String {
     all.join(", ")
 }
 
-/// Rows as columns.
-fn transposed<T: Table>(rows: &[Vec<Value>], count: usize) -> Vec<Value> {
-    let column = |at: usize| match T::COLUMNS[at].kind {
-        Kind::Text => Value::TextArray(
-            rows.iter().map(|row| if let Value::Text(text) = &row[at] { Some(text.clone()) } else { None }).collect(),
-        ),
-        Kind::Int => Value::IntArray(
-            rows.iter().map(|row| if let Value::Int(int) = &row[at] { Some(*int) } else { None }).collect(),
-        ),
+/// Rows, which have the first columns of the table, as columns.
+fn transposed<T: Table>(rows: Vec<Vec<Value>>) -> Vec<Value> {
+    let length = rows.first().map_or(0, Vec::len);
+    let empty = |column: &Column| match column.kind {
+        Kind::Text => Value::TextArray(Vec::with_capacity(rows.len())),
+        Kind::Int => Value::IntArray(Vec::with_capacity(rows.len())),
     };
-    (0..count).map(column).collect()
+    let mut columns: Vec<Value> = T::COLUMNS[..length].iter().map(empty).collect();
+    for row in rows {
+        for (column, value) in columns.iter_mut().zip(row) {
+            match (column, value) {
+                (Value::TextArray(texts), Value::Text(text)) => texts.push(Some(text)),
+                (Value::TextArray(texts), _) => texts.push(None),
+                (Value::IntArray(ints), Value::Int(int)) => ints.push(Some(int)),
+                (Value::IntArray(ints), _) => ints.push(None),
+                _ => {}
+            }
+        }
+    }
+    columns
 }
