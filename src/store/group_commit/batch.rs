@@ -29,6 +29,16 @@ pub(super) trait Lane: Send + 'static {
         events: &[&NewEvent],
     ) -> impl Future<Output = Result<Vec<Option<(Uuid, Placed)>>, LaneError>> + Send;
 
+    /// When readers must be told of what was appended; `None` when they have been, or look by themselves.
+    fn announce_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Tells them.
+    fn announce(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Says goodbye to the database.
     fn close(self) -> impl Future<Output = ()> + Send;
 }

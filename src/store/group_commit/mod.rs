@@ -140,14 +140,26 @@ async fn run<L: Lane>(
 ) {
     let mut gathered = Vec::with_capacity(batch_max);
     loop {
+        let announce_at = lane.announce_at();
         let count = tokio::select! {
             biased;
             count = queue.recv_many(&mut gathered, batch_max) => count,
+            () = tokio::time::sleep_until(announce_at.unwrap_or_else(Instant::now)), if announce_at.is_some() => {
+                lane.announce().await;
+                continue;
+            }
             // Also when the last handle was dropped without closing.
             _ = closing.changed(), if !queue.is_closed() => { queue.close(); continue }
         };
         if count == 0 {
             break;
+        }
+        // Requests that have arrived already are let in first: a larger batch costs each of them less.
+        tokio::task::yield_now().await;
+        while gathered.len() < batch_max
+            && let Ok(append) = queue.try_recv()
+        {
+            gathered.push(append);
         }
         // The batch is closed before any SQL: what arrives from here on goes into the next one.
         let batch = batch::append_all(&mut lane, std::mem::take(&mut gathered), settle);

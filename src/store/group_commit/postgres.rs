@@ -1,29 +1,39 @@
 //! The lane into PostgreSQL: one connection, one statement a batch.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use grantlog_projections::db::open::prepare_session;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::batch::{Inserted, Lane, LaneError, partial};
 use super::{NewEvent, Placed};
 use crate::store::options::StoreOptions;
 
-/// Wakes the readers of every node; the payload is empty, because it is only a wake-up. Within one transaction equal
-/// notifications are one.
 const INSERT: &str = "\
     INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
     SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[]::json[], $7::text[]::json[]) \
     ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING \
-    RETURNING aggregate_id, sequence, txid, position, (extract(epoch FROM recorded_at) * 1000)::bigint, \
-              aggregate_type, pg_notify('grantlog_events', '')::text";
+    RETURNING aggregate_id, sequence, txid, position, recorded_at, aggregate_type";
+
+/// Wakes the readers of every node; the payload is empty, because it is only a wake-up.
+const ANNOUNCE: &str = "NOTIFY grantlog_events";
+
+/// The same in one statement. Within one transaction equal notifications are one.
+static INSERT_AND_ANNOUNCE: LazyLock<String> =
+    LazyLock::new(|| format!("{INSERT}, pg_notify('grantlog_events', '')::text"));
+
+/// Least time between two announcements of one lane. Each makes its commit wait for a lock that the whole cluster shares
+/// and wakes every node; so a flood is announced now and then, and its last batch a moment later.
+const ANNOUNCE_EVERY: Duration = Duration::from_millis(5);
 
 const READ_BACK: &str = "\
-    SELECT e.aggregate_id, e.sequence, e.txid, e.position, (extract(epoch FROM e.recorded_at) * 1000)::bigint, \
-           e.aggregate_type, e.metadata ->> 'event_id' \
+    SELECT e.aggregate_id, e.sequence, e.txid, e.position, e.recorded_at, e.aggregate_type, \
+           e.metadata ->> 'event_id' \
     FROM UNNEST($1::text[], $2::text[], $3::bigint[]) AS wanted (aggregate_type, aggregate_id, sequence) \
     JOIN events e USING (aggregate_type, aggregate_id, sequence)";
 
@@ -32,6 +42,9 @@ pub(super) struct PostgresLane {
     connection: Option<PgConnection>,
     connect_timeout: Duration,
     statement_timeout: Duration,
+    announced_at: Option<Instant>,
+    /// Something was appended since.
+    to_announce: bool,
 }
 
 impl PostgresLane {
@@ -41,6 +54,8 @@ impl PostgresLane {
             connection: None,
             connect_timeout: options.connect_timeout,
             statement_timeout: options.statement_timeout,
+            announced_at: None,
+            to_announce: false,
         }
     }
 
@@ -70,13 +85,15 @@ impl PostgresLane {
 impl Lane for PostgresLane {
     async fn insert(&mut self, events: &[&NewEvent], groups: &[usize]) -> Result<Inserted, LaneError> {
         let mut connection = self.take().await?;
+        let began = Instant::now();
+        let announce = self.announced_at.is_none_or(|at| began >= at + ANNOUNCE_EVERY);
         let work = async {
             // A lone statement is a transaction of its own: one round trip.
             if groups.iter().all(|length| *length == 1) {
-                return insert(&mut connection, events).await.map(Inserted::Committed);
+                return insert(&mut connection, events, announce).await.map(Inserted::Committed);
             }
             connection.execute("BEGIN").await?;
-            let placed = insert(&mut connection, events).await?;
+            let placed = insert(&mut connection, events, announce).await?;
             let losers = partial(groups, &placed);
             if losers.is_empty() {
                 connection.execute("COMMIT").await?;
@@ -89,6 +106,10 @@ impl Lane for PostgresLane {
         match outcome {
             Ok(Ok(inserted)) => {
                 self.connection = Some(connection);
+                if announce {
+                    self.announced_at = Some(began);
+                }
+                self.to_announce = !announce;
                 Ok(inserted)
             }
             Ok(Err(error)) => {
@@ -126,6 +147,20 @@ impl Lane for PostgresLane {
         Ok(events.iter().map(|event| found.remove(&place(event))).collect())
     }
 
+    fn announce_at(&self) -> Option<Instant> {
+        self.announced_at.filter(|_| self.to_announce).map(|at| at + ANNOUNCE_EVERY)
+    }
+
+    async fn announce(&mut self) {
+        self.to_announce = false;
+        self.announced_at = Some(Instant::now());
+        // Not worth a new connection: without it readers look by themselves.
+        let Some(mut connection) = self.connection.take() else { return };
+        if let Ok(Ok(_)) = tokio::time::timeout(self.patience(), connection.execute(ANNOUNCE)).await {
+            self.connection = Some(connection);
+        }
+    }
+
     async fn close(self) {
         if let Some(connection) = self.connection {
             let _ = connection.close().await;
@@ -133,8 +168,12 @@ impl Lane for PostgresLane {
     }
 }
 
-async fn insert(connection: &mut PgConnection, events: &[&NewEvent]) -> Result<Vec<Option<Placed>>, sqlx::Error> {
-    let rows = sqlx::query(INSERT)
+async fn insert(
+    connection: &mut PgConnection,
+    events: &[&NewEvent],
+    announce: bool,
+) -> Result<Vec<Option<Placed>>, sqlx::Error> {
+    let rows = sqlx::query(if announce { &INSERT_AND_ANNOUNCE } else { INSERT })
         .bind(column(events, |event| event.aggregate_type.as_str()))
         .bind(column(events, |event| event.aggregate_id.as_str()))
         .bind(column(events, |event| event.sequence))
@@ -166,7 +205,17 @@ fn by_place<'r, T>(
 }
 
 fn placed(row: &PgRow) -> Result<Placed, sqlx::Error> {
-    Ok(Placed { txid: row.try_get(2)?, position: row.try_get(3)?, recorded_at: row.try_get(4)? })
+    // As it is sent: microseconds since 2000.
+    let recorded_at: i64 = row.try_get_unchecked(4)?;
+    Ok(Placed { txid: row.try_get(2)?, position: row.try_get(3)?, recorded_at: unix_millis(recorded_at) })
+}
+
+/// 2000-01-01T00:00:00Z in Unix milliseconds.
+const POSTGRES_EPOCH: i64 = 946_684_800_000;
+
+/// Rounded as `(extract(epoch FROM …) * 1000)::bigint` does, with which the feeds read the same column.
+const fn unix_millis(microseconds: i64) -> i64 {
+    POSTGRES_EPOCH + (microseconds + 500).div_euclid(1000)
 }
 
 fn kind(error: sqlx::Error) -> LaneError {
