@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::ids::{ClientId, UserId};
@@ -83,6 +84,31 @@ impl EventMetadata {
         map
     }
 
+    /// As it is stored: the same fields as JSON text.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        #[derive(Serialize)]
+        struct Stored<'a> {
+            event_id: Uuid,
+            actor: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            request_id: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            correlation: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            source_address: Option<&'a str>,
+        }
+        let stored = Stored {
+            event_id: self.event_id,
+            actor: self.actor.to_string(),
+            request_id: self.request_id.as_deref(),
+            correlation: self.correlation.as_deref(),
+            source_address: self.source_address.as_deref(),
+        };
+        // Texts only: this always serializes.
+        serde_json::to_string(&stored).unwrap_or_default()
+    }
+
     /// Reads what [`Self::to_map`] wrote; unknown fields are left alone.
     pub fn from_map(map: &HashMap<String, String>) -> Result<Self, MetadataError> {
         let event_id = map.get("event_id").and_then(|id| Uuid::try_parse(id).ok()).ok_or(MetadataError("event_id"))?;
@@ -94,5 +120,30 @@ impl EventMetadata {
             correlation: map.get("correlation").cloned(),
             source_address: map.get("source_address").cloned(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(filled: bool) -> EventMetadata {
+        let text = |text: &str| filled.then(|| text.to_owned());
+        EventMetadata {
+            event_id: Uuid::from_u128(7),
+            actor: Actor::Admin("a \"quoted\" name".to_owned()),
+            request_id: text("r"),
+            correlation: text("c"),
+            source_address: text("192.0.2.0"),
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_the_map() {
+        for metadata in [metadata(true), metadata(false)] {
+            let stored: HashMap<String, String> = serde_json::from_str(&metadata.to_json()).expect("JSON of texts");
+            assert_eq!(stored, metadata.to_map());
+            assert_eq!(EventMetadata::from_map(&stored), Ok(metadata));
+        }
     }
 }

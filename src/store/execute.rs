@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs_es::event_sink::EventSink;
-use cqrs_es::persist::{EventStoreAggregateContext, PersistedEventStore};
-use cqrs_es::{Aggregate, AggregateContext as _, AggregateError, EventEnvelope, EventStore as _};
+use cqrs_es::persist::PersistedEventStore;
+use cqrs_es::{Aggregate, AggregateContext as _, AggregateError, DomainEvent as _, EventStore as _};
 use grantlog_domain::{Actor, Event, EventMetadata, Recorded, upcasters};
 use grantlog_projections::db::DbError;
 
 use super::error::{AppendError, ExecuteError, StoreError};
-use super::repository::{Appending, Receipt};
+use super::group_commit::NewEvent;
 use super::{Inner, Store};
 
 /// Longest pause before the first new attempt; it doubles with each further one.
@@ -57,18 +57,20 @@ impl Store {
         by: &CommandContext,
     ) -> Result<Executed<A>, ExecuteError<A::Error>>
     where
-        A: Aggregate<Services = ()> + 'static,
+        A: Aggregate<Services = ()> + Clone + 'static,
         A::Command: Clone + Send + Sync + 'static,
         A::Event: Into<Event>,
         A::Error: Send + Sync + 'static,
     {
         let (store, id, by) = (Arc::clone(&self.0), id.to_owned(), by.clone());
         in_own_task(async move {
+            if let Some(executed) = store.execute_on_recent(&id, command.clone(), &by).await {
+                return executed;
+            }
             let mut attempt = 0;
             loop {
-                let events = store.events::<A>();
-                let context = events.store.load_aggregate(&id).await.map_err(refused)?;
-                match store.decide_and_append(events, context, command.clone(), &by).await {
+                let known = store.known::<A>(&id).await.map_err(refused)?;
+                match store.decide_and_append(&id, known, command.clone(), &by).await {
                     Err(ExecuteError::Conflict) if attempt < store.options.conflict_retries => {
                         let longest = CONFLICT_PAUSE * 2_u32.saturating_pow(attempt.min(6));
                         attempt += 1;
@@ -92,23 +94,14 @@ impl Store {
         by: &CommandContext,
     ) -> Result<Executed<A>, ExecuteError<A::Error>>
     where
-        A: Aggregate<Services = ()> + 'static,
+        A: Aggregate<Services = ()> + Clone + 'static,
         A::Command: Send + Sync + 'static,
         A::Event: Into<Event>,
         A::Error: Send + Sync + 'static,
     {
-        let (store, by) = (Arc::clone(&self.0), by.clone());
-        let context = EventStoreAggregateContext {
-            aggregate_id: id.to_owned(),
-            aggregate: A::default(),
-            current_sequence: 0,
-            current_snapshot: None,
-        };
-        in_own_task(async move {
-            let events = store.events::<A>();
-            store.decide_and_append(events, context, command, &by).await
-        })
-        .await
+        let (store, id, by) = (Arc::clone(&self.0), id.to_owned(), by.clone());
+        let absent = Known { aggregate: A::default(), sequence: 0 };
+        in_own_task(async move { store.decide_and_append(&id, absent, command, &by).await }).await
     }
 
     /// The aggregate `id` as the log tells it now.
@@ -119,8 +112,7 @@ impl Store {
     where
         A: Aggregate<Services = ()> + 'static,
     {
-        let context = self.0.events::<A>().store.load_aggregate(id).await;
-        let mut context = context.map_err(|error| match error {
+        let Known { aggregate, sequence } = self.0.known::<A>(id).await.map_err(|error| match error {
             AggregateError::DatabaseConnectionError(error) | AggregateError::UnexpectedError(error)
                 if error.is::<DbError>() || error.is::<sqlx::Error>() =>
             {
@@ -130,84 +122,112 @@ impl Store {
                 StoreError::Damaged { aggregate_type: A::TYPE, aggregate_id: id.to_owned(), reason: other.to_string() }
             }
         })?;
-        let sequence = i64::try_from(context.current_sequence).unwrap_or(i64::MAX);
-        Ok(Loaded { aggregate: std::mem::take(context.aggregate()), sequence })
+        Ok(Loaded { aggregate, sequence })
     }
 }
 
-/// The events of one kind of aggregate, for one execution.
-struct Events<A: Aggregate> {
-    store: PersistedEventStore<Appending, A>,
-    receipt: Receipt,
+/// An aggregate to decide on, and the sequence of its last event.
+#[derive(Clone)]
+pub(super) struct Known<A> {
+    pub(super) aggregate: A,
+    pub(super) sequence: i64,
 }
 
 impl Inner {
-    fn events<A: Aggregate>(&self) -> Events<A> {
-        let receipt = Receipt::default();
-        let appending = Appending {
-            reads: self.reads.clone(),
-            group_commit: self.group_commit.clone(),
-            clock: self.clock.clone(),
-            entropy: self.entropy.clone(),
-            receipt: Arc::clone(&receipt),
-        };
-        Events { store: PersistedEventStore::new_event_store(appending).with_upcasters(upcasters()), receipt }
+    /// The aggregate as the log tells it.
+    async fn known<A: Aggregate>(&self, id: &str) -> Result<Known<A>, AggregateError<A::Error>> {
+        let store = PersistedEventStore::<_, A>::new_event_store(self.reads.clone()).with_upcasters(upcasters());
+        let mut context = store.load_aggregate(id).await?;
+        let sequence = i64::try_from(context.current_sequence).unwrap_or(i64::MAX);
+        Ok(Known { aggregate: std::mem::take(context.aggregate()), sequence })
+    }
+
+    /// Decides on the aggregate as it was a moment ago, without reading. `None` when it is not remembered, or when that
+    /// decision does not count: it appended nothing, or somebody else has appended since.
+    async fn execute_on_recent<A>(
+        &self,
+        id: &str,
+        command: A::Command,
+        by: &CommandContext,
+    ) -> Option<Result<Executed<A>, ExecuteError<A::Error>>>
+    where
+        A: Aggregate<Services = ()> + Clone + 'static,
+        A::Event: Into<Event>,
+    {
+        let recent = self.recent.take::<A>(id)?;
+        match self.decide_and_append(id, recent, command, by).await {
+            Ok(executed) if executed.events.is_empty() => None,
+            Err(ExecuteError::Refused(_) | ExecuteError::Conflict) => None,
+            outcome => Some(outcome),
+        }
     }
 
     async fn decide_and_append<A>(
         &self,
-        events: Events<A>,
-        mut context: EventStoreAggregateContext<A>,
+        id: &str,
+        known: Known<A>,
         command: A::Command,
         by: &CommandContext,
     ) -> Result<Executed<A>, ExecuteError<A::Error>>
     where
-        A: Aggregate<Services = ()>,
+        A: Aggregate<Services = ()> + Clone + 'static,
         A::Event: Into<Event>,
     {
+        let Known { mut aggregate, sequence } = known;
         let sink = EventSink::default();
-        context.aggregate().handle(command, &(), &sink).await.map_err(ExecuteError::Refused)?;
+        aggregate.handle(command, &(), &sink).await.map_err(ExecuteError::Refused)?;
         let decided = sink.collect().await;
-        // What is kept of the context is its id and sequence; the aggregate has seen the events already.
-        let aggregate = std::mem::take(context.aggregate());
         if decided.is_empty() {
             return Ok(Executed { aggregate, events: Vec::new() });
         }
-        let metadata = EventMetadata {
+        let mut events = Vec::with_capacity(decided.len());
+        let mut rows = Vec::with_capacity(decided.len());
+        for (event, sequence) in decided.into_iter().zip(sequence + 1..) {
+            let metadata = self.metadata(by);
+            rows.push(new_event::<A>(id, sequence, &event, &metadata)?);
+            let (event, aggregate_id) = (event.into(), id.to_owned());
+            events.push(Recorded { aggregate_id, sequence, event, metadata, txid: 0, position: 0, recorded_at: 0 });
+        }
+        let places = self.group_commit.append(rows).await.map_err(not_appended)?;
+        for (event, place) in events.iter_mut().zip(places) {
+            (event.txid, event.position, event.recorded_at) = (place.txid, place.position, place.recorded_at);
+        }
+        if let Some(observer) = self.observer.get() {
+            observer(&events);
+        }
+        self.recent.keep(id, &aggregate, &events);
+        Ok(Executed { aggregate, events })
+    }
+
+    fn metadata(&self, by: &CommandContext) -> EventMetadata {
+        EventMetadata {
             event_id: self.entropy.uuid_v7(self.clock.now_millis()),
             actor: by.actor.clone(),
             request_id: by.request_id.clone(),
             correlation: by.correlation.clone(),
             source_address: by.source_address.clone(),
-        };
-        let committed = events.store.commit(decided, context, metadata.to_map()).await.map_err(refused)?;
-        let recorded = recorded(committed, &events.receipt, &metadata);
-        if let Some(observer) = self.observer.get() {
-            observer(&recorded);
         }
-        Ok(Executed { aggregate, events: recorded })
     }
 }
 
-fn recorded<A>(committed: Vec<EventEnvelope<A>>, receipt: &Receipt, metadata: &EventMetadata) -> Vec<Recorded>
-where
-    A: Aggregate,
-    A::Event: Into<Event>,
-{
-    let places = std::mem::take(&mut *receipt.lock());
-    committed
-        .into_iter()
-        .zip(places)
-        .map(|(envelope, (event_id, place))| Recorded {
-            aggregate_id: envelope.aggregate_id,
-            sequence: i64::try_from(envelope.sequence).unwrap_or(i64::MAX),
-            event: envelope.payload.into(),
-            metadata: EventMetadata { event_id, ..metadata.clone() },
-            txid: place.txid,
-            position: place.position,
-            recorded_at: place.recorded_at,
-        })
-        .collect()
+/// The row of an event. Written straight to text: cqrs-es would build the JSON as values first.
+fn new_event<A: Aggregate>(
+    id: &str,
+    sequence: i64,
+    event: &A::Event,
+    metadata: &EventMetadata,
+) -> Result<NewEvent, ExecuteError<A::Error>> {
+    let payload = serde_json::to_string(event);
+    Ok(NewEvent {
+        aggregate_type: A::TYPE.to_owned(),
+        aggregate_id: id.to_owned(),
+        sequence,
+        event_type: event.event_type(),
+        event_version: event.event_version(),
+        payload: payload.map_err(|error| ExecuteError::Fault(format!("an event cannot be written: {error}")))?,
+        metadata: metadata.to_json(),
+        event_id: metadata.event_id,
+    })
 }
 
 /// warp drops a handler when its client goes away; a half-done execution would commit and tell nobody.
@@ -232,18 +252,19 @@ fn refused<E: std::error::Error>(error: AggregateError<E>) -> ExecuteError<E> {
         AggregateError::AggregateConflict => ExecuteError::Conflict,
         AggregateError::DatabaseConnectionError(error) => ExecuteError::Unavailable(error.to_string()),
         AggregateError::DeserializationError(error) => ExecuteError::Fault(format!("a damaged stream: {error}")),
-        AggregateError::UnexpectedError(error) => match error.downcast::<AppendError>() {
-            Ok(error) => match *error {
-                AppendError::Conflict => ExecuteError::Conflict,
-                AppendError::Busy => ExecuteError::Busy,
-                AppendError::Unavailable(reason) => ExecuteError::Unavailable(reason),
-                AppendError::Refused(reason) => ExecuteError::Fault(reason),
-            },
-            Err(error) => match read_error(error) {
-                error if error.is_unavailable() => ExecuteError::Unavailable(error.to_string()),
-                error => ExecuteError::Fault(error.to_string()),
-            },
+        AggregateError::UnexpectedError(error) => match read_error(error) {
+            error if error.is_unavailable() => ExecuteError::Unavailable(error.to_string()),
+            error => ExecuteError::Fault(error.to_string()),
         },
+    }
+}
+
+fn not_appended<E: std::error::Error>(error: AppendError) -> ExecuteError<E> {
+    match error {
+        AppendError::Conflict => ExecuteError::Conflict,
+        AppendError::Busy => ExecuteError::Busy,
+        AppendError::Unavailable(reason) => ExecuteError::Unavailable(reason),
+        AppendError::Refused(reason) => ExecuteError::Fault(reason),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The store: the event log and the vault on SQLite or PostgreSQL.
 //!
 //! `open`, `migrate`, `identity` bring a database into use; `group_commit` is the way into the log; `repository` joins
-//! cqrs-es to it; `execute` runs commands; `ending` ends all of
-//! somebody's grants or sessions; `vault` keeps what may not stand in the log. Read models are not here but in
+//! cqrs-es to it; `execute` runs commands, `recent` spares it some reading; `ending` ends all of somebody's grants or
+//! sessions; `vault` keeps what may not stand in the log. Read models are not here but in
 //! the projections crate.
 
 pub mod archive;
@@ -15,6 +15,7 @@ mod migrate;
 mod open;
 mod options;
 mod partitions;
+mod recent;
 mod repository;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use self::options::{EVENT_BYTES_MAX, StoreOptions};
 pub use self::partitions::{Bound, Ensured, Partition, Range};
 
 use self::group_commit::GroupCommit;
+use self::recent::Recent;
 use self::repository::Reads;
 use crate::clock::Clock;
 use crate::config::{DatabaseKind, DatabaseUrl};
@@ -56,6 +58,7 @@ struct Inner {
     db: Db,
     group_commit: GroupCommit,
     reads: Reads,
+    recent: Recent,
     observer: OnceLock<Observer>,
     clock: Clock,
     entropy: Entropy,
@@ -80,7 +83,8 @@ impl Store {
         };
         let group_commit = GroupCommit::start(&db, connect.as_ref(), &options);
         let reads = Reads::of(&db);
-        let inner = Inner { db, group_commit, reads, observer: OnceLock::new(), clock, entropy, options };
+        let recent = Recent::new();
+        let inner = Inner { db, group_commit, reads, recent, observer: OnceLock::new(), clock, entropy, options };
         Ok(Self(Arc::new(inner)))
     }
 

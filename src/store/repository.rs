@@ -1,5 +1,6 @@
-//! Joins cqrs-es to the log: reads, `persist` through the group commit. SQLite's reads are those of sqlite-es; those of
-//! postgres-es wait for ever on a connection that has died unseen, so PostgreSQL's are our own.
+//! Joins cqrs-es to the log: how streams are read. SQLite's reads are those of sqlite-es; those of postgres-es wait for
+//! ever on a connection that has died unseen, so PostgreSQL's are our own. Appends go their own way, through the group
+//! commit.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -8,15 +9,8 @@ use cqrs_es::Aggregate;
 use cqrs_es::persist::{PersistedEventRepository, PersistenceError, ReplayStream, SerializedEvent, SerializedSnapshot};
 use futures::FutureExt as _;
 use grantlog_projections::db::{Db, DbError, Row};
-use parking_lot::Mutex;
 use serde_json::Value;
 use sqlite_es::SqliteEventRepository;
-use uuid::Uuid;
-
-use super::error::AppendError;
-use super::group_commit::{GroupCommit, NewEvent, Placed};
-use crate::clock::Clock;
-use crate::entropy::Entropy;
 
 /// How streams are read.
 #[derive(Clone)]
@@ -33,7 +27,7 @@ impl Reads {
         }
     }
 
-    async fn get_events<A: Aggregate>(&self, aggregate_id: &str) -> Result<Vec<SerializedEvent>, PersistenceError> {
+    async fn read<A: Aggregate>(&self, aggregate_id: &str) -> Result<Vec<SerializedEvent>, PersistenceError> {
         let read = async {
             match self {
                 Self::Postgres(db) => get_events::<A>(db, aggregate_id).await,
@@ -72,21 +66,9 @@ async fn get_events<A: Aggregate>(db: &Db, aggregate_id: &str) -> Result<Vec<Ser
     events.map_err(|error| PersistenceError::DeserializationError(Box::new(error)))
 }
 
-/// What one execution appended: the id and the place of each event.
-pub(super) type Receipt = Arc<Mutex<Vec<(Uuid, Placed)>>>;
-
-/// The repository of one execution; it notes what was appended in its receipt.
-pub(super) struct Appending {
-    pub(super) reads: Reads,
-    pub(super) group_commit: GroupCommit,
-    pub(super) clock: Clock,
-    pub(super) entropy: Entropy,
-    pub(super) receipt: Receipt,
-}
-
-impl PersistedEventRepository for Appending {
+impl PersistedEventRepository for Reads {
     async fn get_events<A: Aggregate>(&self, aggregate_id: &str) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        let events = self.reads.get_events::<A>(aggregate_id).await?;
+        let events = self.read::<A>(aggregate_id).await?;
         // An event that does not follow its stream is damage, never something to fold.
         match events.iter().zip(1..).all(|(event, expected)| event.sequence == expected) {
             true => Ok(events),
@@ -96,25 +78,10 @@ impl PersistedEventRepository for Appending {
 
     async fn persist<A: Aggregate>(
         &self,
-        events: &[SerializedEvent],
-        snapshot_update: Option<(String, Value, usize)>,
+        _: &[SerializedEvent],
+        _: Option<(String, Value, usize)>,
     ) -> Result<(), PersistenceError> {
-        if snapshot_update.is_some() {
-            return Err(unsupported("snapshots"));
-        }
-        let mut ids = Vec::with_capacity(events.len());
-        let mut rows = Vec::with_capacity(events.len());
-        for event in events {
-            let event = self.new_event(event, ids.is_empty())?;
-            ids.push(event.event_id);
-            rows.push(event);
-        }
-        let places = self.group_commit.append(rows).await.map_err(|error| match error {
-            AppendError::Conflict => PersistenceError::OptimisticLockError,
-            other => PersistenceError::UnknownError(Box::new(other)),
-        })?;
-        *self.receipt.lock() = ids.into_iter().zip(places).collect();
-        Ok(())
+        Err(unsupported("appending past the group commit"))
     }
 
     async fn get_last_events<A: Aggregate>(&self, _: &str, _: usize) -> Result<Vec<SerializedEvent>, PersistenceError> {
@@ -131,31 +98,6 @@ impl PersistedEventRepository for Appending {
 
     async fn stream_all_events<A: Aggregate>(&self) -> Result<ReplayStream, PersistenceError> {
         Err(unsupported("streams that end early without an error"))
-    }
-}
-
-impl Appending {
-    /// The metadata of one execution carries one event id, the first event's; each further event gets its own.
-    fn new_event(&self, event: &SerializedEvent, first: bool) -> Result<NewEvent, PersistenceError> {
-        let given = event.metadata.get("event_id").and_then(Value::as_str).and_then(|id| Uuid::try_parse(id).ok());
-        let event_id = match given {
-            Some(id) if first => id,
-            _ => self.entropy.uuid_v7(self.clock.now_millis()),
-        };
-        let mut metadata = event.metadata.clone();
-        if let Value::Object(fields) = &mut metadata {
-            fields.insert("event_id".to_owned(), Value::String(event_id.to_string()));
-        }
-        Ok(NewEvent {
-            aggregate_type: event.aggregate_type.clone(),
-            aggregate_id: event.aggregate_id.clone(),
-            sequence: i64::try_from(event.sequence).map_err(|_| damaged("its sequence is too large"))?,
-            event_type: event.event_type.clone(),
-            event_version: event.event_version.clone(),
-            payload: event.payload.to_string(),
-            metadata: metadata.to_string(),
-            event_id,
-        })
     }
 }
 

@@ -7,6 +7,7 @@ mod log;
 #[cfg(unix)]
 mod outage;
 mod partitions;
+mod recent;
 mod restore;
 
 use grantlog_projections::db::Db;
