@@ -8,8 +8,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
 /// About 400 bytes of payload and metadata, as one issued token leaves in the log.
-const PAYLOAD: &str = r#"{"opened": {"at": 1795000000, "scope": "profile", "client_id": "0193a5e0-0000-7000-8000-000000000000", "expires_at": 1795003600, "grant_type": "client_credentials", "access_token": {"hash": "1.AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE", "scope": "profile", "expires_at": 1795003600}}}"#;
-const METADATA: &str = r#"{"actor": "client:0193a5e0-0000-7000-8000-000000000000", "event_id": "0193a5e0-0000-7000-8000-000000000001", "request_id": "0193a5e0-0000-7000-8000-000000000002"}"#;
+pub const PAYLOAD: &str = r#"{"opened": {"at": 1795000000, "scope": "profile", "client_id": "0193a5e0-0000-7000-8000-000000000000", "expires_at": 1795003600, "grant_type": "client_credentials", "access_token": {"hash": "1.AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE", "scope": "profile", "expires_at": 1795003600}}}"#;
+pub const METADATA: &str = r#"{"actor": "client:0193a5e0-0000-7000-8000-000000000000", "event_id": "0193a5e0-0000-7000-8000-000000000001", "request_id": "0193a5e0-0000-7000-8000-000000000002"}"#;
 
 /// Transactions per second of pgbench, one event row each, without HTTP; the best of 8, 32 and 64 clients.
 ///

@@ -3,6 +3,7 @@
 //! `benches/run` starts it. Figures are medians over the rounds; the pairs of a row run right after one another, so that
 //! both see the same machine. The rows come in groups, one file each or nearly.
 
+mod appends;
 mod baselines;
 mod load;
 mod passwords;
@@ -18,7 +19,8 @@ use std::time::Duration;
 use servers::{Grantlog, Kind};
 
 /// What `--only` can name, in the order of the table.
-const GROUPS: &[&str] = &["reads", "read-connections", "sqlite", "passwords", "postgres"];
+const GROUPS: &[&str] =
+    &["reads", "read-connections", "sqlite", "passwords", "postgres", "write-connections", "append"];
 
 /// What one run measures for how long.
 struct Plan {
@@ -84,10 +86,18 @@ async fn measure(plan: &Plan) {
         }
         memory_row(&server, Kind::Sqlite);
     }
-    if plan.wants("postgres") {
+    if ["postgres", "write-connections"].iter().any(|group| plan.wants(group)) {
         let server = Arc::new(Grantlog::start(Kind::Postgres).await);
-        writes::rows(plan, &server, Kind::Postgres).await;
+        if plan.wants("postgres") {
+            writes::rows(plan, &server, Kind::Postgres).await;
+        }
+        if plan.wants("write-connections") {
+            writes::connection_rows(plan, &server).await;
+        }
         memory_row(&server, Kind::Postgres);
+    }
+    if plan.wants("append") {
+        appends::rows(plan).await;
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Grantlog {
     pub client_id: String,
     /// `Authorization` header of the client, with its line end.
     pub basic: String,
+    /// URL of its database.
+    pub database: String,
     process: Child,
     _folder: TempDir,
 }
@@ -58,7 +60,7 @@ impl Grantlog {
         run(grantlog(&folder, &database).args(["user", "create", "--username", USER.0, "--password-stdin"]), USER.1);
         let (client_id, client_secret) = (text("client_id"), text("client_secret"));
         let basic = format!("Authorization: Basic {}\r\n", base64(&format!("{client_id}:{client_secret}")));
-        let server = Self { address, client_id, basic, process, _folder: folder };
+        let server = Self { address, client_id, basic, database, process, _folder: folder };
         server.wait_until_client_is_known().await;
         server
     }

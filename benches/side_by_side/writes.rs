@@ -1,6 +1,9 @@
 //! What leaves events behind, against one event row a transaction.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use grantlog_projections::db::{Db, OpenOptions};
 
 use crate::load::{self, Fixed, Outcome};
 use crate::servers::{self, Grantlog, Kind};
@@ -21,6 +24,7 @@ pub async fn rows(plan: &Plan, server: &Arc<Grantlog>, kind: Kind) {
     server.consent(&cookie).await;
     let mut rounds = [const { Vec::new() }; 4];
     let mut held_against = Vec::new();
+    let mut behind = Vec::new();
     for _ in 0..plan.rounds {
         held_against.push(match kind {
             Kind::Sqlite => (baselines::sqlite_one_by_one(plan.length).await, 1),
@@ -28,6 +32,7 @@ pub async fn rows(plan: &Plan, server: &Arc<Grantlog>, kind: Kind) {
         });
         let tokens = vec![Fixed(server.client_credentials()); plan.connections];
         rounds[0].push(load::run(server.address, tokens, plan.length).await);
+        behind.push(catch_up(server).await);
         let codes = scripts::codes(server, &cookie, plan.connections, plan.length).await;
         let families = scripts::Families::default();
         let redemptions = scripts::redemptions(server, codes, &families, plan.connections);
@@ -46,8 +51,47 @@ pub async fn rows(plan: &Plan, server: &Arc<Grantlog>, kind: Kind) {
     for (what, round) in ["client_credentials tokens", "code redemption", "refresh"].into_iter().zip(&rounds) {
         row(&format!("{what}, {store}"), &median(round.iter()), Some((&against, rate, None)));
     }
+    behind.sort_unstable();
+    let (events, time) = behind[behind.len() / 2];
+    let ms = time.as_secs_f64() * 1000.0;
+    println!("| tables behind the log when the tokens end, {store} | {events} events | {ms:.0} ms more | | | | | | |");
     // One flow is three requests: authorize, token, introspect.
     let flow = median(rounds[3].iter());
     let flow = Outcome { per_second: flow.per_second / 3.0, ..flow };
     row(&format!("whole code flows (p50 and p99 of one request), {store}"), &flow, None);
+}
+
+/// Tokens over a few and over many connections.
+pub async fn connection_rows(plan: &Plan, server: &Grantlog) {
+    for connections in [1, 16, 64, 256] {
+        let mut rounds = Vec::new();
+        for _ in 0..plan.rounds {
+            let tokens = vec![Fixed(server.client_credentials()); connections];
+            rounds.push(load::run(server.address, tokens, plan.length).await);
+            catch_up(server).await;
+        }
+        let what = format!("client_credentials tokens, {connections} connections, {}", name(Kind::Postgres));
+        row(&what, &median(rounds.iter()), None);
+    }
+}
+
+/// By how many events the table furthest behind is behind now, and how long it takes until it is no more.
+async fn catch_up(server: &Grantlog) -> (i64, Duration) {
+    let db =
+        Db::open(&server.database, &OpenOptions::default()).await.expect("the database of the measured server opens");
+    let (began, first) = (Instant::now(), behind(&db).await);
+    while began.elapsed() < Duration::from_secs(60) {
+        if behind(&db).await <= 0 {
+            return (first, began.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the tables do not reach the end of the log");
+}
+
+async fn behind(db: &Db) -> i64 {
+    let sql = "SELECT (SELECT MAX(position) FROM events) - MIN(c.position) FROM projection_checkpoint c \
+               JOIN active_projection a ON a.table_name = c.table_name";
+    let rows = db.fetch(sql, &[]).await.expect("the measured server's database answers");
+    rows[0].int(0).expect("a number")
 }
