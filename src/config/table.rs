@@ -160,7 +160,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     number("store.append_queue", [4096, 16, 65_536], "appends", "Appends waiting for the log; more is answered 503."),
     number("store.append_batch", [256, 1, 1000], "appends", "Most appends that are joined into one transaction."),
-    number("store.append_lanes", [2, 1, 2], "lanes", "Connections that append at the same time (PostgreSQL)."),
+    number("store.append_lanes", [1, 1, 2], "lanes", "Connections that append at the same time (PostgreSQL)."),
     number("store.connections", [10, 2, 200], "connections", "Connections for reading and for projections."),
     number("store.connect_timeout_seconds", [5, 1, 60], "seconds", "Time to get a connection to the database."),
     number(

@@ -13,7 +13,7 @@ pub struct StoreOptions {
     pub statement_timeout: Duration,
     /// How long an append whose connection was lost while committing is asked after; default 5 s.
     pub settle_timeout: Duration,
-    /// Connections that append, PostgreSQL only; default 2, at least 1.
+    /// Connections that append, PostgreSQL only; default 1. A second one halves the batches.
     pub append_lanes: usize,
     /// Appends waiting in all lanes together; default 4096. One more is busy.
     pub append_queue: usize,
@@ -37,7 +37,7 @@ impl Default for StoreOptions {
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
             settle_timeout: Duration::from_secs(5),
-            append_lanes: 2,
+            append_lanes: 1,
             append_queue: 4096,
             append_batch: 256,
             conflict_retries: 5,
