@@ -1,7 +1,9 @@
 //! What a user allowed, and taking it back.
 
 use crate::harness::{
-    Browser, Server, Site, Store, User, html, poll, random, secrets,
+    Browser, Server, Site, Store, User,
+    browser::Page,
+    html, poll, random, secrets,
     suite::{Case, own, shared},
 };
 
@@ -29,16 +31,21 @@ fn revoke_forms(page: &str) -> Vec<html::Form> {
         .collect()
 }
 
+/// The account page, once it shows what was allowed.
+async fn allowed(browser: &mut Browser) -> Page {
+    poll::until("the account page shows what was allowed", async || {
+        let page = browser.open("/account").await;
+        (!revoke_forms(&page.answer.text()).is_empty()).then_some(page)
+    })
+    .await
+}
+
 async fn what_was_allowed_is_shown_and_can_be_revoked(server: Server) {
     // RFC 7009 in spirit, from the user's side.
     let (user, client) = (server.user().await, server.web_client().await);
     let tokens = server.tokens(&client, &user).await;
     let mut browser = Browser::signed_in(&server, &user).await;
-    let page = poll::until("the account page shows what was allowed", async || {
-        let page = browser.open("/account").await;
-        (!revoke_forms(&page.answer.text()).is_empty()).then_some(page)
-    })
-    .await;
+    let page = allowed(&mut browser).await;
     let forms = revoke_forms(&page.answer.text());
     let form = forms.first().expect("a form that revokes");
     let answer = browser.submit_form(&page, form, "", &[]).await;
@@ -52,11 +59,7 @@ async fn revoking_needs_the_csrf_token(server: Server) {
     let (user, client) = (server.user().await, server.web_client().await);
     let tokens = server.tokens(&client, &user).await;
     let mut browser = Browser::signed_in(&server, &user).await;
-    let page = poll::until("the account page shows what was allowed", async || {
-        let page = browser.open("/account").await;
-        (!revoke_forms(&page.answer.text()).is_empty()).then_some(page)
-    })
-    .await;
+    let page = allowed(&mut browser).await;
     let form = &revoke_forms(&page.answer.text())[0];
     let csrf = form.fields.iter().map(|(name, _)| name).find(|name| name.contains("csrf")).expect("a csrf field");
     let answer = browser.submit_form(&page, form, "", &[(csrf, "wrong")]).await;
