@@ -315,6 +315,31 @@ async fn what_nobody_can_judge_stays() {
     assert!(matches!(&objection[0].outcome, Outcome::Stays(_)), "{objection:?}");
 }
 
+/// A node of another version still keeps its tables, and this one does not know what they need.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaves_while_an_update_is_under_way() {
+    let Some(past) = past().await else { return };
+    past.live_on().await;
+    past.catch_up().await;
+    let before = past.events().await;
+    for sql in [
+        "INSERT INTO projection_checkpoint SELECT 'grants_v0_b1', name, 0, txid, position, recorded_at \
+         FROM projection_checkpoint WHERE name = 'grants'",
+        "INSERT INTO active_projection VALUES ('grants', 0, 'grants_v0_b1')",
+    ] {
+        past.store.db().execute(sql, &[]).await.expect(sql);
+    }
+    let archived = past.archive(40).await;
+    assert!(!archived.is_empty());
+    for archived in &archived {
+        assert!(
+            matches!(&archived.outcome, Outcome::Stays(reason) if reason.contains("another version")),
+            "{archived:?}"
+        );
+    }
+    assert_eq!(past.events().await, before);
+}
+
 /// As a process that ends at any of these moments: its session ends, its file stays as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_was_interrupted_anywhere_is_finished_by_the_next() {

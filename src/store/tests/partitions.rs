@@ -182,6 +182,20 @@ async fn rows_that_fit_nowhere_do_not_stop_appends_or_partitions() {
     assert_eq!(number(store.db(), "SELECT count(*) FROM events").await, 4);
 }
 
+/// Whoever was killed while it made the default partition's rows a partition leaves a constraint on them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_interrupted_does_not_refuse_appends_for_long() {
+    let Some((store, _, _)) = store(START).await else { return };
+    store.migrate(&mut |_| ()).await.expect("migrated");
+    let left = "ALTER TABLE events_grant_other ADD CONSTRAINT events_grant_adopted \
+                CHECK (aggregate_type = 'grant' AND aggregate_id < '01') NOT VALID";
+    store.db().execute(left, &[]).await.expect("left behind");
+    let refused = store.group_commit().append(vec![event("zzz", 1)]).await;
+    assert!(matches!(refused, Err(AppendError::Refused(_))), "{refused:?}");
+    store.ensure_partitions().await.expect("mended");
+    store.group_commit().append(vec![event("zzz", 1)]).await.expect("appended");
+}
+
 /// A role that may only read and append cannot make partitions; it says so and serves.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_does_not_own_the_events_can_append_but_not_change_partitions() {
