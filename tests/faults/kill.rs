@@ -6,8 +6,17 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::sync::Mutex;
 
-use crate::harness::{Answer, Client, Server, Site, Store, http::Request};
-use crate::model::{Expected, Held, Report};
+use crate::harness::{Answer, Client, Server, Site, http::Request};
+use crate::model::{Expected, Held};
+use crate::scenario::{BOTH, Report, Rounds, Run, Scenario};
+
+pub const SCENARIO: Scenario = Scenario {
+    name: "kill",
+    fault: "kill -9 under load",
+    stores: BOTH,
+    rounds: Rounds { small: 5, full: 200 },
+    run: |run| Box::pin(rounds(run)),
+};
 
 /// Clients at work when the server is killed.
 const WORKERS: usize = 24;
@@ -34,8 +43,9 @@ impl Work {
 }
 
 /// Runs `rounds` crashes on one database.
-pub async fn rounds(store: Store, rounds: usize) -> Report {
-    let site = Site::new(store, &[]);
+async fn rounds(run: Run) -> Report {
+    let rounds = run.rounds;
+    let site = Site::new(run.store, &[]);
     let (mut server, mut report) = (Server::on(&site, &[]).await, Report::default());
     let client = server.password_client().await;
     let user = server.user().await;
@@ -55,6 +65,7 @@ pub async fn rounds(store: Store, rounds: usize) -> Report {
         let moment = u32::try_from(round * 7919 % 100).unwrap_or(0);
         tokio::time::sleep(ROUND_MAX * moment / 100).await;
         server.kill();
+        report.rounds += 1;
         join_all(workers).await;
         server = Server::on(&site, &[]).await;
         for work in work {

@@ -1,6 +1,7 @@
 //! What a client knows of a token from the answers that it got.
 
 use crate::harness::Answer;
+use crate::scenario::Report;
 
 /// What may be said of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +23,6 @@ pub struct Held {
     pub expected: Expected,
     /// A refresh that got no answer may have replaced the refresh token.
     pub refresh_in_doubt: bool,
-}
-
-/// What one run of a fault found.
-#[derive(Debug, Default)]
-pub struct Report {
-    pub acknowledged: usize,
-    pub checked: usize,
-    pub violations: Vec<String>,
 }
 
 impl Held {
