@@ -7,10 +7,14 @@
 #[path = "../e2e/harness/mod.rs"]
 #[expect(dead_code, unused_imports, unused_macros, reason = "the cases of the end-to-end tests use the rest")]
 mod harness;
+mod keeper;
 mod kill;
+mod lag;
 mod model;
+mod nodes;
 #[expect(dead_code, reason = "the scenarios that cut the database off follow")]
 mod proxy;
+#[allow(dead_code, reason = "the scenarios of one store follow")]
 mod scenario;
 
 use std::panic::AssertUnwindSafe;
@@ -23,7 +27,7 @@ use harness::{Store, suite::RUNTIME};
 use scenario::{Report, Run, Scenario};
 
 /// Every scenario, in the order in which they run.
-const SCENARIOS: &[&Scenario] = &[&kill::SCENARIO];
+const SCENARIOS: &[&Scenario] = &[&kill::SCENARIO, &nodes::SCENARIO, &lag::SCENARIO, &keeper::SCENARIO];
 
 /// Breaks things and looks whether what was acknowledged holds.
 #[derive(Debug, Parser)]

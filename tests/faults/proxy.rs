@@ -14,6 +14,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 
+use crate::harness::poll::PATIENCE;
+
 /// What an append begins with, as the group commit writes it.
 const APPEND: &[u8] = b"INSERT INTO events";
 
@@ -118,7 +120,9 @@ impl Proxy {
 
     /// Waits until at least one answer is held back.
     pub async fn until_held(&self) {
-        self.shared.held.subscribe().wait_for(|held| *held > 0).await.expect("the proxy lives");
+        let mut held = self.shared.held.subscribe();
+        let waiting = held.wait_for(|held| *held > 0);
+        tokio::time::timeout(PATIENCE, waiting).await.expect("somebody appends").expect("the proxy lives");
     }
 }
 
@@ -200,7 +204,7 @@ impl Link<'_> {
         self.appending.store(true, SeqCst);
         let every = self.shared.state.borrow().lose_every;
         let number = self.shared.appends.fetch_add(1, SeqCst);
-        if every == 0 || number % every != 0 {
+        if every == 0 || !number.is_multiple_of(every) {
             return Ok(false);
         }
         match number / every % 3 {

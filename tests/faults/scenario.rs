@@ -64,14 +64,6 @@ impl Report {
     pub fn is_broken(&self) -> bool {
         !self.violations.is_empty()
     }
-
-    pub fn add(&mut self, other: Report) {
-        self.rounds += other.rounds;
-        self.acknowledged += other.acknowledged;
-        self.checked += other.checked;
-        self.violations.extend(other.violations);
-        self.notes.extend(other.notes);
-    }
 }
 
 impl fmt::Display for Report {
