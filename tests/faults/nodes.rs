@@ -272,8 +272,11 @@ async fn ask(world: Arc<World>, node: usize) -> Report {
         let ended = {
             let ended = world.ended.borrow();
             // The newest half the time: that is where a node may not know yet.
-            let at =
-                if number % 2 == 0 { ended.len().saturating_sub(1 + number % 60) } else { number % ended.len().max(1) };
+            let at = if number.is_multiple_of(2) {
+                ended.len().saturating_sub(1 + number % 60)
+            } else {
+                number % ended.len().max(1)
+            };
             ended.get(at).cloned()
         };
         let Some(ended) = ended else {
