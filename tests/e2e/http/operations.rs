@@ -215,7 +215,10 @@ async fn a_database_that_is_down_is_503_and_mends_itself(_: Store) {
         (answer.status == 503).then_some(())
     })
     .await;
-    server.token_as(&service, &[("grant_type", "magic")]).await.expect_client_error();
+    // Who asks cannot be known now; who does not say who asks is told so.
+    let asked = server.token_as(&service, &[("grant_type", "magic")]).await.expect(503);
+    assert!(asked.header("retry-after").is_some(), "{asked}");
+    server.post("/oauth/token").form(&[("grant_type", "magic")]).send().await.expect_client_error();
     let wrong =
         [("response_type", "code"), ("client_id", client.id.as_str()), ("redirect_uri", "https://evil.example/")];
     let wrong = server.get(&server.authorize_url(&wrong)).send().await;
