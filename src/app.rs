@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::http::request_id::RequestContext;
 use crate::oauth::profiles::Profiles;
+use crate::oidc::signing::Signing;
 use crate::secrets::Secrets;
 use crate::store::vault::Vault;
 use crate::store::{CommandContext, Store};
@@ -24,6 +25,7 @@ pub struct App(Arc<Shared>);
 struct Shared {
     inner: AppInner,
     profiles: Profiles,
+    signing: Signing,
 }
 
 /// The parts of the running server.
@@ -39,13 +41,19 @@ pub struct AppInner {
 impl App {
     #[must_use]
     pub fn new(parts: AppInner) -> Self {
-        Self(Arc::new(Shared { inner: parts, profiles: Profiles::new() }))
+        Self(Arc::new(Shared { inner: parts, profiles: Profiles::new(), signing: Signing::new() }))
     }
 
     /// Personal data, read from the vault a moment ago.
     #[must_use]
     pub fn profiles(&self) -> &Profiles {
         &self.0.profiles
+    }
+
+    /// Signs JSON Web Tokens.
+    #[must_use]
+    pub fn signing(&self) -> &Signing {
+        &self.0.signing
     }
 
     /// Now, in whole seconds.

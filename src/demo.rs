@@ -4,8 +4,8 @@
 //! its users, who come to be when they are named (`sign_in`).
 
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType, Stage,
-    TokenEndpointAuthMethod,
+    ApplicationType, Client, ClientCommand, ClientError, ClientMetadata, GrantType, OpenIdMetadata, ResponseType,
+    Stage, TokenEndpointAuthMethod,
 };
 use grantlog_domain::redirect_uri::RedirectUriError;
 use grantlog_domain::{Actor, ClientId, RedirectUri, Scope, SecretHash};
@@ -115,5 +115,6 @@ fn metadata(app: &App) -> Result<ClientMetadata, DemoError> {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        openid: OpenIdMetadata::default(),
     })
 }

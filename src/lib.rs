@@ -10,6 +10,7 @@ pub mod entropy;
 pub mod http;
 pub mod logging;
 pub mod oauth;
+pub mod oidc;
 pub mod pages;
 pub mod resource;
 pub mod routes;

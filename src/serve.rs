@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
+use grantlog_domain::Actor;
 use grantlog_projections::db::DbError;
 use grantlog_projections::feed::Wake;
 use grantlog_projections::live::{FollowOptions, Live, Now};
@@ -20,6 +21,7 @@ use crate::entropy::Entropy;
 use crate::http::request::Surroundings;
 use crate::http::server::{Server, ServerError};
 use crate::http::{metrics, open_files};
+use crate::oidc::keys::{KeyError, Keys};
 use crate::routes::routes;
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Store, StoreError, StoreOptions};
@@ -39,6 +41,8 @@ pub enum ServeError {
     Database(#[from] DbError),
     #[error(transparent)]
     Demo(#[from] DemoError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     #[error("cannot wait for signals: {0}")]
     Signal(std::io::Error),
     #[error("cannot start the metrics: {0}")]
@@ -78,6 +82,9 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     observe(&app, &wake);
     let following = tokio::spawn(consequences::run(app.store.clone()));
     let partitions = tokio::spawn(app.store.clone().keep_partitions());
+    let keys = signing_keys(&app);
+    keys.tend(&app.settings.keys).await?;
+    let tending = tokio::spawn(keys.run(app.settings.keys.clone()));
     if app.settings.demo {
         demo::set_up(&app).await?;
     } else {
@@ -90,6 +97,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     server.run(TowerToHyperService::new(warp::service(routes(&app, handle))), surroundings, stop).await;
     following.abort();
     partitions.abort();
+    tending.abort();
     // Appends under way are finished; what the models have not seen they will read at the next start.
     app.store.close().await;
     follower.stop().await;
@@ -112,6 +120,11 @@ async fn open(settings: Settings) -> Result<App, ServeError> {
     let live = Live::new();
     live.load(store.db(), clock.now()).await?;
     Ok(App::new(AppInner { settings, store, live, secrets, clock, vault }))
+}
+
+fn signing_keys(app: &App) -> Keys {
+    let (store, vault, clock) = (app.store.clone(), app.vault.clone(), app.clock.clone());
+    Keys { store, vault, clock, actor: Actor::System }
 }
 
 /// What this process appends is known to its read models before the caller hears of it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Where the protocol is: every standard that one of these files cites has a row for that file.
 const PROTOCOL: &[&str] =
-    &["src/oauth", "src/resource", "src/http/bearer.rs", "src/http/client_auth.rs", "src/http/form.rs"];
+    &["src/oauth", "src/oidc", "src/resource", "src/http/bearer.rs", "src/http/client_auth.rs", "src/http/form.rs"];
 
 /// Standards that are named only to say that they are for later, or where something else is found.
 const MENTIONED_ONLY: &[(&str, &str)] = &[
@@ -37,7 +37,7 @@ fn rows() -> Vec<Row> {
     let cell = |text: &str| text.trim().trim_matches('`').to_owned();
     read("docs/standards.md")
         .lines()
-        .filter(|line| line.starts_with("| RFC "))
+        .filter(|line| ["| RFC ", "| OpenID ", "| OAuth 2.0 "].iter().any(|start| line.starts_with(start)))
         .map(|line| {
             let cells: Vec<_> = line.trim_matches('|').split('|').collect();
             assert_eq!(cells.len(), 4, "not four cells: {line}");

@@ -8,7 +8,9 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use grantlog_domain::client::{ApplicationType, ClientEvent, ClientMetadata, GrantType, TokenEndpointAuthMethod};
+use grantlog_domain::client::{
+    ApplicationType, ClientEvent, ClientMetadata, GrantType, OpenIdMetadata, TokenEndpointAuthMethod,
+};
 use grantlog_domain::grant::{AccessToken, GrantEvent, GrantOpened};
 use grantlog_domain::{ClientId, Event, GrantId, Scope, SecretHash, Timestamp};
 use grantlog_projections::db::open::create_sqlite_file;
@@ -135,6 +137,7 @@ fn opened(number: u64) -> GrantEvent {
         refresh_token: None,
         expires_at,
         at: NOW,
+        authentication: None,
     })
 }
 
@@ -149,6 +152,7 @@ fn registered() -> ClientEvent {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        openid: OpenIdMetadata::default(),
     };
     ClientEvent::Registered { metadata, secret: Some(hash(0)), owner: None, at: NOW }
 }

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use grantlog_domain::client::{
-    ApplicationType, ClientEvent, ClientMetadata, GrantType, ResponseType, TokenEndpointAuthMethod,
+    ApplicationType, ClientEvent, ClientMetadata, GrantType, OpenIdMetadata, ResponseType, TokenEndpointAuthMethod,
 };
-use grantlog_domain::grant::{AccessToken, CodeIssued, GrantEvent, GrantOpened, Refreshed, RevocationReason};
+use grantlog_domain::grant::{
+    AccessToken, Authentication, CodeIssued, GrantEvent, GrantOpened, IdTokenIssued, Refreshed, RevocationReason,
+};
 use grantlog_domain::session::{EndReason, SessionEvent};
 use grantlog_domain::signing_key::{Algorithm, SigningKeyEvent};
 use grantlog_domain::user::UserEvent;
@@ -174,6 +176,7 @@ pub(crate) fn metadata(name: &str) -> ClientMetadata {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        openid: OpenIdMetadata::default(),
     }
 }
 
@@ -189,6 +192,7 @@ pub(crate) fn opened(client_id: ClientId, user_id: Option<UserId>, number: u64) 
         refresh_token: user_id.map(|_| hash(number + 1_000_000)),
         expires_at: NOW.plus_seconds(7200),
         at: NOW,
+        authentication: None,
     }
 }
 
@@ -299,9 +303,18 @@ fn key_stream(dice: &mut Dice, number: u64) -> Vec<Recorded> {
 
 fn grant_stream(dice: &mut Dice, number: u64, client_id: ClientId, user_id: UserId) -> Vec<Recorded> {
     let (at, first) = (NOW, number * 100);
-    let mut events = match dice.below(3) {
+    let mut events = match dice.below(4) {
         0 => vec![GrantEvent::Opened(opened(client_id, None, first))],
         1 => vec![GrantEvent::Opened(opened(client_id, Some(user_id), first))],
+        2 => vec![GrantEvent::IdTokenIssued(IdTokenIssued {
+            client_id,
+            user_id,
+            session_id: SessionId(Uuid::from_u128(0x300)),
+            scope: Scope::parse("openid").unwrap(),
+            authentication: Authentication { auth_time: at, amr: Vec::new(), nonce: Some("n".to_owned()) },
+            expires_at: at.plus_seconds(7200),
+            at,
+        })],
         _ => vec![GrantEvent::CodeIssued(CodeIssued {
             client_id,
             user_id,
@@ -314,6 +327,9 @@ fn grant_stream(dice: &mut Dice, number: u64, client_id: ClientId, user_id: User
             code_expires_at: at.plus_seconds(60),
             expires_at: at.plus_seconds(7200),
             at,
+            authentication: None,
+            // Beside the code (OpenID Connect Core 3.3).
+            access_token: (dice.below(2) == 0).then(|| token(first + 97)),
         })],
     };
     if matches!(events[0], GrantEvent::CodeIssued(_)) && dice.below(4) > 0 {
@@ -324,7 +340,7 @@ fn grant_stream(dice: &mut Dice, number: u64, client_id: ClientId, user_id: User
             events.push(GrantEvent::Refreshed(Refreshed { access_token, refresh_token, replay_salt: None, at }));
         }
     }
-    let gives_tokens = !(events.len() == 1 && matches!(events[0], GrantEvent::CodeIssued(_)));
+    let gives_tokens = events.len() > 1 || matches!(events[0], GrantEvent::Opened(_));
     if gives_tokens && dice.below(4) == 0 {
         events.push(GrantEvent::AccessTokenRevoked { token: hash(first), at });
     }

@@ -5,10 +5,11 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use grantlog_domain::client::{
-    ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, Registration, ResponseType, Stage,
-    TokenEndpointAuthMethod,
+    ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, OpenIdMetadata, Registration, ResponseType,
+    Stage, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::RevocationReason;
+use grantlog_domain::signing_key::Algorithm;
 use grantlog_domain::{ClientId, RedirectUri, Scope, Timestamp};
 use grantlog_projections::tables::grants::GrantsOf;
 use serde_json::{Map, Value, json};
@@ -92,7 +93,7 @@ struct Choices {
     /// [default: authorization_code and refresh_token]
     #[arg(long = "grant-type", value_name = "TYPE", value_parser = one_of(GrantType::ALL, GrantType::as_str), hide_possible_values = true)]
     grant_types: Vec<GrantType>,
-    /// code or token; may be repeated [default: what fits the grant types]
+    /// code, token, id_token, "id_token token", "code id_token", "code token" or "code id_token token"; may be repeated [default: what fits the grant types]
     #[arg(long = "response-type", value_name = "TYPE", value_parser = one_of(ResponseType::ALL, ResponseType::as_str), hide_possible_values = true)]
     response_types: Vec<ResponseType>,
     /// The widest scope that it may ask for, separated by blanks [default: profile]
@@ -110,6 +111,15 @@ struct Choices {
     /// Ask this client for PKCE even where the server does not
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     require_pkce: Option<bool>,
+    /// RS256, ES256, EdDSA or PS256: how its ID tokens are signed [default: RS256]
+    #[arg(long = "id-token-alg", value_name = "ALG", value_parser = PossibleValuesParser::new(Algorithm::ALL.iter().map(|alg| alg.as_str())).try_map(|alg| alg.parse::<Algorithm>()), hide_possible_values = true)]
+    id_token_alg: Option<Algorithm>,
+    /// Where browsers may go after signing out; may be repeated, replaces all of them
+    #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
+    post_logout_redirect_uris: Vec<String>,
+    /// Users prove again who they are when that is longer ago than so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    default_max_age: Option<u32>,
 }
 
 /// Takes one of the words of `all`; anything else is an error that lists them.
@@ -156,6 +166,7 @@ async fn register(opened: &Opened, secrets: &Secrets, create: Create, json: bool
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        openid: OpenIdMetadata::default(),
     };
     let metadata = create.choices.applied_to(blank)?;
     let client_id = ClientId(opened.new_id());
@@ -302,11 +313,14 @@ impl Choices {
             metadata.scope = Scope::parse(scope).map_err(|error| refused(format!("--scope: {error}")))?;
         }
         if !self.redirect_uris.is_empty() {
-            let native = metadata.is_native();
-            let register = |uri: &String| {
-                RedirectUri::register(uri, native).map_err(|error| refused(format!("--redirect-uri {uri}: {error}")))
-            };
-            metadata.redirect_uris = self.redirect_uris.iter().map(register).collect::<Result<_, _>>()?;
+            metadata.redirect_uris = uris(&self.redirect_uris, "--redirect-uri", metadata.is_native())?;
+        }
+        let openid = &mut metadata.openid;
+        openid.id_token_signed_response_alg = self.id_token_alg.or(openid.id_token_signed_response_alg);
+        openid.default_max_age = self.default_max_age.or(openid.default_max_age);
+        if !self.post_logout_redirect_uris.is_empty() {
+            metadata.openid.post_logout_redirect_uris =
+                uris(&self.post_logout_redirect_uris, "--post-logout-redirect-uri", metadata.is_native())?;
         }
         let grant_types_given = !self.grant_types.is_empty();
         if grant_types_given {
@@ -315,15 +329,16 @@ impl Choices {
         if !self.response_types.is_empty() {
             metadata.response_types = self.response_types;
         } else if grant_types_given || metadata.response_types.is_empty() {
-            metadata.response_types = fitting(&metadata.grant_types);
+            metadata.response_types = ResponseType::usual(&metadata.grant_types);
         }
         metadata.validate().map_err(|error| refused(error.to_string()))?;
         Ok(metadata)
     }
 }
 
-/// RFC 7591 2.1: which response types go with the grant types.
-fn fitting(grant_types: &[GrantType]) -> Vec<ResponseType> {
-    let pairs = [(GrantType::AuthorizationCode, ResponseType::Code), (GrantType::Implicit, ResponseType::Token)];
-    pairs.into_iter().filter(|(grant_type, _)| grant_types.contains(grant_type)).map(|(_, response)| response).collect()
+fn uris(given: &[String], flag: &str, native: bool) -> Result<Vec<RedirectUri>, CliError> {
+    let register = |uri: &String| {
+        RedirectUri::register(uri, native).map_err(|error| CliError::Refused(format!("{flag} {uri}: {error}")))
+    };
+    given.iter().map(register).collect()
 }

@@ -2,22 +2,20 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use grantlog_domain::KeyId;
 use grantlog_domain::signing_key::{Algorithm, SigningKey, SigningKeyCommand, Stage};
+use grantlog_domain::{Actor, KeyId};
 use serde::Serialize;
 
 use super::opened::Opened;
-use super::{CliError, event_log, output};
+use super::{CliError, output};
 use crate::config::Settings;
-
-/// Most keys that are looked at; every rotation makes one.
-const KEYS_MAX: u32 = 10_000;
+use crate::oidc::keys::{HeldKey, KeyError, Keys};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
     /// List signing keys
     List,
-    /// Make a key, sign with it from now on, and retire those that signed before (they are still published)
+    /// Make the next key; it is published now, and a running server signs with it after keys.publish_seconds
     Rotate(Rotate),
     /// Sign with a key no longer; what it signed can still be verified
     Retire(Retire),
@@ -25,9 +23,12 @@ pub(super) enum Key {
 
 #[derive(Debug, Args)]
 pub(super) struct Rotate {
-    /// RS256, ES256 or EdDSA
-    #[arg(long, default_value = "ES256", value_parser = PossibleValuesParser::new(Algorithm::ALL.iter().map(|alg| alg.as_str())).try_map(|alg| alg.parse::<Algorithm>()), hide_possible_values = true)]
-    alg: Algorithm,
+    /// RS256, ES256, EdDSA or PS256 [default: all of them]
+    #[arg(long, value_parser = PossibleValuesParser::new(Algorithm::ALL.iter().map(|alg| alg.as_str())).try_map(|alg| alg.parse::<Algorithm>()), hide_possible_values = true)]
+    alg: Option<Algorithm>,
+    /// Sign with the new key at once: for a key that is known to others. Clients that have not seen it yet refuse it
+    #[arg(long)]
+    now: bool,
 }
 
 #[derive(Debug, Args)]
@@ -40,67 +41,68 @@ pub(super) struct Retire {
 #[derive(Debug, Serialize)]
 struct Shown {
     kid: String,
+    alg: &'static str,
     /// `created`, `active`, `retired` or `revoked`.
     status: &'static str,
 }
 
 pub(super) async fn run(command: Key, settings: &Settings, json: bool) -> Result<(), CliError> {
     let opened = Opened::open(settings).await?;
+    let keys = Keys {
+        store: opened.store.clone(),
+        vault: opened.vault(settings).await?,
+        clock: opened.clock.clone(),
+        actor: Actor::Cli,
+    };
     match command {
-        Key::List => print(&keys(&opened).await?, json),
+        Key::List => {}
         Key::Rotate(rotate) => {
-            rotate_to(&opened, settings, rotate.alg).await?;
-            print(&keys(&opened).await?, json)
+            for alg in Algorithm::ALL.iter().filter(|alg| rotate.alg.is_none_or(|only| only == **alg)) {
+                let next = keys.make_next(*alg).await?;
+                if rotate.now {
+                    keys.activate(&next).await?;
+                }
+            }
         }
         Key::Retire(retire) => {
-            let at = opened.clock.now();
-            change(&opened, &retire.kid, SigningKeyCommand::Retire { at }).await?;
-            print(&keys(&opened).await?, json)
+            let kid = KeyId(retire.kid);
+            if opened.store.load::<SigningKey>(&kid.0).await?.sequence == 0 {
+                return Err(CliError::NotFound(format!("there is no key {kid}")));
+            }
+            keys.change(&kid, SigningKeyCommand::Retire { at: opened.clock.now() }).await?;
         }
     }
+    print(&keys.all().await?, json)
 }
 
-async fn rotate_to(opened: &Opened, settings: &Settings, alg: Algorithm) -> Result<(), CliError> {
-    let before = keys(opened).await?;
-    let made = opened.vault(settings).await?.create_signing_key(alg).await?;
-    let KeyId(kid) = made.key_id;
-    let create = SigningKeyCommand::Create { alg, public_jwk: made.public_jwk, at: opened.clock.now() };
-    opened.store.create::<SigningKey>(&kid, create, &opened.context()).await?;
-    change(opened, &kid, SigningKeyCommand::Activate { at: opened.clock.now() }).await?;
-    // Only after the new one signs, so that there is always one that does.
-    for old in before.iter().filter(|key| key.status == "active") {
-        change(opened, &old.kid, SigningKeyCommand::Retire { at: opened.clock.now() }).await?;
-    }
-    Ok(())
-}
-
-async fn change(opened: &Opened, kid: &str, command: SigningKeyCommand) -> Result<(), CliError> {
-    if opened.store.load::<SigningKey>(kid).await?.sequence == 0 {
-        return Err(CliError::NotFound(format!("there is no key {kid}")));
-    }
-    opened.store.execute::<SigningKey>(kid, command, &opened.context()).await?;
-    Ok(())
-}
-
-async fn keys(opened: &Opened) -> Result<Vec<Shown>, CliError> {
-    let mut keys = Vec::new();
-    for kid in event_log::newest_ids::<String>(opened.db(), "signing_key", KEYS_MAX).await? {
-        let status = match opened.store.load::<SigningKey>(&kid).await?.aggregate.stage() {
-            Stage::Absent => continue,
-            Stage::Created => "created",
-            Stage::Active => "active",
-            Stage::Retired => "retired",
-            Stage::Revoked => "revoked",
-        };
-        keys.push(Shown { kid, status });
-    }
-    Ok(keys)
-}
-
-fn print(keys: &[Shown], json: bool) -> Result<(), CliError> {
+fn print(keys: &[HeldKey], json: bool) -> Result<(), CliError> {
+    let shown = |key: &HeldKey| Shown { kid: key.id.0.clone(), alg: key.algorithm.as_str(), status: status(key.stage) };
+    // The newest first.
+    let keys: Vec<Shown> = keys.iter().rev().map(shown).collect();
     if json {
         return output::json(&keys);
     }
-    let rows: Vec<_> = keys.iter().map(|key| vec![key.kid.clone(), key.status.to_owned()]).collect();
-    output::table(&["KID", "STATUS"], &rows)
+    let row = |key: &Shown| vec![key.kid.clone(), key.alg.to_owned(), key.status.to_owned()];
+    output::table(&["KID", "ALG", "STATUS"], &keys.iter().map(row).collect::<Vec<_>>())
+}
+
+const fn status(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Absent => "absent",
+        Stage::Created => "created",
+        Stage::Active => "active",
+        Stage::Retired => "retired",
+        Stage::Revoked => "revoked",
+    }
+}
+
+impl From<KeyError> for CliError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::Database(error) => error.into(),
+            KeyError::Vault(error) => error.into(),
+            KeyError::Refused(error) => error.into(),
+        }
+    }
 }

@@ -51,6 +51,7 @@ impl From<ServeError> for CliError {
         let text = error.to_string();
         match error {
             ServeError::Config(error) => error.into(),
+            ServeError::Keys(error) => error.into(),
             ServeError::Store(error) | ServeError::Demo(DemoError::Store(error)) => error.into(),
             ServeError::Vault(error) => error.into(),
             ServeError::Database(error) => error.into(),

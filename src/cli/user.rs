@@ -9,10 +9,12 @@ use grantlog_domain::session::EndReason;
 use grantlog_domain::user::{Stage, UserCommand};
 use grantlog_projections::tables::grants::GrantsOf;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::opened::Opened;
 use super::{CliError, event_log, output, read_models};
 use crate::config::Settings;
+use crate::oidc::claims;
 use crate::secrets::Secret;
 use crate::secrets::password::{PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN};
 use crate::store::vault::Vault;
@@ -33,6 +35,12 @@ Examples:
     Show(Named),
     /// Set a user's password, read from standard input
     SetPassword(SetPassword),
+    /// Set or remove what applications may learn of a user (OpenID Connect Core 5.1)
+    #[command(after_help = "\
+Examples:
+  grantlog user update ann --claim name='Ann Example' --claim email=ann@example.org --claim email_verified=true
+  grantlog user update ann --claim 'address={\"locality\":\"Paris\",\"country\":\"FR\"}' --remove-claim phone_number")]
+    Update(Update),
     /// Refuse a user everything; their tokens are inactive from now on
     Disable(Named),
     /// Let a disabled user in again
@@ -66,6 +74,18 @@ pub(super) struct Named {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Update {
+    #[command(flatten)]
+    named: Named,
+    /// A claim and its value; may be repeated
+    #[arg(long = "claim", value_name = "NAME=VALUE", required_unless_present = "removed")]
+    claims: Vec<String>,
+    /// A claim that goes; may be repeated
+    #[arg(id = "removed", long = "remove-claim", value_name = "NAME")]
+    removed: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct List {
     /// At most so many, newest first
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -80,6 +100,9 @@ struct Shown {
     username: Option<String>,
     /// `enabled`, `disabled` or `erased`.
     status: &'static str,
+    /// By name (OpenID Connect Core 5.1).
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    claims: Map<String, Value>,
 }
 
 pub(super) async fn run(command: User, settings: &Settings, json: bool) -> Result<(), CliError> {
@@ -96,6 +119,11 @@ pub(super) async fn run(command: User, settings: &Settings, json: bool) -> Resul
             }
             change(&opened, user_id, UserCommand::ChangeCredential { at: opened.clock.now() }).await?;
             end_sessions(&opened, user_id).await?;
+            show(&opened, &vault, user_id, json).await
+        }
+        User::Update(update) => {
+            let user_id = find(&vault, &update.named.user).await?;
+            set_claims(&opened, &vault, user_id, &update).await?;
             show(&opened, &vault, user_id, json).await
         }
         User::Disable(named) => {
@@ -168,16 +196,41 @@ async fn status(opened: &Opened, user_id: UserId) -> Result<Option<&'static str>
 
 async fn show(opened: &Opened, vault: &Vault, user_id: UserId, json: bool) -> Result<(), CliError> {
     let Some(status) = status(opened, user_id).await? else { return Err(no_such_user(&user_id.to_string())) };
-    let username = vault.usernames(&[user_id]).await?.remove(&user_id);
-    let shown = Shown { user_id, username, status };
+    let (username, claims) = match vault.profile(user_id).await? {
+        Some(profile) => (Some(profile.username), profile.claims),
+        None => (None, Map::new()),
+    };
+    let shown = Shown { user_id, username, status, claims };
     if json {
         return output::json(&shown);
     }
-    output::fields(&[
+    let mut fields = vec![
         ("user_id", shown.user_id.to_string()),
         ("username", shown.username.unwrap_or_default()),
         ("status", shown.status.to_owned()),
-    ])
+    ];
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    fields.extend(shown.claims.iter().map(|(name, value)| (name.as_str(), text(value))));
+    output::fields(&fields)
+}
+
+async fn set_claims(opened: &Opened, vault: &Vault, user_id: UserId, update: &Update) -> Result<(), CliError> {
+    let mut changes = Vec::new();
+    for given in &update.claims {
+        let (name, text) =
+            given.split_once('=').ok_or_else(|| CliError::Usage(format!("--claim {given}: must be NAME=VALUE")))?;
+        let value = claims::parse(name, text).map_err(|error| CliError::Refused(format!("--claim {name}: {error}")))?;
+        changes.push((name.to_owned(), Some(value)));
+    }
+    changes.extend(update.removed.iter().map(|name| (name.clone(), None)));
+    let profile = vault.profile(user_id).await?.ok_or_else(|| no_such_user(&user_id.to_string()))?;
+    let at = opened.clock.now();
+    let (held, fields) = claims::changed(&profile.claims, changes, at);
+    if fields.is_empty() {
+        return Ok(());
+    }
+    vault.set_claims(user_id, held).await?;
+    change(opened, user_id, UserCommand::ChangeProfile { fields, at }).await
 }
 
 async fn list_users(opened: &Opened, vault: &Vault, limit: u32, json: bool) -> Result<(), CliError> {
@@ -186,7 +239,7 @@ async fn list_users(opened: &Opened, vault: &Vault, limit: u32, json: bool) -> R
     let mut users = Vec::with_capacity(ids.len());
     for user_id in ids {
         let Some(status) = status(opened, user_id).await? else { continue };
-        users.push(Shown { user_id, username: names.remove(&user_id), status });
+        users.push(Shown { user_id, username: names.remove(&user_id), status, claims: Map::new() });
     }
     if json {
         return output::json(&users);

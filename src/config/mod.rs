@@ -28,8 +28,8 @@ pub use issuer::Issuer;
 pub use layers::ConfigError;
 pub use proxies::TrustedProxies;
 pub use settings::{
-    HttpSettings, LogSettings, OAuthSettings, RequirePkce, Settings, SignInSettings, SourceAddress, StoreSettings,
-    TlsSettings,
+    HttpSettings, KeySettings, LogSettings, OAuthSettings, RequirePkce, Settings, SignInSettings, SourceAddress,
+    StoreSettings, TlsSettings,
 };
 
 use crate::secrets::{PepperSource, Secret};
@@ -104,6 +104,7 @@ impl Settings {
             tls,
             http: http(values)?,
             oauth: oauth(values),
+            keys: keys(values),
             session_lifetime: seconds(values, "session.lifetime_seconds"),
             sign_in: sign_in(values),
             source_address: match text(values, "events.source_address") {
@@ -237,8 +238,18 @@ fn oauth(values: &Values) -> OAuthSettings {
         code_lifetime: seconds(values, "oauth.code_lifetime_seconds"),
         access_token_lifetime: seconds(values, "oauth.access_token_lifetime_seconds"),
         grant_lifetime: seconds(values, "oauth.grant_lifetime_seconds"),
+        id_token_lifetime: seconds(values, "oauth.id_token_lifetime_seconds"),
         refresh_grace: seconds(values, "oauth.refresh_grace_seconds"),
         bearer_in_body: flag(values, "oauth.bearer_in_body"),
+    }
+}
+
+fn keys(values: &Values) -> KeySettings {
+    KeySettings {
+        rotation: seconds(values, "keys.rotation_seconds"),
+        publish: seconds(values, "keys.publish_seconds"),
+        // What was signed a moment before lives for that long.
+        retired: seconds(values, "keys.retired_seconds").max(seconds(values, "oauth.id_token_lifetime_seconds")),
     }
 }
 

@@ -20,6 +20,7 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
     pub http: HttpSettings,
     pub oauth: OAuthSettings,
+    pub keys: KeySettings,
     /// How long a browser stays signed in.
     pub session_lifetime: Duration,
     pub sign_in: SignInSettings,
@@ -64,6 +65,7 @@ pub struct OAuthSettings {
     pub require_pkce: RequirePkce,
     pub code_lifetime: Duration,
     pub access_token_lifetime: Duration,
+    pub id_token_lifetime: Duration,
     /// From the beginning of the grant to its end, whatever is refreshed in between.
     pub grant_lifetime: Duration,
     /// Zero: a refresh token is shown once, a second time ends the grant.
@@ -77,6 +79,17 @@ pub struct OAuthSettings {
 pub enum RequirePkce {
     Public,
     All,
+}
+
+/// The life of signing keys (OpenID Connect Core 10.1.1).
+#[derive(Clone, Debug)]
+pub struct KeySettings {
+    /// Age at which an active key gets a successor; zero: never by itself.
+    pub rotation: Duration,
+    /// How long a new key is published before it signs.
+    pub publish: Duration,
+    /// How long a key that signs no more is still published.
+    pub retired: Duration,
 }
 
 /// How failed sign-ins are slowed down.

@@ -119,6 +119,12 @@ pub const SETTINGS: &[Setting] = &[
     number("oauth.code_lifetime_seconds", [60, 1, 600], "seconds", "Life of an authorization code (RFC 6749 4.1.2)."),
     number("oauth.access_token_lifetime_seconds", [3600, 10, DAY], "seconds", "Life of an access token."),
     number(
+        "oauth.id_token_lifetime_seconds",
+        [3600, 10, DAY],
+        "seconds",
+        "Life of an ID token (OpenID Connect Core 2). It says who signed in; it opens nothing here.",
+    ),
+    number(
         "oauth.grant_lifetime_seconds",
         [30 * DAY, 60, 400 * DAY],
         "seconds",
@@ -132,6 +138,25 @@ pub const SETTINGS: &[Setting] = &[
          the grant.",
     ),
     flag("oauth.bearer_in_body", "Also take the access token from a form body (RFC 6750 2.2). Never from the query."),
+    number(
+        "keys.rotation_seconds",
+        [90 * DAY, 0, 400 * DAY],
+        "seconds",
+        "Age at which a signing key gets a successor. 0: only `grantlog key rotate` makes one.",
+    ),
+    number(
+        "keys.publish_seconds",
+        [900, 1, 7 * DAY],
+        "seconds",
+        "How long a new signing key is published before it signs. Clients may keep the key set for 300 seconds.",
+    ),
+    number(
+        "keys.retired_seconds",
+        [30 * DAY, 10, 400 * DAY],
+        "seconds",
+        "How long a signing key that signs no more is still published, so that what it signed can be verified. Never \
+         shorter than the life of an ID token.",
+    ),
     number("session.lifetime_seconds", [DAY / 2, 60, 30 * DAY], "seconds", "How long a browser stays signed in."),
     number(
         "sign_in.attempts_per_account",

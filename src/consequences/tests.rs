@@ -1,5 +1,5 @@
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, TokenEndpointAuthMethod,
+    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, OpenIdMetadata, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::{Grant, GrantCommand, NewAccessToken, OpenGrant, Stage};
 use grantlog_domain::user::{User, UserCommand};
@@ -45,6 +45,7 @@ impl Log {
             token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
             application_type: ApplicationType::Web,
             require_pkce: false,
+            openid: OpenIdMetadata::default(),
         };
         let at = log.clock.now();
         log.client(ClientCommand::Register { metadata, secret: Some(hash(0)), owner: None, at }).await;
@@ -74,6 +75,7 @@ impl Log {
             refresh_token: None,
             expires_at,
             at,
+            authentication: None,
         });
         self.store.create::<Grant>(&id.to_string(), command, &by()).await.expect("opened");
         id

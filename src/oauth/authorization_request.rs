@@ -13,11 +13,12 @@ use grantlog_domain::{ClientId, CodeChallenge, Scope};
 
 pub use self::arrival::Arrival;
 use self::arrival::{ARRIVAL_BYTES_MAX, FIELD};
-use super::authorization_response::VerifiedRedirect;
+use super::authorization_response::{ResponseMode, VerifiedRedirect};
 use super::error::{AuthorizationError, ErrorCode, OAuthError};
 use crate::app::App;
 use crate::config::RequirePkce;
 use crate::http::form::Parameters;
+use crate::oidc::request::OpenIdRequest;
 use crate::pages::SignedIn;
 
 /// Longest `state`, in bytes.
@@ -41,6 +42,7 @@ pub struct AuthorizationRequest {
     pub scope: Scope,
     pub code_challenge: Option<CodeChallenge>,
     pub prompt: Prompt,
+    pub openid: OpenIdRequest,
     /// When it first came here, if it has been at the sign-in page since.
     pub arrival: Option<Arrival>,
 }
@@ -63,25 +65,29 @@ impl AuthorizationRequest {
         require_pkce: RequirePkce,
     ) -> Result<Self, AuthorizationError> {
         let redirect = redirect.with_state(parameters.get("state").filter(|state| state.len() <= STATE_BYTES_MAX));
-        let redirect = match parameters.get("response_type").and_then(|text| text.parse().ok()) {
-            Some(response_type) => redirect.answering(response_type),
+        let redirect = match parameters.get("response_type").and_then(|text| ResponseType::parse(text).ok()) {
+            Some(response_type) => {
+                let mode = response_mode(parameters, response_type).ok().flatten();
+                redirect.answering(response_type, mode)
+            }
             None => redirect,
         };
         let checked = || {
             check_repeats(parameters)?;
             check_state(parameters)?;
             let response_type = response_type(parameters, client)?;
-            check_response_mode(parameters, response_type)?;
+            response_mode(parameters, response_type)?;
             check_unsupported(parameters)?;
             let scope = scope(parameters, client)?;
             let code_challenge = code_challenge(parameters, response_type)?;
             check_pkce(client, response_type, code_challenge, require_pkce)?;
             let prompt = prompt(parameters)?;
-            Ok((response_type, scope, code_challenge, prompt))
+            let openid = OpenIdRequest::check(parameters, client, response_type, &scope)?;
+            Ok((response_type, scope, code_challenge, prompt, openid))
         };
         match checked() {
             Err(error) => Err(AuthorizationError::Redirect { to: redirect, error }),
-            Ok((response_type, scope, code_challenge, prompt)) => Ok(Self {
+            Ok((response_type, scope, code_challenge, prompt, openid)) => Ok(Self {
                 client_id,
                 client: client.clone(),
                 response_type,
@@ -89,6 +95,7 @@ impl AuthorizationRequest {
                 scope,
                 code_challenge,
                 prompt,
+                openid,
                 arrival: None,
             }),
         }
@@ -108,6 +115,10 @@ impl AuthorizationRequest {
         if let Some(state) = self.redirect.state() {
             fields.push(("state", state.to_owned()));
         }
+        if let Some(mode) = self.redirect.asked_mode() {
+            fields.push(("response_mode", mode.as_str().to_owned()));
+        }
+        fields.extend(self.openid.fields());
         if let Some(code_challenge) = self.code_challenge {
             fields.push(("code_challenge", code_challenge.to_string()));
             fields.push(("code_challenge_method", "S256".to_owned()));
@@ -192,25 +203,24 @@ fn check_state(parameters: &Parameters) -> Result<(), OAuthError> {
 /// RFC 6749 3.1.1: known, and one that the client registered.
 fn response_type(parameters: &Parameters, client: &ClientMetadata) -> Result<ResponseType, OAuthError> {
     let text = parameters.get("response_type").ok_or_else(|| OAuthError::missing("response_type"))?;
-    let response_type: ResponseType = text
-        .parse()
-        .map_err(|_| OAuthError::new(ErrorCode::UnsupportedResponseType, "response_type must be code or token"))?;
+    let response_type = ResponseType::parse(text)
+        .map_err(|_| OAuthError::new(ErrorCode::UnsupportedResponseType, "this response_type is not supported"))?;
     if client.response_types.contains(&response_type) {
         return Ok(response_type);
     }
     Err(OAuthError::new(ErrorCode::UnauthorizedClient, "the client is not registered for this response_type"))
 }
 
-/// Only the default of each response type (OAuth 2.0 Multiple Response Type Encoding Practices 2.1 and 3).
-fn check_response_mode(parameters: &Parameters, response_type: ResponseType) -> Result<(), OAuthError> {
-    let default = match response_type {
-        ResponseType::Code => "query",
-        ResponseType::Token => "fragment",
-    };
-    match parameters.get("response_mode") {
-        Some(mode) if mode != default => Err(OAuthError::invalid_request("response_mode is not supported here")),
-        _ => Ok(()),
+/// OAuth 2.0 Multiple Response Type Encoding Practices 2.1 and 5; OAuth 2.0 Form Post Response Mode 2. Only a code alone
+/// may go into the query, which servers log and browsers remember.
+fn response_mode(parameters: &Parameters, response_type: ResponseType) -> Result<Option<ResponseMode>, OAuthError> {
+    let Some(text) = parameters.get("response_mode") else { return Ok(None) };
+    let mode = ResponseMode::ALL.iter().copied().find(|mode| mode.as_str() == text);
+    let mode = mode.ok_or_else(|| OAuthError::invalid_request("response_mode is not supported"))?;
+    if mode == ResponseMode::Query && response_type != ResponseType::Code {
+        return Err(OAuthError::invalid_request("response_mode query is for response_type code only"));
     }
+    Ok(Some(mode))
 }
 
 /// What a client must not believe to have been understood: RFC 9101 6, RFC 8707 2.
@@ -247,8 +257,8 @@ fn code_challenge(parameters: &Parameters, response_type: ResponseType) -> Resul
         };
     };
     // A challenge that nobody would ever ask the verifier for must not look as if it protected anything.
-    if response_type != ResponseType::Code {
-        return Err(OAuthError::invalid_request("code_challenge goes with response_type code"));
+    if !response_type.has_code() {
+        return Err(OAuthError::invalid_request("code_challenge goes with a response_type that has code"));
     }
     if method != Some("S256") {
         return Err(OAuthError::invalid_request("code_challenge_method must be S256"));
@@ -264,7 +274,7 @@ fn check_pkce(
     require_pkce: RequirePkce,
 ) -> Result<(), OAuthError> {
     let required = client.is_public() || client.require_pkce || require_pkce == RequirePkce::All;
-    if required && response_type == ResponseType::Code && code_challenge.is_none() {
+    if required && response_type.has_code() && code_challenge.is_none() {
         return Err(OAuthError::invalid_request("code challenge required"));
     }
     Ok(())

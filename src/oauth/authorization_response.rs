@@ -11,6 +11,7 @@ use warp::reply::Response;
 
 use super::error::{OAuthError, no_store};
 use crate::config::Issuer;
+use crate::pages::form_post_page;
 
 /// A `redirect_uri` that the client registered, with what goes back with every answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +20,31 @@ pub struct VerifiedRedirect {
     /// RFC 6749 4.1.3: then the token request must repeat it.
     in_request: bool,
     state: Option<String>,
-    /// RFC 6749 4.2.2: the implicit grant answers in the fragment, errors included.
-    in_fragment: bool,
+    mode: ResponseMode,
+    /// The request named it.
+    mode_in_request: bool,
+}
+
+/// How parameters come to the client (OAuth 2.0 Multiple Response Type Encoding Practices 2.1), errors included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseMode {
+    Query,
+    Fragment,
+    /// OAuth 2.0 Form Post Response Mode 2.
+    FormPost,
+}
+
+impl ResponseMode {
+    pub const ALL: &[Self] = &[Self::Query, Self::Fragment, Self::FormPost];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Fragment => "fragment",
+            Self::FormPost => "form_post",
+        }
+    }
 }
 
 impl VerifiedRedirect {
@@ -38,7 +62,8 @@ impl VerifiedRedirect {
             (None, _) => return Err(OAuthError::missing("redirect_uri")),
         };
         let redirect_uri = redirect_uri.to_owned();
-        Ok(Self { redirect_uri, in_request: presented.is_some(), state: None, in_fragment: false })
+        let mode = ResponseMode::Query;
+        Ok(Self { redirect_uri, in_request: presented.is_some(), state: None, mode, mode_in_request: false })
     }
 
     /// RFC 6749 4.1.2: `state` comes back exactly as it was sent.
@@ -48,11 +73,20 @@ impl VerifiedRedirect {
         self
     }
 
-    /// Answers where that response type is answered.
+    /// Answers as the request says, or else where that response type is answered (RFC 6749 4.2.2; OAuth 2.0 Multiple
+    /// Response Type Encoding Practices 5).
     #[must_use]
-    pub fn answering(mut self, response_type: ResponseType) -> Self {
-        self.in_fragment = response_type == ResponseType::Token;
+    pub fn answering(mut self, response_type: ResponseType, asked: Option<ResponseMode>) -> Self {
+        let usual = if response_type == ResponseType::Code { ResponseMode::Query } else { ResponseMode::Fragment };
+        self.mode = asked.unwrap_or(usual);
+        self.mode_in_request = asked.is_some();
         self
+    }
+
+    /// The response mode, if the request named it.
+    #[must_use]
+    pub fn asked_mode(&self) -> Option<ResponseMode> {
+        self.mode_in_request.then_some(self.mode)
     }
 
     #[must_use]
@@ -71,20 +105,21 @@ impl VerifiedRedirect {
     }
 
     /// Sends the browser to the client with these parameters, `state` and `iss`. Never cached, never a referrer. 303, so
-    /// that a form that was posted here is not posted there (RFC 9700 4.12).
+    /// that a form that was posted here is not posted there (RFC 9700 4.12); or a page that posts them.
     #[must_use]
     pub fn respond(&self, issuer: &Issuer, parameters: &[(&str, &str)]) -> Response {
+        let state = self.state.as_deref().map(|state| ("state", state));
+        let parameters = parameters.iter().copied().chain(state).chain([("iss", issuer.as_str())]);
+        let separator = match (self.mode, self.redirect_uri.contains('?')) {
+            (ResponseMode::FormPost, _) => {
+                return form_post_page(&self.redirect_uri, &parameters.collect::<Vec<_>>(), issuer.is_https());
+            }
+            (ResponseMode::Fragment, _) => '#',
+            (ResponseMode::Query, true) => '&',
+            (ResponseMode::Query, false) => '?',
+        };
         let mut encoded = Serializer::new(String::new());
         encoded.extend_pairs(parameters);
-        if let Some(state) = &self.state {
-            encoded.append_pair("state", state);
-        }
-        encoded.append_pair("iss", issuer.as_str());
-        let separator = match (self.in_fragment, self.redirect_uri.contains('?')) {
-            (true, _) => '#',
-            (false, true) => '&',
-            (false, false) => '?',
-        };
         see_other(&format!("{}{separator}{}", self.redirect_uri, encoded.finish()))
     }
 
@@ -114,7 +149,7 @@ pub fn see_other(location: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use grantlog_domain::client::{ApplicationType, GrantType, TokenEndpointAuthMethod};
+    use grantlog_domain::client::{ApplicationType, GrantType, OpenIdMetadata, TokenEndpointAuthMethod};
     use grantlog_domain::{RedirectUri, Scope};
 
     fn client(uris: &[&str]) -> ClientMetadata {
@@ -128,6 +163,7 @@ mod tests {
             token_endpoint_auth_method: TokenEndpointAuthMethod::None,
             application_type: ApplicationType::Web,
             require_pkce: false,
+            openid: OpenIdMetadata::default(),
         }
     }
 
@@ -162,7 +198,7 @@ mod tests {
         let expected = "https://app.example/cb?x=1&code=c&state=a+b%26&iss=https%3A%2F%2Fid.example";
         assert_eq!(location(&answer), expected);
         let error = OAuthError::new(super::super::error::ErrorCode::AccessDenied, "no");
-        let answer = redirect.answering(ResponseType::Token).refuse(&issuer(), &error);
+        let answer = redirect.answering(ResponseType::Token, None).refuse(&issuer(), &error);
         let expected = "https://app.example/cb?x=1#error=access_denied&error_description=no&state=a+b%26&iss=";
         assert!(location(&answer).starts_with(expected), "{}", location(&answer));
     }

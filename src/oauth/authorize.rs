@@ -1,30 +1,29 @@
-//! The authorization endpoint: RFC 6749 3.1, with the code grant (4.1) and the implicit grant (4.2).
+//! The authorization endpoint: RFC 6749 3.1 and OpenID Connect Core 3.1.2. What goes out is in `issue`.
 //!
 //! Shows pages and takes their answers: the consent form posts the request again, with `decision` and `csrf`. Not here:
 //! what those pages look like and who is signed in (`pages`).
 
+mod issue;
+
 use bytes::Buf;
 use futures::Stream;
-use grantlog_domain::client::{GrantType, ResponseType};
-use grantlog_domain::grant::{Grant, GrantCommand, IssueCode, NewAccessToken, OpenGrant};
-use grantlog_domain::{Actor, GrantId};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use self::issue::issue;
 use super::authorization_request::AuthorizationRequest;
 use super::authorization_response::{VerifiedRedirect, see_other};
 use super::error::{AuthorizationError, ErrorCode, OAuthError};
-use super::posted::{limits, not_executed, not_read};
-use super::token::refused;
+use super::posted::{limits, not_read};
 use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
 use crate::http::request_id::{RequestContext, request_context};
+use crate::oidc::hint::{self, BadHint};
 use crate::pages::failure::PageError;
 use crate::pages::{self, SignedIn};
-use crate::secrets::Kind;
 use crate::standing::{self, is_fresh};
 
 pub fn route(app: &App) -> BoxedFilter<(Response,)> {
@@ -84,9 +83,20 @@ async fn authorize(
         Ok(signed_in) => signed_in,
         Err(error) => return Err(refuse(request, not_read(&error, &visit.context))),
     };
-    let Some(session) = signed_in.clone().filter(|session| is_recent(session, &request)) else {
+    let Some(session) = signed_in.clone().filter(|session| is_recent(app, session, &request)) else {
         return sign_in(app, visit, request, signed_in).await;
     };
+    if let Some(hint) = &request.openid.id_token_hint {
+        match hint::read(app, hint) {
+            Ok(hint) if hint.client_id != request.client_id => return Err(refuse(request, foreign_hint())),
+            // OpenID Connect Core 3.1.2.1: this user or nobody.
+            Ok(hint) if hint.user_id != session.user_id => {
+                return sign_in(app, visit, as_somebody_else(request), signed_in).await;
+            }
+            Ok(_) => {}
+            Err(BadHint) => return Err(refuse(request, foreign_hint())),
+        }
+    }
     if visit.posted && parameters.get("decision").is_some() {
         return decided(app, visit, request, &session, &parameters).await;
     }
@@ -97,6 +107,17 @@ async fn authorize(
         return Err(refuse(request, OAuthError::new(ErrorCode::ConsentRequired, "the user must be asked")));
     }
     Ok(pages::consent_page(app, &request, &session).await)
+}
+
+fn foreign_hint() -> OAuthError {
+    OAuthError::invalid_request("id_token_hint is not an ID token that this client got here")
+}
+
+/// Somebody other than the user who is signed in has to sign in.
+fn as_somebody_else(mut request: AuthorizationRequest) -> AuthorizationRequest {
+    request.arrival = None;
+    request.prompt.login |= !request.prompt.none;
+    request
 }
 
 /// The answer of the consent form.
@@ -148,9 +169,12 @@ fn refuse(request: AuthorizationRequest, error: OAuthError) -> AuthorizationErro
     AuthorizationError::Redirect { to: request.redirect, error }
 }
 
-/// Whether the user signed in late enough: for `prompt=login` after the request arrived.
-fn is_recent(session: &SignedIn, request: &AuthorizationRequest) -> bool {
-    !request.prompt.login || request.is_reauthenticated(session)
+/// Whether the user signed in late enough: for `prompt=login` after the request arrived, for `max_age` at most so many
+/// seconds ago, or after the request arrived (OpenID Connect Core 3.1.2.1).
+fn is_recent(app: &App, session: &SignedIn, request: &AuthorizationRequest) -> bool {
+    let age = app.now().seconds_since(session.auth_time);
+    let is_young = request.openid.max_age.is_none_or(|max_age| age <= i64::from(max_age));
+    (is_young && !request.prompt.login) || request.is_reauthenticated(session)
 }
 
 /// RFC 6749 3.1: the server MUST first verify the identity of the resource owner. The sign-in page stands in the place of
@@ -186,90 +210,6 @@ fn needs_consent(app: &App, request: &AuthorizationRequest, session: &SignedIn) 
 fn counts_earlier_consent(request: &AuthorizationRequest) -> bool {
     let provable = !request.client.is_public() || request.redirect.redirect_uri().starts_with("https://");
     provable && !request.client.is_native() && !request.prompt.consent
-}
-
-/// What the user agreed to: a code (RFC 6749 4.1.2) or an access token (4.2.2).
-pub async fn issue(
-    app: &App,
-    request: &AuthorizationRequest,
-    session: &SignedIn,
-    context: &RequestContext,
-) -> Result<Response, AuthorizationError> {
-    let issued = match request.response_type {
-        ResponseType::Code => issue_code(app, request, session, context).await,
-        ResponseType::Token => issue_token(app, request, session, context).await,
-    };
-    issued.map_err(|error| AuthorizationError::Redirect { to: request.redirect.clone(), error })
-}
-
-async fn issue_code(
-    app: &App,
-    request: &AuthorizationRequest,
-    session: &SignedIn,
-    context: &RequestContext,
-) -> Result<Response, OAuthError> {
-    let (grant_id, at) = (GrantId(app.new_id()), app.now());
-    let (code, hash) = app.secrets.mint(Kind::Code, grant_id.0);
-    let lifetimes = &app.settings.oauth;
-    let command = GrantCommand::IssueCode(IssueCode {
-        client_id: request.client_id,
-        user_id: session.user_id,
-        session_id: session.session_id,
-        scope: request.scope.clone(),
-        redirect_uri: request.redirect.redirect_uri().to_owned(),
-        redirect_uri_in_request: request.redirect.in_request(),
-        code: hash,
-        code_challenge: request.code_challenge,
-        code_expires_at: super::token::after(at, lifetimes.code_lifetime),
-        expires_at: super::token::after(at, lifetimes.grant_lifetime),
-        at,
-    });
-    open(app, grant_id, command, session, context).await?;
-    Ok(request.redirect.respond(&app.settings.issuer, &[("code", code.expose())]))
-}
-
-/// RFC 6749 4.2.2: in the fragment, and never with a refresh token.
-async fn issue_token(
-    app: &App,
-    request: &AuthorizationRequest,
-    session: &SignedIn,
-    context: &RequestContext,
-) -> Result<Response, OAuthError> {
-    let (grant_id, at) = (GrantId(app.new_id()), app.now());
-    let (access_token, hash) = app.secrets.mint(Kind::AccessToken, grant_id.0);
-    // Nothing can be refreshed, so the grant ends with its token.
-    let expires_at = super::token::after(at, app.settings.oauth.access_token_lifetime);
-    let command = GrantCommand::Open(OpenGrant {
-        grant_type: GrantType::Implicit,
-        client_id: request.client_id,
-        user_id: Some(session.user_id),
-        session_id: Some(session.session_id),
-        scope: request.scope.clone(),
-        access_token: NewAccessToken { hash, expires_at },
-        refresh_token: None,
-        expires_at,
-        at,
-    });
-    open(app, grant_id, command, session, context).await?;
-    let (expires_in, scope) = (expires_at.seconds_since(at).to_string(), request.scope.to_string());
-    let mut parameters =
-        vec![("access_token", access_token.expose().as_str()), ("token_type", "Bearer"), ("expires_in", &expires_in)];
-    if !request.scope.is_empty() {
-        parameters.push(("scope", &scope));
-    }
-    Ok(request.redirect.respond(&app.settings.issuer, &parameters))
-}
-
-async fn open(
-    app: &App,
-    grant_id: GrantId,
-    command: GrantCommand,
-    session: &SignedIn,
-    context: &RequestContext,
-) -> Result<(), OAuthError> {
-    let by = app.command_context(Actor::User(session.user_id), context, Some(grant_id.to_string()));
-    let executed = app.store.create::<Grant>(&grant_id.to_string(), command, &by).await;
-    executed.map(|_| ()).map_err(|error| not_executed(error, context, refused))
 }
 
 #[cfg(test)]

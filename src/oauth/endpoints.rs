@@ -12,6 +12,7 @@ use warp::{Filter, Rejection};
 use super::error::method_not_allowed;
 use super::{authorize, introspect, jwks, metadata, revoke, token, userinfo};
 use crate::app::App;
+use crate::oidc::logout;
 
 /// One endpoint.
 pub struct Endpoint {
@@ -66,7 +67,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         metadata_name: Some("token_endpoint"),
         route: token::route,
     },
-    Endpoint { path: "/api/me", methods: Methods::GetAndPost, metadata_name: None, route: userinfo::route },
+    Endpoint { path: "/api/me", methods: Methods::GetAndPost, metadata_name: None, route: userinfo::me_route },
     Endpoint {
         path: "/oauth/userinfo",
         methods: Methods::GetAndPost,
@@ -87,7 +88,19 @@ pub const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint { path: "/oauth/jwks", methods: Methods::Get, metadata_name: Some("jwks_uri"), route: jwks::route },
     Endpoint {
+        path: "/oauth/logout",
+        methods: Methods::GetAndPost,
+        metadata_name: Some("end_session_endpoint"),
+        route: logout::route,
+    },
+    Endpoint {
         path: "/.well-known/oauth-authorization-server",
+        methods: Methods::Get,
+        metadata_name: None,
+        route: metadata::route,
+    },
+    Endpoint {
+        path: "/.well-known/openid-configuration",
         methods: Methods::Get,
         metadata_name: None,
         route: metadata::route,

@@ -7,7 +7,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::error::OAuthError;
-use super::metadata::public_json;
+use super::metadata::{MAX_AGE, public_json};
 use super::posted::{answer, not_read};
 use crate::app::{App, with};
 use crate::http::request_id::{RequestContext, request_context};
@@ -21,5 +21,7 @@ async fn jwks(context: RequestContext, app: App) -> Result<Response, OAuthError>
     // Keys that sign, that will sign, and that signed what may still be verified; revoked ones are not published.
     let keys = standing::keys(&app).await.map_err(|error| not_read(&error, &context))?;
     let keys: Vec<_> = keys.iter().map(|key| key.public_jwk.clone()).collect();
-    Ok(public_json(Bytes::from(json!({ "keys": keys }).to_string())))
+    // Who keeps the set knows the next key before it signs (OpenID Connect Core 10.1.1).
+    let max_age = MAX_AGE.min(app.settings.keys.publish / 2);
+    Ok(public_json(Bytes::from(json!({ "keys": keys }).to_string()), max_age))
 }

@@ -1,9 +1,13 @@
-//! Authorization server metadata: RFC 8414, with `authorization_response_iss_parameter_supported` (RFC 9207 3).
+//! Authorization server metadata: RFC 8414, with `authorization_response_iss_parameter_supported` (RFC 9207 3); the same
+//! document is the OpenID Provider Configuration (OpenID Connect Discovery 3), so the two cannot disagree.
 //!
 //! Made from the table of endpoints and from the lists that the domain knows; the same for every request.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use grantlog_domain::client::{GrantType, ResponseType, TokenEndpointAuthMethod};
+use grantlog_domain::signing_key::Algorithm;
 use http::HeaderValue;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Map, Value, json};
@@ -11,13 +15,16 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::authorization_response::ResponseMode;
 use super::endpoints::ENDPOINTS;
 use crate::app::App;
 use crate::config::Issuer;
+use crate::oidc::claims::CLAIMS;
+use crate::oidc::id_token::ACR_VALUES;
 
 pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     let document = Bytes::from(Value::Object(document(&app.settings.issuer)).to_string());
-    warp::any().map(move || public_json(document.clone())).boxed()
+    warp::any().map(move || public_json(document.clone(), MAX_AGE)).boxed()
 }
 
 /// The metadata document (RFC 8414 2).
@@ -26,6 +33,7 @@ pub fn document(issuer: &Issuer) -> Map<String, Value> {
     let methods: Vec<_> = TokenEndpointAuthMethod::ALL.iter().map(|method| method.as_str()).collect();
     // RFC 7662 2.1: introspection is for clients that prove who they are.
     let confidential: Vec<_> = methods.iter().filter(|method| **method != "none").collect();
+    let modes: Vec<_> = ResponseMode::ALL.iter().map(|mode| mode.as_str()).collect();
     let mut document = Map::new();
     document.insert("issuer".into(), issuer.as_str().into());
     for endpoint in ENDPOINTS {
@@ -35,7 +43,7 @@ pub fn document(issuer: &Issuer) -> Map<String, Value> {
     }
     let supported = [
         ("response_types_supported", json!(ResponseType::ALL)),
-        ("response_modes_supported", json!(["query", "fragment"])),
+        ("response_modes_supported", json!(modes)),
         ("grant_types_supported", json!(GrantType::ALL)),
         ("token_endpoint_auth_methods_supported", json!(methods)),
         ("revocation_endpoint_auth_methods_supported", json!(methods)),
@@ -47,15 +55,44 @@ pub fn document(issuer: &Issuer) -> Map<String, Value> {
         ("request_uri_parameter_supported", json!(false)),
     ];
     document.extend(supported.map(|(name, value)| (name.to_owned(), value)));
+    document.extend(openid());
     document
 }
 
-/// Public JSON that caches may keep for five minutes and pages of any origin may read.
-pub fn public_json(body: Bytes) -> Response {
+/// What OpenID Connect Discovery 3 adds.
+fn openid() -> Map<String, Value> {
+    let in_id_tokens = ["iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid"];
+    let claims = in_id_tokens.into_iter().chain(CLAIMS.iter().map(|claim| claim.name));
+    let mut scopes = vec!["openid"];
+    scopes.extend(CLAIMS.iter().map(|claim| claim.scope));
+    scopes.dedup();
+    let document = json!({
+        "scopes_supported": scopes,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": Algorithm::ALL,
+        "acr_values_supported": ACR_VALUES,
+        "claim_types_supported": ["normal"],
+        "claims_supported": claims.collect::<Vec<_>>(),
+        "claims_parameter_supported": false,
+        "display_values_supported": ["page"],
+        "ui_locales_supported": ["en"],
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+    });
+    if let Value::Object(document) = document { document } else { Map::new() }
+}
+
+/// How long caches may keep a public document.
+pub const MAX_AGE: Duration = Duration::from_secs(300);
+
+/// Public JSON that caches may keep for a while and pages of any origin may read.
+pub fn public_json(body: Bytes, max_age: Duration) -> Response {
     let mut response = Response::new(body.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    // A number in a text: always a header value.
+    if let Ok(rule) = HeaderValue::try_from(format!("public, max-age={}", max_age.as_secs())) {
+        headers.insert(CACHE_CONTROL, rule);
+    }
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }
@@ -84,7 +121,8 @@ mod tests {
     fn lists_are_those_of_the_domain() {
         let document = document();
         assert_eq!(document["grant_types_supported"].as_array().map(Vec::len), Some(GrantType::ALL.len()));
-        assert_eq!(document["response_types_supported"], json!(["code", "token"]));
+        assert_eq!(document["response_types_supported"].as_array().map(Vec::len), Some(ResponseType::ALL.len()));
+        assert_eq!(document["scopes_supported"], json!(["openid", "profile", "email", "address", "phone"]));
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
     }
 

@@ -105,6 +105,7 @@ pub async fn update(visit: &Visit, id: ClientId) -> Result<Response, PageError> 
     let Some(metadata) = form.update() else {
         return page(visit, StatusCode::UNPROCESSABLE_ENTITY, &client, form).await;
     };
+    let metadata = with_the_rest(metadata, &client.metadata);
     let app = &visit.app;
     // One that becomes confidential gets its secret here.
     let becomes_confidential = client.metadata.is_public() && !metadata.is_public();
@@ -125,6 +126,14 @@ pub async fn update(visit: &Visit, id: ClientId) -> Result<Response, PageError> 
         }
         Err(error) => Err(PageError::not_executed(error, refused)),
     }
+}
+
+/// What the form does not ask stays as it was.
+fn with_the_rest(metadata: ClientMetadata, before: &ClientMetadata) -> ClientMetadata {
+    let metadata = metadata.normalized();
+    let same = metadata.grant_types == before.grant_types;
+    let response_types = if same { before.response_types.clone() } else { metadata.response_types };
+    ClientMetadata { response_types, openid: before.openid.clone(), ..metadata }
 }
 
 pub async fn change(visit: &Visit, id: ClientId, change: Change) -> Result<Response, PageError> {

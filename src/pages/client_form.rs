@@ -5,7 +5,8 @@
 //! refused everywhere.
 
 use grantlog_domain::client::{
-    ApplicationType, ClientError, ClientMetadata, GrantType, REDIRECT_URIS_MAX, ResponseType, TokenEndpointAuthMethod,
+    ApplicationType, ClientError, ClientMetadata, GrantType, OpenIdMetadata, REDIRECT_URIS_MAX, ResponseType,
+    TokenEndpointAuthMethod,
 };
 use grantlog_domain::{RedirectUri, Scope};
 
@@ -229,18 +230,17 @@ impl ClientForm {
         let native = application_type == ApplicationType::Native;
         let redirect_uris = self.read_redirect_uris(native);
         let scope = self.read_scope();
-        let pairs = [(ResponseType::Code, GrantType::AuthorizationCode), (ResponseType::Token, GrantType::Implicit)];
-        let response_types = pairs.into_iter().filter(|(_, grant_type)| grant_types.contains(grant_type));
         Some(ClientMetadata {
             client_name: self.client_name.clone(),
             client_uri: Some(self.client_uri.clone()).filter(|uri| !uri.is_empty()),
             redirect_uris: redirect_uris?,
             grant_types: grant_types.to_vec(),
-            response_types: response_types.map(|(response_type, _)| response_type).collect(),
+            response_types: ResponseType::usual(grant_types),
             scope: scope?,
             token_endpoint_auth_method,
             application_type,
             require_pkce: self.require_pkce,
+            openid: OpenIdMetadata::default(),
         })
     }
 

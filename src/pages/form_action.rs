@@ -20,6 +20,11 @@ impl FormAction {
     }
 }
 
+/// The origin of a redirect URI that the client registered, and not this server.
+pub fn only(redirect_uri: &str) -> String {
+    Url::parse(redirect_uri).ok().and_then(|url| source(&url)).unwrap_or_else(|| "'none'".to_owned())
+}
+
 /// A source expression holds no blank, semicolon or comma: anything else would end the directive or the header.
 fn source(url: &Url) -> Option<String> {
     let source = match (url.scheme(), url.host()) {

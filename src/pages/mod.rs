@@ -1,7 +1,8 @@
 //! The pages: plain server-rendered forms that work without JavaScript, one submit each.
 //!
 //! - `routes`: which path is which page; `visit`: who is at the browser; `failure`: the error page
-//! - `sign_in`, `sign_out`, `consent`, `home`, `create_client`, `client`, `account`, `demo`: one page (or a few) each
+//! - `sign_in`, `sign_out`, `consent`, `form_post`, `home`, `create_client`, `client`, `account`, `profile`, `demo`: one page (or
+//!   a few) each
 //! - `chrome`: what is around every page; `assets`: style sheet and logo; `templates/`: the HTML
 //! - `csrf`, `cookies`, `next`, `form_action`: the rules that protect a browser, each in one place
 //! - `scopes`, `words`, `moment`: how scopes, events and times are said; `settled`: reading one's own writes; `paging`: long
@@ -24,10 +25,12 @@ pub mod csrf;
 pub mod demo;
 pub mod failure;
 pub mod form_action;
+pub mod form_post;
 pub mod home;
 pub mod moment;
 pub mod next;
 pub mod paging;
+pub mod profile;
 pub mod routes;
 pub mod scopes;
 pub mod settled;
@@ -40,6 +43,7 @@ pub mod words;
 
 pub use consent::consent_page;
 pub use failure::error_page;
+pub use form_post::form_post_page;
 pub use routes::routes;
 pub use sign_in::sign_in_page;
 pub use visit::{SignedIn, is_csrf_token, signed_in};

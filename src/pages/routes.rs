@@ -12,7 +12,7 @@ use warp::{Filter, Rejection};
 
 use super::failure::PageError;
 use super::visit::{Visit, bare_chrome, signed_in};
-use super::{account, assets, client, create_client, demo, home, sign_in, sign_out};
+use super::{account, assets, client, create_client, demo, home, profile, sign_in, sign_out};
 use crate::app::{App, with};
 use crate::http::form::{self, Encodings, FormLimits, Parameters};
 use crate::http::request_id::{RequestContext, request_context};
@@ -53,6 +53,7 @@ enum Route<'a> {
     ClientChange(ClientId, client::Change),
     Account,
     AccountChange(account::Change),
+    Profile,
     Demo(demo::Page),
     Asset(&'a str),
     /// Answered elsewhere, for GET.
@@ -70,6 +71,7 @@ impl Route<'_> {
             ["clients", id] => Route::Client(id.parse().ok()?),
             ["clients", id, change] => Route::ClientChange(id.parse().ok()?, client::Change::find(change)?),
             ["account"] => Route::Account,
+            ["account", "profile"] => Route::Profile,
             ["account", change] => Route::AccountChange(account::Change::find(change)?),
             ["demo"] => Route::Demo(demo::Page::Result),
             ["demo", page] => Route::Demo(demo::Page::find(page)?),
@@ -87,7 +89,9 @@ impl Route<'_> {
             | Route::Asset(_)
             | Route::Operations
             | Route::Demo(demo::Page::Result | demo::Page::Callback) => "GET, HEAD",
-            Route::SignIn | Route::SignOut | Route::CreateClient | Route::Client(_) => "GET, HEAD, POST",
+            Route::SignIn | Route::SignOut | Route::CreateClient | Route::Client(_) | Route::Profile => {
+                "GET, HEAD, POST"
+            }
             Route::ClientChange(..) | Route::AccountChange(_) | Route::Demo(_) => "POST",
         }
     }
@@ -159,6 +163,8 @@ async fn page<B: Buf>(
         (Route::Client(id), true) => client::update(&visit, id).await,
         (Route::ClientChange(id, change), _) => client::change(&visit, id, change).await,
         (Route::Account, _) => account::show(&visit).await,
+        (Route::Profile, false) => profile::show(&visit).await,
+        (Route::Profile, true) => profile::submit(&visit).await,
         (Route::AccountChange(change), _) => account::change(visit, change).await,
         (Route::Demo(page), _) => demo::answer(&visit, page).await,
         (Route::Asset(_) | Route::Operations, _) => Err(PageError::NotFound),

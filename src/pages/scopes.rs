@@ -13,6 +13,11 @@ pub struct KnownScope {
 /// The scopes that this server itself gives a meaning.
 pub const KNOWN: &[KnownScope] = &[
     KnownScope {
+        token: "openid",
+        title: "Sign you in",
+        detail: "With the identifier under which this server knows you.",
+    },
+    KnownScope {
         token: "profile",
         title: "See who you are",
         detail: "Your user name, the identifier under which this server knows you, and what your profile says.",

@@ -69,11 +69,18 @@ fn page(
     let view = LoginPage {
         chrome: chrome.clone(),
         next: next.as_str().to_owned(),
-        username,
+        username: if username.is_empty() { login_hint(app, &next) } else { username },
         client_name: destination.map(|(name, _)| name),
         error,
     };
     Ok(chrome.page_leading_to(status, &view, &leads))
+}
+
+/// The name that a client proposes (OpenID Connect Core 3.1.2.1 `login_hint`).
+fn login_hint(app: &App, next: &Next) -> String {
+    let query = next.as_str().strip_prefix("/oauth/authorize?").unwrap_or_default();
+    let parameters = Parameters::parse(query.as_bytes(), app.settings.http.parameters).unwrap_or_default();
+    parameters.get("login_hint").unwrap_or_default().to_owned()
 }
 
 /// The client that waits behind the sign-in page, and its redirect URI when it is one that was registered: with an

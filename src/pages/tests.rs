@@ -8,7 +8,7 @@ use super::client_form::{ClientForm, FormErrors};
 use super::moment::Moment;
 use super::paging::Paging;
 use super::words::Line;
-use super::{account, client, consent, create_client, demo, failure, home, scopes, sign_in, sign_out};
+use super::{account, client, consent, create_client, demo, failure, home, profile, scopes, sign_in, sign_out};
 
 /// Tries to leave an attribute, an element and the template language.
 const HOSTILE: &str = "\"><script>alert(1)</script>'&{{7*7}}";
@@ -66,7 +66,12 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
             client_name: Some(HOSTILE.into()),
             error: Some(HOSTILE),
         }),
-        Box::new(sign_out::LogoutPage { chrome: chrome() }),
+        Box::new(sign_out::LogoutPage {
+            chrome: chrome(),
+            client_name: Some(HOSTILE),
+            action: "/oauth/logout",
+            fields: vec![("state", HOSTILE.to_owned())],
+        }),
         Box::new(sign_out::LoggedOutPage { chrome: chrome() }),
         Box::new(failure::ErrorPage {
             chrome: chrome(),
@@ -91,6 +96,11 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
     ]
 }
 
+fn profile_field(lines: bool) -> profile::Field {
+    let value = format!("</textarea>{HOSTILE}");
+    profile::Field { name: HOSTILE, label: HOSTILE, hint: HOSTILE, value, error: Some(HOSTILE.into()), lines }
+}
+
 fn home_and_account() -> Vec<Box<dyn DynTemplate>> {
     let tile = home::Tile { client_id: HOSTILE.into(), name: HOSTILE.into(), kind: HOSTILE, disabled: true };
     let session = account::SessionRow {
@@ -102,6 +112,12 @@ fn home_and_account() -> Vec<Box<dyn DynTemplate>> {
     };
     vec![
         Box::new(home::WelcomePage { chrome: chrome(), demo: Some(panel()) }),
+        Box::new(profile::ProfilePage {
+            chrome: chrome(),
+            saved: true,
+            wrong: true,
+            fields: [true, false].map(profile_field).into(),
+        }),
         Box::new(home::HomePage {
             chrome: chrome(),
             username: HOSTILE.into(),

@@ -73,6 +73,7 @@ fn words(said: &Said<'_>) -> (String, bool) {
             None => (format!("You let {client} in."), false),
         },
         "grant.code_redeemed" => (format!("{client} exchanged its code for tokens."), false),
+        "grant.id_token_issued" => (format!("You signed in to {client}."), false),
         "grant.opened" => (format!("{client} got a token that speaks for you."), false),
         "grant.refreshed" => (format!("{client} renewed its access."), false),
         "grant.access_token_revoked" => (format!("{client} gave an access token back."), true),

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, TokenEndpointAuthMethod,
+    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, OpenIdMetadata, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::{Grant, GrantCommand, NewAccessToken, OpenGrant, RevocationReason};
 use grantlog_domain::session::{EndReason, Session, SessionCommand};
@@ -74,6 +74,7 @@ impl World {
             token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
             application_type: ApplicationType::Web,
             require_pkce: false,
+            openid: OpenIdMetadata::default(),
         };
         let secret = Some(hash(Kind::ClientSecret));
         execute!(app, Client, client, ClientCommand::Register { metadata, secret, owner: None, at });
@@ -97,6 +98,7 @@ impl World {
             refresh_token: None,
             expires_at: later,
             at,
+            authentication: None,
         };
         execute!(app, Grant, grant, GrantCommand::Open(open));
         Self { client, user, session, grant, token }

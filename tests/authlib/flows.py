@@ -8,14 +8,21 @@ printed as `{"secret": ...}`, so that the tests can search for it afterwards.
 import json
 import os
 import sys
+import warnings
+from urllib.parse import parse_qsl, urlencode, urlparse
 
 # Plain http on the loopback address, as in the tests.
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
+# It says that authlib.jose will move; until then this is Authlib's own way to read ID tokens.
+warnings.simplefilter("ignore")
 
 from authlib.common.security import generate_token  # noqa: E402
 from authlib.integrations.base_client import OAuthError  # noqa: E402
 from authlib.integrations.requests_client import OAuth2Session  # noqa: E402
+from authlib.jose import JsonWebKey, JsonWebToken  # noqa: E402
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata  # noqa: E402
+from authlib.oidc.core import CodeIDToken, HybridIDToken, ImplicitIDToken  # noqa: E402
+from authlib.oidc.discovery import OpenIDProviderMetadata  # noqa: E402
 
 setup = json.loads(sys.argv[1])
 base = setup["base"]
@@ -118,6 +125,64 @@ def implicit(metadata):
     assert http.get(base + "/api/me").status_code == 200
 
 
+def read_configuration():
+    """OpenID Connect Discovery 4: Authlib checks every member by its rules, but for https, which loopback has not."""
+    url = base + "/.well-known/openid-configuration"
+    configuration = OAuth2Session().request("GET", url, withhold_token=True).json()
+    secure = json.loads(json.dumps(configuration).replace("http://", "https://"))
+    OpenIDProviderMetadata(secure).validate()
+    return configuration
+
+
+def openid(configuration, client, response_type, response_mode):
+    """OpenID Connect Core 3.1, 3.2 and 3.3, with all that the ID tokens say; UserInfo, refresh and logout."""
+    http = session(client, "client_secret_basic", scope="openid profile", redirect_uri=setup["redirect_uri"])
+    nonce = generate_token(20)
+    more = {"response_mode": response_mode} if response_mode else {}
+    endpoint = configuration["authorization_endpoint"]
+    url, state = http.create_authorization_url(endpoint, response_type=response_type, nonce=nonce, **more)
+    say(authorize=url)
+    callback = urlparse(sys.stdin.readline().strip())
+    response = dict(parse_qsl(callback.fragment or callback.query))
+    assert response["state"] == state and response["iss"] == base, response.keys()
+    keep(response)
+    keys = JsonWebKey.import_key_set(
+        OAuth2Session().request("GET", configuration["jwks_uri"], withhold_token=True).json()
+    )
+
+    def read(id_token, kind, **given):
+        claims = JsonWebToken(["RS256"]).decode(
+            id_token,
+            keys,
+            claims_cls=kind,
+            claims_options={"iss": {"values": [base]}, "aud": {"values": [client["id"]]}},
+            claims_params={"client_id": client["id"], **given},
+        )
+        claims.validate()
+        return claims
+
+    claims = None
+    if "id_token" in response:
+        kind = HybridIDToken if "code" in response else ImplicitIDToken
+        given = {name: response[name] for name in ("code", "access_token") if name in response}
+        claims = read(response["id_token"], kind, nonce=nonce, **given)
+    if "code" in response:
+        token = keep(http.fetch_token(configuration["token_endpoint"], code=response["code"], grant_type="authorization_code"))
+        second = read(token["id_token"], CodeIDToken, nonce=nonce, access_token=token["access_token"])
+        assert claims is None or claims["sub"] == second["sub"]
+        claims = second
+        userinfo = http.get(configuration["userinfo_endpoint"]).json()
+        assert userinfo["sub"] == claims["sub"] and userinfo["preferred_username"] == setup["username"], userinfo
+        third = keep(http.refresh_token(configuration["token_endpoint"], refresh_token=token["refresh_token"]))
+        assert read(third["id_token"], CodeIDToken)["sub"] == claims["sub"]
+        hint = third["id_token"]
+    else:
+        hint = response["id_token"]
+    logout = {"id_token_hint": hint, "post_logout_redirect_uri": setup["signed_out"], "state": state}
+    say(logout=configuration["end_session_endpoint"] + "?" + urlencode(logout))
+    assert sys.stdin.readline().strip() == setup["signed_out"] + "?" + urlencode({"state": state})
+
+
 def wrong_secret(metadata):
     """RFC 6749 5.2: Authlib reads the error."""
     http = session({"id": setup["service"]["id"], "secret": "wrong"}, "client_secret_basic")
@@ -138,6 +203,10 @@ def main():
     password(metadata)
     implicit(metadata)
     wrong_secret(metadata)
+    configuration = read_configuration()
+    for response_type in ("code", "id_token", "id_token token", "code id_token", "code token", "code id_token token"):
+        for response_mode in (None, "form_post"):
+            openid(configuration, setup["openid"], response_type, response_mode)
     say(done=True)
 
 

@@ -8,6 +8,7 @@ mod authlib;
 mod browser;
 mod command_line;
 mod concurrency;
+mod conformance;
 mod demo;
 mod harness;
 mod http;
@@ -43,6 +44,12 @@ const CASES: &[&[&[Case]]] = &[
     oauth::introspect::CASES,
     oauth::userinfo::CASES,
     oauth::metadata::CASES,
+    conformance::core::CASES,
+    conformance::parameters::CASES,
+    conformance::codes::CASES,
+    conformance::config::CASES,
+    conformance::logout::CASES,
+    conformance::tampered::CASES,
     http::client_auth::CASES,
     http::bearer::CASES,
     http::form::CASES,

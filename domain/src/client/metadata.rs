@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ClientError;
+use super::{ClientError, OpenIdMetadata};
 use crate::{RedirectUri, Scope};
 
 /// Most redirect URIs of one client.
@@ -58,9 +58,61 @@ wire_names!(
     }
 );
 wire_names!(
-    /// `response_types` (RFC 7591 2).
-    ResponseType { Code = "code", Token = "token" }
+    /// `response_types` (RFC 7591 2; OAuth 2.0 Multiple Response Type Encoding Practices 3 to 5).
+    ResponseType {
+        Code = "code",
+        Token = "token",
+        IdToken = "id_token",
+        IdTokenToken = "id_token token",
+        CodeIdToken = "code id_token",
+        CodeToken = "code token",
+        CodeIdTokenToken = "code id_token token",
+    }
 );
+
+impl ResponseType {
+    /// Reads the words in any order (OAuth 2.0 Multiple Response Type Encoding Practices 3).
+    pub fn parse(text: &str) -> Result<Self, ClientError> {
+        let mut words: Vec<&str> = text.split(' ').collect();
+        words.sort_unstable();
+        words.join(" ").parse()
+    }
+
+    /// Answers with an authorization code.
+    #[must_use]
+    pub const fn has_code(self) -> bool {
+        matches!(self, Self::Code | Self::CodeIdToken | Self::CodeToken | Self::CodeIdTokenToken)
+    }
+
+    /// Answers with an access token from the authorization endpoint.
+    #[must_use]
+    pub const fn has_token(self) -> bool {
+        matches!(self, Self::Token | Self::IdTokenToken | Self::CodeToken | Self::CodeIdTokenToken)
+    }
+
+    /// Answers with an ID token from the authorization endpoint.
+    #[must_use]
+    pub const fn has_id_token(self) -> bool {
+        matches!(self, Self::IdToken | Self::IdTokenToken | Self::CodeIdToken | Self::CodeIdTokenToken)
+    }
+
+    /// Whether a client must be registered for that grant type (RFC 7591 2.1; OpenID Connect Dynamic Registration 2).
+    #[must_use]
+    pub fn needs(self, grant_type: GrantType) -> bool {
+        match grant_type {
+            GrantType::AuthorizationCode => self.has_code(),
+            GrantType::Implicit => self.has_token() || self.has_id_token(),
+            GrantType::Password | GrantType::ClientCredentials | GrantType::RefreshToken => false,
+        }
+    }
+
+    /// The response types that these grant types are for: `code` and `token` alone.
+    #[must_use]
+    pub fn usual(grant_types: &[GrantType]) -> Vec<Self> {
+        let pairs = [(GrantType::AuthorizationCode, Self::Code), (GrantType::Implicit, Self::Token)];
+        pairs.into_iter().filter(|(grant_type, _)| grant_types.contains(grant_type)).map(|(_, usual)| usual).collect()
+    }
+}
 wire_names!(
     /// `token_endpoint_auth_method` (RFC 7591 2).
     TokenEndpointAuthMethod {
@@ -92,6 +144,8 @@ pub struct ClientMetadata {
     /// Whether this client must send a `code_challenge` although the server does not ask all for it.
     #[serde(default)]
     pub require_pkce: bool,
+    #[serde(default, flatten)]
+    pub openid: OpenIdMetadata,
 }
 
 impl ClientMetadata {
@@ -133,6 +187,7 @@ impl ClientMetadata {
         self.client_uri.as_deref().map_or(Ok(()), Self::check_client_uri)?;
         self.check_redirect_uris()?;
         self.check_response_types()?;
+        self.openid.validate(self.is_native())?;
         // RFC 6749 4.4: the client credentials grant MUST only be used by confidential clients.
         if self.is_public() && self.allows(GrantType::ClientCredentials) {
             return Err(ClientError::PublicClientCredentials);
@@ -169,12 +224,12 @@ impl ClientMetadata {
         if redirects && self.redirect_uris.is_empty() { Err(ClientError::NoRedirectUri) } else { Ok(()) }
     }
 
-    /// RFC 7591 2.1: `code` goes with `authorization_code`, `token` with `implicit`.
+    /// RFC 7591 2.1: `code` goes with `authorization_code`, `token` and `id_token` with `implicit`.
     fn check_response_types(&self) -> Result<(), ClientError> {
-        let pairs = [(ResponseType::Code, GrantType::AuthorizationCode), (ResponseType::Token, GrantType::Implicit)];
-        let fit = pairs
-            .into_iter()
-            .all(|(response_type, grant_type)| self.response_types.contains(&response_type) == self.allows(grant_type));
+        let fit = [GrantType::AuthorizationCode, GrantType::Implicit].into_iter().all(|grant_type| {
+            let needed = self.response_types.iter().any(|response_type| response_type.needs(grant_type));
+            needed == self.allows(grant_type)
+        });
         if fit { Ok(()) } else { Err(ClientError::ResponseTypes) }
     }
 }

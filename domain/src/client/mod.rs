@@ -5,6 +5,7 @@ mod decide;
 mod error;
 mod event;
 mod metadata;
+mod openid;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ pub use metadata::{
     ApplicationType, CLIENT_NAME_CHARS_MAX, ClientMetadata, GrantType, REDIRECT_URIS_MAX, ResponseType,
     TokenEndpointAuthMethod,
 };
+pub use openid::OpenIdMetadata;
 
 use crate::SecretHash;
 use crate::ids::UserId;

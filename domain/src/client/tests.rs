@@ -22,6 +22,7 @@ fn metadata() -> ClientMetadata {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        openid: OpenIdMetadata::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can be asked of a grant. Commands carry all they need: identifiers, hashes and the time come from outside.
 
-use super::event::RevocationReason;
+use super::event::{Authentication, IdTokenIssued, RevocationReason};
 use crate::client::GrantType;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::{CodeChallenge, Presented, Scope, SecretHash, Timestamp, Verifier};
@@ -10,6 +10,8 @@ pub enum GrantCommand {
     IssueCode(IssueCode),
     RedeemCode(RedeemCode),
     Open(OpenGrant),
+    /// OpenID Connect Core 3.2, without an access token.
+    IssueIdToken(IdTokenIssued),
     Refresh(Refresh),
     /// Ends one access token (RFC 7009). Nothing happens when it has ended already.
     RevokeAccessToken {
@@ -45,6 +47,10 @@ pub struct IssueCode {
     pub code_expires_at: Timestamp,
     pub expires_at: Timestamp,
     pub at: Timestamp,
+    /// Set when an ID token was asked for.
+    pub authentication: Option<Authentication>,
+    /// Goes out beside the code (OpenID Connect Core 3.3).
+    pub access_token: Option<NewAccessToken>,
 }
 
 /// RFC 6749 4.1.3.
@@ -71,6 +77,8 @@ pub struct OpenGrant {
     pub refresh_token: Option<SecretHash>,
     pub expires_at: Timestamp,
     pub at: Timestamp,
+    /// Set when an ID token was asked for.
+    pub authentication: Option<Authentication>,
 }
 
 /// RFC 6749 6, with rotation (RFC 9700 4.14.2).

@@ -14,6 +14,10 @@ impl Grant {
             GrantCommand::IssueCode(command) => self.issue_code(command),
             GrantCommand::RedeemCode(command) => self.redeem_code(command),
             GrantCommand::Open(command) => self.open(command),
+            GrantCommand::IssueIdToken(issued) => {
+                self.must_be_absent()?;
+                Ok(vec![GrantEvent::IdTokenIssued(issued)])
+            }
             GrantCommand::Refresh(command) => self.refresh(command),
             GrantCommand::RevokeAccessToken { client_id, token, at } => self.revoke_access_token(client_id, &token, at),
             GrantCommand::RevokeRefreshToken { client_id, token, at } => {
@@ -29,6 +33,7 @@ impl Grant {
 
     fn issue_code(&self, command: IssueCode) -> Result<Vec<GrantEvent>, GrantError> {
         self.must_be_absent()?;
+        let front = command.access_token.map(|token| issued(token, command.scope.clone(), command.expires_at));
         Ok(vec![GrantEvent::CodeIssued(CodeIssued {
             client_id: command.client_id,
             user_id: command.user_id,
@@ -41,6 +46,8 @@ impl Grant {
             code_expires_at: command.code_expires_at,
             expires_at: command.expires_at,
             at: command.at,
+            authentication: command.authentication,
+            access_token: front,
         })])
     }
 
@@ -56,6 +63,7 @@ impl Grant {
             refresh_token: command.refresh_token,
             expires_at: command.expires_at,
             at: command.at,
+            authentication: command.authentication,
         })])
     }
 
@@ -124,16 +132,19 @@ impl Grant {
         presented: &Presented,
         at: Timestamp,
     ) -> Result<Vec<GrantEvent>, GrantError> {
-        let tokens = match &self.stage {
+        let held = match &self.stage {
             Stage::Absent => return Err(GrantError::NotFound),
             Stage::Revoked { .. } => return Ok(Vec::new()),
-            Stage::CodeIssued(_) => return Err(GrantError::UnknownAccessToken),
-            Stage::Open(tokens) => tokens,
+            Stage::CodeIssued(code) => code.access_token.as_ref().map(|token| (token.hash, false)),
+            Stage::Open(tokens) => {
+                let held = tokens.access_tokens.iter().find(|held| presented.is(&held.token.hash));
+                held.map(|held| (held.token.hash, held.revoked))
+            }
         };
-        let held = tokens.access_tokens.iter().find(|held| presented.is(&held.token.hash));
-        let held = held.ok_or(GrantError::UnknownAccessToken)?;
+        let held = held.filter(|(hash, _)| presented.is(hash));
+        let (token, revoked) = held.ok_or(GrantError::UnknownAccessToken)?;
         self.authorization_of(client_id)?;
-        Ok(if held.revoked { Vec::new() } else { vec![GrantEvent::AccessTokenRevoked { token: held.token.hash, at }] })
+        Ok(if revoked { Vec::new() } else { vec![GrantEvent::AccessTokenRevoked { token, at }] })
     }
 
     fn revoke_refresh_token(

@@ -17,6 +17,8 @@ pub enum GrantEvent {
     CodeRedeemed { access_token: AccessToken, refresh_token: Option<SecretHash>, at: Timestamp },
     /// A grant without a code: client credentials, password, implicit.
     Opened(GrantOpened),
+    /// An ID token and nothing else went out (OpenID Connect Core 3.2, `response_type=id_token`).
+    IdTokenIssued(IdTokenIssued),
     /// The refresh token was rotated (RFC 6749 6).
     Refreshed(Refreshed),
     /// One access token ended by itself (RFC 7009 2.1).
@@ -42,6 +44,25 @@ pub struct CodeIssued {
     /// Absolute end of the grant.
     pub expires_at: Timestamp,
     pub at: Timestamp,
+    /// Absent when no ID token was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Authentication>,
+    /// Went out beside the code (OpenID Connect Core 3.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token: Option<AccessToken>,
+}
+
+/// What ID tokens of a grant say of how the user signed in (OpenID Connect Core 2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authentication {
+    /// When the user last proved who they are.
+    pub auth_time: Timestamp,
+    /// How (RFC 8176); empty in a demonstration, where nothing was proved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    /// As the authorization request had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +78,21 @@ pub struct GrantOpened {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<SecretHash>,
     /// Absolute end of the grant.
+    pub expires_at: Timestamp,
+    pub at: Timestamp,
+    /// Absent when no ID token was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Authentication>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdTokenIssued {
+    pub client_id: ClientId,
+    pub user_id: UserId,
+    pub session_id: SessionId,
+    pub scope: Scope,
+    pub authentication: Authentication,
+    /// Absolute end of the grant: that of its ID token.
     pub expires_at: Timestamp,
     pub at: Timestamp,
 }
@@ -118,6 +154,7 @@ impl GrantEvent {
         "grant.code_issued",
         "grant.code_redeemed",
         "grant.opened",
+        "grant.id_token_issued",
         "grant.refreshed",
         "grant.access_token_revoked",
         "grant.revoked",
@@ -129,6 +166,7 @@ impl GrantEvent {
         match self {
             Self::CodeIssued(issued) => Some(issued.expires_at.max(issued.code_expires_at)),
             Self::Opened(opened) => Some(opened.expires_at.max(opened.access_token.expires_at)),
+            Self::IdTokenIssued(issued) => Some(issued.expires_at),
             Self::CodeRedeemed { access_token, .. } => Some(access_token.expires_at),
             Self::Refreshed(refreshed) => Some(refreshed.access_token.expires_at),
             Self::AccessTokenRevoked { .. } | Self::Revoked { .. } => None,
@@ -141,6 +179,7 @@ impl GrantEvent {
             Self::CodeIssued(_) => "grant.code_issued",
             Self::CodeRedeemed { .. } => "grant.code_redeemed",
             Self::Opened(_) => "grant.opened",
+            Self::IdTokenIssued(_) => "grant.id_token_issued",
             Self::Refreshed(_) => "grant.refreshed",
             Self::AccessTokenRevoked { .. } => "grant.access_token_revoked",
             Self::Revoked { .. } => "grant.revoked",

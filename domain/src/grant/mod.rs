@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 pub use command::{GrantCommand, IssueCode, NewAccessToken, OpenGrant, RedeemCode, Refresh};
 pub use error::GrantError;
-pub use event::{AccessToken, CodeIssued, GrantEvent, GrantOpened, Refreshed, RevocationReason};
+pub use event::{
+    AccessToken, Authentication, CodeIssued, GrantEvent, GrantOpened, IdTokenIssued, Refreshed, RevocationReason,
+};
 
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::{Scope, SecretHash, Timestamp};
@@ -40,6 +42,8 @@ pub struct Authorization {
     pub scope: Scope,
     /// Absolute end: nothing is refreshed after it.
     pub expires_at: Timestamp,
+    /// Set when ID tokens come of it.
+    pub authentication: Option<Authentication>,
 }
 
 /// Where a grant stands; each stage holds only what exists then.
@@ -104,7 +108,11 @@ impl Grant {
     /// The access token behind a presented secret, if the grant still stands behind it. Expiry is the caller's to check.
     #[must_use]
     pub fn living_access_token(&self, presented: &crate::Presented) -> Option<&AccessToken> {
-        let Stage::Open(tokens) = &self.stage else { return None };
+        let tokens = match &self.stage {
+            Stage::Open(tokens) => tokens,
+            Stage::CodeIssued(code) => return code.access_token.as_ref().filter(|token| presented.is(&token.hash)),
+            Stage::Absent | Stage::Revoked { .. } => return None,
+        };
         tokens.access_tokens.iter().find(|held| !held.revoked && presented.is(&held.token.hash)).map(|held| &held.token)
     }
 
@@ -123,15 +131,29 @@ impl Grant {
                     session_id: Some(issued.session_id),
                     scope: issued.scope.clone(),
                     expires_at: issued.expires_at,
+                    authentication: issued.authentication.clone(),
                 });
                 self.stage = Stage::CodeIssued(Box::new(issued));
             }
             GrantEvent::CodeRedeemed { access_token, refresh_token, .. } => {
-                let code = match &self.stage {
-                    Stage::CodeIssued(issued) => Some(issued.code),
-                    _ => None,
+                let (code, front) = match std::mem::take(&mut self.stage) {
+                    Stage::CodeIssued(issued) => (Some(issued.code), issued.access_token),
+                    _ => (None, None),
                 };
-                self.stage = Stage::Open(Box::new(Tokens::first(code, access_token, refresh_token)));
+                let mut tokens = Tokens::first(code, access_token, refresh_token);
+                tokens.access_tokens.extend(front.map(|token| HeldAccessToken { token, revoked: false }));
+                self.stage = Stage::Open(Box::new(tokens));
+            }
+            GrantEvent::IdTokenIssued(issued) => {
+                self.authorization = Some(Authorization {
+                    client_id: issued.client_id,
+                    user_id: Some(issued.user_id),
+                    session_id: Some(issued.session_id),
+                    scope: issued.scope,
+                    expires_at: issued.expires_at,
+                    authentication: Some(issued.authentication),
+                });
+                self.stage = Stage::Open(Box::default());
             }
             GrantEvent::Opened(opened) => {
                 self.authorization = Some(Authorization {
@@ -140,6 +162,7 @@ impl Grant {
                     session_id: opened.session_id,
                     scope: opened.scope,
                     expires_at: opened.expires_at,
+                    authentication: opened.authentication,
                 });
                 self.stage = Stage::Open(Box::new(Tokens::first(None, opened.access_token, opened.refresh_token)));
             }
@@ -148,13 +171,17 @@ impl Grant {
                     tokens.rotate(refreshed);
                 }
             }
-            GrantEvent::AccessTokenRevoked { token, .. } => {
-                if let Stage::Open(tokens) = &mut self.stage {
+            GrantEvent::AccessTokenRevoked { token, .. } => match &mut self.stage {
+                Stage::Open(tokens) => {
                     for held in tokens.access_tokens.iter_mut().filter(|held| held.token.hash == token) {
                         held.revoked = true;
                     }
                 }
-            }
+                Stage::CodeIssued(code) => {
+                    code.access_token.take_if(|held| held.hash == token);
+                }
+                Stage::Absent | Stage::Revoked { .. } => {}
+            },
             GrantEvent::Revoked { reason, at } => self.stage = Stage::Revoked { reason, at },
         }
     }

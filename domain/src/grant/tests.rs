@@ -44,6 +44,8 @@ fn code_issued() -> CodeIssued {
         code_expires_at: CODE_END,
         expires_at: GRANT_END,
         at: NOW,
+        authentication: None,
+        access_token: None,
     }
 }
 
@@ -227,6 +229,8 @@ fn a_grant_is_made_once() {
         code_expires_at: CODE_END,
         expires_at: GRANT_END,
         at: NOW,
+        authentication: None,
+        access_token: None,
     });
     assert!(TestFramework::<Grant>::with(()).given_no_previous_events().when(command.clone()).inspect_result().is_ok());
     given(revoked()).when(command).then_expect_error(GrantError::AlreadyExists);
@@ -464,8 +468,46 @@ fn a_grant_without_a_code_opens_with_its_first_token() {
         refresh_token: None,
         expires_at: GRANT_END,
         at: NOW,
+        authentication: None,
     });
     let events = TestFramework::<Grant>::with(()).given_no_previous_events().when(command).inspect_result().unwrap();
     let grant = folded(events);
     assert_eq!(grant.living_access_token(&hash(ACCESS).into()).map(|token| token.expires_at), Some(GRANT_END));
+}
+
+/// A code with an access token beside it (OpenID Connect Core 3.3).
+fn hybrid() -> GrantEvent {
+    let beside = access_token(FRONT, "email profile", NOW.plus_seconds(3600));
+    GrantEvent::CodeIssued(CodeIssued { access_token: Some(beside), ..code_issued() })
+}
+
+const FRONT: u8 = 9;
+
+#[test]
+fn a_token_beside_the_code_lives_before_and_after_the_code_is_redeemed() {
+    for events in [vec![hybrid()], vec![hybrid(), redeemed_event()]] {
+        let grant = folded(events);
+        assert!(grant.living_access_token(&hash(FRONT).into()).is_some());
+    }
+}
+
+#[test]
+fn a_token_beside_the_code_ends_by_itself_and_with_the_grant() {
+    let revoke = GrantCommand::RevokeAccessToken { client_id: client(1), token: hash(FRONT).into(), at: NOW };
+    let ended = GrantEvent::AccessTokenRevoked { token: hash(FRONT), at: NOW };
+    given(vec![hybrid()]).when(revoke.clone()).then_expect_events(vec![ended.clone()]);
+    given(vec![hybrid(), redeemed_event()]).when(revoke).then_expect_events(vec![ended.clone()]);
+    let ends = [ended, GrantEvent::Revoked { reason: RevocationReason::CodeReplayed, at: NOW }];
+    for end in ends {
+        assert!(folded(vec![hybrid(), end.clone()]).living_access_token(&hash(FRONT).into()).is_none());
+        assert!(folded(vec![hybrid(), end, redeemed_event()]).living_access_token(&hash(FRONT).into()).is_none());
+    }
+}
+
+#[test]
+fn the_sign_in_stays_with_the_grant_when_its_code_is_redeemed() {
+    let authentication = Authentication { auth_time: NOW, amr: vec!["pwd".to_owned()], nonce: Some("n".to_owned()) };
+    let code = CodeIssued { authentication: Some(authentication.clone()), ..code_issued() };
+    let grant = folded(vec![GrantEvent::CodeIssued(code), redeemed_event()]);
+    assert_eq!(grant.authorization().and_then(|allowed| allowed.authentication.as_ref()), Some(&authentication));
 }

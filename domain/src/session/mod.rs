@@ -39,6 +39,8 @@ pub struct Started {
     pub cookie: SecretHash,
     /// When the user last proved who they are (OpenID Connect Core 2, `auth_time`).
     pub auth_time: Timestamp,
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
     pub expires_at: Timestamp,
 }
 
@@ -50,12 +52,13 @@ impl Session {
 
     fn remember(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Started { user_id, cookie, expires_at, at, .. } => {
-                self.stage = Stage::Started(Started { user_id, cookie, auth_time: at, expires_at });
+            SessionEvent::Started { user_id, cookie, amr, expires_at, at } => {
+                self.stage = Stage::Started(Started { user_id, cookie, auth_time: at, amr, expires_at });
             }
-            SessionEvent::Reauthenticated { cookie, at, .. } => {
+            SessionEvent::Reauthenticated { cookie, amr, at } => {
                 if let Stage::Started(started) = &mut self.stage {
                     started.cookie = cookie;
+                    started.amr = amr;
                     started.auth_time = at;
                 }
             }

@@ -12,6 +12,6 @@ pub enum SigningKeyError {
     Revoked,
     #[error("the JWK has a private part")]
     PrivateJwk,
-    #[error("alg must be RS256, ES256 or EdDSA")]
+    #[error("alg must be RS256, ES256, EdDSA or PS256")]
     UnknownAlgorithm,
 }

@@ -8,16 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::SigningKeyError;
 use crate::Timestamp;
 
-/// `alg` (RFC 7518 3.1, RFC 8037 3.1).
+/// `alg` (RFC 7518 3.1, RFC 8037 3.1). The first one is the default of OpenID Connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     RS256,
     ES256,
     EdDSA,
+    PS256,
 }
 
 impl Algorithm {
-    pub const ALL: &[Self] = &[Self::RS256, Self::ES256, Self::EdDSA];
+    pub const ALL: &[Self] = &[Self::RS256, Self::ES256, Self::EdDSA, Self::PS256];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -25,6 +26,7 @@ impl Algorithm {
             Self::RS256 => "RS256",
             Self::ES256 => "ES256",
             Self::EdDSA => "EdDSA",
+            Self::PS256 => "PS256",
         }
     }
 }

@@ -13,9 +13,21 @@ pub use command::SigningKeyCommand;
 pub use error::SigningKeyError;
 pub use event::{Algorithm, SigningKeyEvent};
 
+use crate::Timestamp;
+
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct SigningKey {
     stage: Stage,
+    made: Option<Made>,
+}
+
+/// What a key is, and since when it is where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    pub algorithm: Algorithm,
+    pub created_at: Timestamp,
+    /// When it came to its present stage.
+    pub changed_at: Timestamp,
 }
 
 /// `Created` is published but does not sign yet; `Retired` no longer signs but is still published, so that what it
@@ -36,13 +48,26 @@ impl SigningKey {
         self.stage
     }
 
+    /// Absent for a key that was never created.
+    #[must_use]
+    pub const fn made(&self) -> Option<Made> {
+        self.made
+    }
+
     fn remember(&mut self, event: SigningKeyEvent) {
-        self.stage = match event {
-            SigningKeyEvent::Created { .. } => Stage::Created,
-            SigningKeyEvent::Activated { .. } => Stage::Active,
-            SigningKeyEvent::Retired { .. } => Stage::Retired,
-            SigningKeyEvent::Revoked { .. } => Stage::Revoked,
+        let (stage, at) = match event {
+            SigningKeyEvent::Created { alg, at, .. } => {
+                self.made = Some(Made { algorithm: alg, created_at: at, changed_at: at });
+                (Stage::Created, at)
+            }
+            SigningKeyEvent::Activated { at } => (Stage::Active, at),
+            SigningKeyEvent::Retired { at } => (Stage::Retired, at),
+            SigningKeyEvent::Revoked { at } => (Stage::Revoked, at),
         };
+        self.stage = stage;
+        if let Some(made) = &mut self.made {
+            made.changed_at = at;
+        }
     }
 }
 

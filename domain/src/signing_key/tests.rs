@@ -4,7 +4,6 @@ use cqrs_es::test::TestFramework;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::Timestamp;
 
 const AT: Timestamp = Timestamp(1_000_000);
 

@@ -118,6 +118,20 @@ impl Grants {
                     code_expires_at: Some(issued.code_expires_at),
                 };
                 self.open(around, id, parties);
+                if let Some(token) = &issued.access_token {
+                    self.issue(id, Issued::new(around, sequence, token, issued.at), false);
+                }
+            }
+            GrantEvent::IdTokenIssued(issued) => {
+                let parties = Parties {
+                    client_id: issued.client_id,
+                    user_id: Some(issued.user_id),
+                    consent: Some(around.scopes.share(&issued.scope)),
+                    expires_at: issued.expires_at,
+                    code_expires_at: None,
+                };
+                self.open(around, id, parties);
+                self.load_open(id, false);
             }
             GrantEvent::Opened(opened) => {
                 let asked = opened.grant_type == GrantType::Implicit;
@@ -188,7 +202,7 @@ impl Grants {
         });
     }
 
-    /// Marks a grant as one that has given tokens; those are loaded by themselves.
+    /// Marks a grant as one that has given what it was for; access tokens are taken in by themselves.
     pub(super) fn load_open(&self, id: GrantId, refreshable: bool) {
         self.change(id, |entry| {
             entry.redeemed = true;

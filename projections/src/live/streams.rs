@@ -39,6 +39,7 @@ impl Live {
         let events = live.take_in_stream(db, "grant", &id.to_string()).await?;
         let parties = events.iter().find_map(|event| match event {
             Event::Grant(GrantEvent::CodeIssued(issued)) => Some((issued.client_id, Some(issued.user_id))),
+            Event::Grant(GrantEvent::IdTokenIssued(issued)) => Some((issued.client_id, Some(issued.user_id))),
             Event::Grant(GrantEvent::Opened(opened)) => Some((opened.client_id, opened.user_id)),
             _ => None,
         });

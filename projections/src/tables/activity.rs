@@ -141,6 +141,7 @@ fn user_of(recorded: &Recorded) -> Option<UserId> {
         Event::Session(SessionEvent::Started { user_id, .. }) => Some(*user_id),
         Event::Grant(GrantEvent::CodeIssued(issued)) => Some(issued.user_id),
         Event::Grant(GrantEvent::Opened(opened)) => opened.user_id,
+        Event::Grant(GrantEvent::IdTokenIssued(issued)) => Some(issued.user_id),
         Event::Client(ClientEvent::Registered { owner, .. }) => *owner,
         _ => None,
     };
@@ -155,6 +156,7 @@ fn details(recorded: &Recorded) -> (Option<ClientId>, Option<Scope>, Option<Stri
         Event::Client(_) => (recorded.aggregate_id.parse().ok(), None, None),
         Event::Grant(GrantEvent::CodeIssued(issued)) => (Some(issued.client_id), Some(issued.scope.clone()), None),
         Event::Grant(GrantEvent::Opened(opened)) => (Some(opened.client_id), Some(opened.scope.clone()), None),
+        Event::Grant(GrantEvent::IdTokenIssued(issued)) => (Some(issued.client_id), Some(issued.scope.clone()), None),
         Event::Grant(GrantEvent::Revoked { reason, .. }) => (None, None, Some(reason.as_str().to_owned())),
         _ => (None, None, None),
     }

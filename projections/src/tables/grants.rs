@@ -91,7 +91,8 @@ impl GrantRow {
                 session_id: Some(issued.session_id),
                 grant_type: GrantType::AuthorizationCode,
                 scope: issued.scope.clone(),
-                stage: GrantStage::CodeIssued,
+                // An access token beside the code stands whether the code is redeemed or not.
+                stage: if issued.access_token.is_some() { GrantStage::Open } else { GrantStage::CodeIssued },
                 refreshable: false,
                 created_at: issued.at,
                 last_used_at: issued.at,
@@ -113,6 +114,23 @@ impl GrantRow {
                 created_at: opened.at,
                 last_used_at: opened.at,
                 expires_at: opened.expires_at,
+                code_expires_at: None,
+                revoked_at: None,
+                revoked_reason: None,
+            }),
+            GrantEvent::IdTokenIssued(issued) => Some(Self {
+                grant_id,
+                sequence,
+                client_id: issued.client_id,
+                user_id: Some(issued.user_id),
+                session_id: Some(issued.session_id),
+                grant_type: GrantType::Implicit,
+                scope: issued.scope.clone(),
+                stage: GrantStage::Open,
+                refreshable: false,
+                created_at: issued.at,
+                last_used_at: issued.at,
+                expires_at: issued.expires_at,
                 code_expires_at: None,
                 revoked_at: None,
                 revoked_reason: None,
@@ -172,7 +190,10 @@ impl Table for Grants {
         }
         row.sequence = recorded.sequence;
         match event {
-            GrantEvent::CodeIssued(_) | GrantEvent::Opened(_) | GrantEvent::AccessTokenRevoked { .. } => {}
+            GrantEvent::CodeIssued(_)
+            | GrantEvent::Opened(_)
+            | GrantEvent::IdTokenIssued(_)
+            | GrantEvent::AccessTokenRevoked { .. } => {}
             GrantEvent::CodeRedeemed { refresh_token, at, .. } => {
                 row.stage = GrantStage::Open;
                 row.refreshable = refresh_token.is_some();

@@ -53,14 +53,11 @@ impl Table for Tokens {
 
     fn group(event: &Recorded) -> Option<String> {
         match &event.event {
-            Event::Grant(GrantEvent::CodeIssued(_)) => None,
+            Event::Grant(GrantEvent::CodeIssued(code)) if code.access_token.is_none() => None,
+            Event::Grant(GrantEvent::IdTokenIssued(_)) => None,
             Event::Grant(_) => Some(event.aggregate_id.clone()),
             _ => None,
         }
-    }
-
-    fn opens(event: &Recorded) -> bool {
-        matches!(event.event, Event::Grant(GrantEvent::Opened(_) | GrantEvent::CodeRedeemed { .. }))
     }
 
     fn fold(rows: &mut Vec<TokenRow>, recorded: &Recorded) -> Result<(), FoldError> {
@@ -69,7 +66,12 @@ impl Table for Tokens {
             return Ok(());
         }
         match event {
-            GrantEvent::CodeIssued(_) => {}
+            GrantEvent::CodeIssued(code) => {
+                if let Some(token) = &code.access_token {
+                    rows.push(issued(recorded, token, code.at)?);
+                }
+            }
+            GrantEvent::IdTokenIssued(_) => {}
             GrantEvent::CodeRedeemed { access_token, at, .. } => rows.push(issued(recorded, access_token, *at)?),
             GrantEvent::Opened(opened) => rows.push(issued(recorded, &opened.access_token, opened.at)?),
             GrantEvent::Refreshed(refreshed) => {

@@ -1,5 +1,5 @@
 use grantlog_domain::RedirectUri;
-use grantlog_domain::client::{ApplicationType, GrantType, TokenEndpointAuthMethod};
+use grantlog_domain::client::{ApplicationType, GrantType, OpenIdMetadata, TokenEndpointAuthMethod};
 use uuid::Uuid;
 
 use super::*;
@@ -17,6 +17,7 @@ fn client(method: TokenEndpointAuthMethod) -> ClientMetadata {
         token_endpoint_auth_method: method,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        openid: OpenIdMetadata::default(),
     }
 }
 
@@ -55,12 +56,15 @@ fn each_wrong_parameter_has_its_error() {
     for (query, code) in [
         ("", "invalid_request"),
         ("response_type=magic", "unsupported_response_type"),
-        ("response_type=code+token", "unsupported_response_type"),
+        ("response_type=code+code", "unsupported_response_type"),
+        ("response_type=token+code", "unauthorized_client"),
+        ("response_type=id_token", "unauthorized_client"),
         ("response_type=token", "unauthorized_client"),
         ("response_type=code&scope=a+c", "invalid_scope"),
         ("response_type=code&scope=%22", "invalid_scope"),
         ("response_type=code&scope=a&scope=b", "invalid_request"),
-        ("response_type=code&response_mode=form_post", "invalid_request"),
+        ("response_type=code&response_mode=jwt", "invalid_request"),
+        ("response_type=code&max_age=-1", "invalid_request"),
         ("response_type=code&request=x", "request_not_supported"),
         ("response_type=code&request_uri=x", "request_uri_not_supported"),
         ("response_type=code&resource=x", "invalid_target"),
@@ -89,7 +93,20 @@ fn without_scope_it_is_all_that_was_registered() {
 }
 
 #[test]
-fn the_default_response_mode_may_be_named() {
-    assert!(check(&confidential(), "response_type=code&response_mode=query").is_ok());
-    assert_eq!(error(&confidential(), "response_type=code&response_mode=fragment"), "invalid_request");
+fn a_code_may_come_in_every_way() {
+    for mode in ["query", "fragment", "form_post"] {
+        let query = format!("response_type=code&response_mode={mode}");
+        let request = check(&confidential(), &query).expect("a request");
+        assert_eq!(request.redirect.asked_mode().map(ResponseMode::as_str), Some(mode));
+        assert_eq!(check(&confidential(), &request.to_query()).expect("the same"), request);
+    }
+}
+
+#[test]
+fn a_nonce_survives_the_way_through_the_browser_only_with_openid() {
+    let openid = ClientMetadata { scope: Scope::parse("openid a").expect("a scope"), ..confidential() };
+    let request = check(&openid, "response_type=code&scope=openid&nonce=n&max_age=5").expect("a request");
+    assert_eq!((request.openid.nonce.as_deref(), request.openid.max_age), (Some("n"), Some(5)));
+    assert_eq!(check(&openid, &request.to_query()).expect("the same"), request);
+    assert_eq!(check(&openid, "response_type=code&scope=a&nonce=n").expect("a request").openid.nonce, None);
 }

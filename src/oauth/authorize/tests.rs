@@ -1,4 +1,6 @@
-use grantlog_domain::client::{ApplicationType, ClientMetadata, TokenEndpointAuthMethod};
+use grantlog_domain::client::{
+    ApplicationType, ClientMetadata, GrantType, OpenIdMetadata, ResponseType, TokenEndpointAuthMethod,
+};
 use grantlog_domain::{ClientId, RedirectUri, Scope};
 use uuid::Uuid;
 
@@ -16,6 +18,7 @@ fn client(method: TokenEndpointAuthMethod, application_type: ApplicationType, ur
         token_endpoint_auth_method: method,
         application_type,
         require_pkce: false,
+        openid: OpenIdMetadata::default(),
     }
 }
 

@@ -28,7 +28,8 @@ pub(super) async fn redeem(app: &App, request: TokenRequest) -> Result<TokenResp
     match app.store.execute::<Grant>(&grant_id.to_string(), command, &by).await {
         Ok(executed) => {
             request.check_user(app, grant_id, &executed.aggregate).await?;
-            Ok(tokens.issued(request.issued(&executed)?, request.at))
+            let tokens = tokens.issued(request.issued(&executed)?, request.at);
+            request.with_id_token(app, executed.aggregate.authorization(), tokens).await
         }
         Err(error) => {
             // RFC 6749 4.1.2: a second use ends what the first one gave. The refusal itself leaves no trace.

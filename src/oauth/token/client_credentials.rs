@@ -28,6 +28,7 @@ pub(super) async fn open(app: &App, request: TokenRequest) -> Result<TokenRespon
         refresh_token: None,
         expires_at,
         at: request.at,
+        authentication: None,
     });
     let by = request.by_client(app, grant_id);
     let executed = app.store.create::<Grant>(&grant_id.to_string(), command, &by).await;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use grantlog_domain::client::GrantType;
 use grantlog_domain::grant::{
-    AccessToken, Grant, GrantCommand, GrantError, GrantEvent, NewAccessToken, RevocationReason,
+    AccessToken, Authorization, Grant, GrantCommand, GrantError, GrantEvent, NewAccessToken, RevocationReason,
 };
 use grantlog_domain::{Actor, Event, GrantId, Scope, SecretHash, Timestamp};
 use grantlog_projections::live::LiveClient;
@@ -27,6 +27,7 @@ use super::error::{ErrorCode, OAuthError, no_store};
 use super::posted::{Posted, answer, not_executed, not_read, posted};
 use crate::app::{App, with};
 use crate::http::form::{Encodings, Parameters};
+use crate::oidc::id_token::IdToken;
 use crate::secrets::{Kind, Secret};
 use crate::standing;
 use crate::store::{CommandContext, ExecuteError, Executed};
@@ -122,6 +123,7 @@ impl NewTokens {
             expires_in: access_token.expires_at.seconds_since(at).max(0),
             refresh_token: self.refresh_token.map(|(secret, _)| secret),
             scope: access_token.scope.clone(),
+            id_token: None,
         }
     }
 }
@@ -133,6 +135,8 @@ struct TokenResponse {
     expires_in: i64,
     refresh_token: Option<Secret<String>>,
     scope: Scope,
+    /// OpenID Connect Core 3.1.3.3.
+    id_token: Option<String>,
 }
 
 impl TokenResponse {
@@ -146,6 +150,8 @@ impl TokenResponse {
             refresh_token: Option<&'a str>,
             #[serde(skip_serializing_if = "Scope::is_empty")]
             scope: &'a Scope,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            id_token: Option<&'a str>,
         }
         let wire = Wire {
             access_token: self.access_token.expose(),
@@ -153,6 +159,7 @@ impl TokenResponse {
             expires_in: self.expires_in,
             refresh_token: self.refresh_token.as_ref().map(|secret| secret.expose().as_str()),
             scope: &self.scope,
+            id_token: self.id_token.as_deref(),
         };
         // Strings and a number: this always serializes.
         let mut response = Response::new(serde_json::to_vec(&wire).unwrap_or_default().into());
@@ -198,6 +205,39 @@ impl TokenRequest {
         let by = self.by_client(app, grant_id);
         let executed = app.store.execute::<Grant>(&grant_id.to_string(), command, &by).await;
         executed.map(|_| ()).map_err(|error| self.not_executed(error))
+    }
+
+    /// The answer with an ID token, when the grant and this answer have the scope `openid` (OpenID Connect Core 3.1.3.3).
+    async fn with_id_token(
+        &self,
+        app: &App,
+        authorization: Option<&Authorization>,
+        mut tokens: TokenResponse,
+    ) -> Result<TokenResponse, OAuthError> {
+        let Some((authorization, authentication)) =
+            authorization.and_then(|all| Some((all, all.authentication.as_ref()?)))
+        else {
+            return Ok(tokens);
+        };
+        let Some(user_id) = authorization.user_id.filter(|_| tokens.scope.contains("openid")) else {
+            return Ok(tokens);
+        };
+        let id_token = IdToken {
+            client_id: self.client.id,
+            client: &self.client.metadata,
+            user_id,
+            session_id: authorization.session_id,
+            authentication,
+            at: self.at,
+            access_token: Some(tokens.access_token.expose()),
+            code: None,
+            state: None,
+            claims: serde_json::Map::new(),
+        };
+        let signed = id_token.sign(app).await;
+        let fault = |error| OAuthError::fault(Some(self.posted.context.id.as_str()), &error);
+        tokens.id_token = Some(signed.map_err(fault)?);
+        Ok(tokens)
     }
 
     /// A user who was disabled gets nothing more, and what they allowed ends.

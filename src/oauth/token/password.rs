@@ -37,6 +37,7 @@ pub(super) async fn open(app: &App, mut request: TokenRequest) -> Result<TokenRe
         refresh_token: tokens.refresh_token(),
         expires_at,
         at: request.at,
+        authentication: None,
     });
     let by = request.by_client(app, grant_id);
     let executed = app.store.create::<Grant>(&grant_id.to_string(), command, &by).await;

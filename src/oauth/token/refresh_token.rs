@@ -40,7 +40,8 @@ pub(super) async fn refresh(app: &App, request: TokenRequest) -> Result<TokenRes
     match app.store.execute::<Grant>(&grant_id.to_string(), command, &by).await {
         Ok(executed) => {
             request.check_user(app, grant_id, &executed.aggregate).await?;
-            Ok(tokens.issued(request.issued(&executed)?, request.at))
+            let tokens = tokens.issued(request.issued(&executed)?, request.at);
+            with_id_token(app, &request, &executed.aggregate, tokens).await
         }
         Err(ExecuteError::Refused(GrantError::RefreshRepeatedWithinGrace)) => {
             repeat(app, &request, grant_id, presented).await
@@ -97,7 +98,22 @@ async fn repeat(
     if tokens.access_token.1 != rotation.access_token.hash {
         return Err(not_valid());
     }
-    Ok(tokens.issued(&rotation.access_token, request.at))
+    let tokens = tokens.issued(&rotation.access_token, request.at);
+    with_id_token(app, request, &grant, tokens).await
+}
+
+/// OpenID Connect Core 12.2: the same sign-in, and no `nonce`, because there was no new request.
+async fn with_id_token(
+    app: &App,
+    request: &TokenRequest,
+    grant: &Grant,
+    tokens: TokenResponse,
+) -> Result<TokenResponse, OAuthError> {
+    let mut authorization = grant.authorization().cloned();
+    if let Some(authentication) = authorization.as_mut().and_then(|all| all.authentication.as_mut()) {
+        authentication.nonce = None;
+    }
+    request.with_id_token(app, authorization.as_ref(), tokens).await
 }
 
 fn last_rotation(grant: &Grant) -> Option<&Rotation> {

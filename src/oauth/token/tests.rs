@@ -47,6 +47,7 @@ fn an_answer_without_scope_or_refresh_token_does_not_name_them() {
         expires_in: 60,
         refresh_token: None,
         scope: Scope::default(),
+        id_token: None,
     };
     let response = tokens.into_response();
     assert_eq!(response.headers()["cache-control"], "no-store");

@@ -15,6 +15,7 @@ pub fn explain(event: &Event) -> &'static str {
             "The client exchanged the code for tokens, straight with the server. The code has had its one use; of the \
              tokens the log keeps hashes."
         }
+        GrantEvent::IdTokenIssued(_) => "The client was told who you are, and got nothing else.",
         GrantEvent::Opened(_) => "Tokens were given without a code.",
         GrantEvent::Refreshed(_) => {
             "The client renewed its access. The old refresh token was replaced; showing it again would end everything."

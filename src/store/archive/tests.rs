@@ -90,6 +90,7 @@ impl Past {
             refresh_token: None,
             expires_at,
             at,
+            authentication: None,
         };
         self.append(&id, 1, GrantEvent::Opened(opened)).await;
         id

@@ -50,6 +50,7 @@ async fn open_grant(fresh: &Fresh, number: u128, user_id: UserId, at: Timestamp)
         refresh_token: None,
         expires_at,
         at,
+        authentication: None,
     });
     let id = GrantId(Uuid::from_u128(10_000 + number)).to_string();
     fresh.store.create::<Grant>(&id, command, &by()).await.expect("opened");

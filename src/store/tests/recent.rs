@@ -37,6 +37,7 @@ async fn opened(store: &Store) -> String {
         refresh_token: Some(hash(1)),
         expires_at: AT.plus_seconds(600),
         at: AT,
+        authentication: None,
     });
     store.create::<Grant>(&id, command, &by()).await.expect("opened");
     id

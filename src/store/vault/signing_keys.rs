@@ -5,7 +5,8 @@ use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaEncoding, RsaKeyPair,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,7 +18,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{Vault, VaultError};
 use crate::secrets::Secret;
 
-/// A key that was made. Its private half is in the vault; say so in the log next.
+/// A key of the vault. Its private half is there; say so in the log next.
 #[derive(Debug)]
 pub struct NewSigningKey {
     /// The thumbprint of the public half (RFC 7638).
@@ -26,8 +27,11 @@ pub struct NewSigningKey {
     pub public_jwk: Map<String, Json>,
 }
 
-/// Signs with one private key. Signing is work for the processor: keep it off the threads that do input and output.
-pub struct Signer(Pair);
+/// Signs with one private key. Signing is work for the processor: keep RSA off the threads that do input and output.
+pub struct Signer {
+    alg: Algorithm,
+    pair: Pair,
+}
 
 enum Pair {
     Rsa(Box<RsaKeyPair>),
@@ -36,32 +40,52 @@ enum Pair {
 }
 
 impl Vault {
-    /// Makes a key (RS256: 2048 bits; ES256; EdDSA: Ed25519) and keeps its private half sealed.
+    /// Makes the key of that algorithm that comes after `predecessor` (`None`: the first one) and keeps its private half
+    /// sealed. Each key has one successor: whoever asks again, on whatever node, gets the key that the first one made.
+    /// RS256 and PS256 have 2048 bits; ES256 is on P-256; `EdDSA` is Ed25519.
     ///
     /// # Errors
-    /// [`VaultError::KeyGeneration`]; [`VaultError::Database`].
-    pub async fn create_signing_key(&self, alg: Algorithm) -> Result<NewSigningKey, VaultError> {
+    /// [`VaultError::KeyGeneration`]; [`VaultError::Damaged`]; [`VaultError::Database`].
+    pub async fn create_signing_key(
+        &self,
+        alg: Algorithm,
+        predecessor: Option<&KeyId>,
+    ) -> Result<NewSigningKey, VaultError> {
+        let slot = format!("{alg} {}", predecessor.map_or("", |key_id| key_id.0.as_str()));
+        if let Some(made) = self.key_in(&slot).await? {
+            return Ok(made);
+        }
         let made = tokio::task::spawn_blocking(move || generate(alg)).await;
-        let Generated { pkcs8, mut public_jwk } = made.ok().flatten().ok_or(VaultError::KeyGeneration)?;
-        let key_id = KeyId(thumbprint(&public_jwk));
-        public_jwk.insert("kid".to_owned(), json!(key_id.0));
-        public_jwk.insert("alg".to_owned(), json!(alg.as_str()));
-        public_jwk.insert("use".to_owned(), json!("sig"));
-        let sealed = self.0.secrets.seal(&context(&key_id), pkcs8.expose());
+        let pkcs8 = made.ok().flatten().ok_or(VaultError::KeyGeneration)?;
+        let pair = Pair::read(alg, pkcs8.expose()).ok_or(VaultError::KeyGeneration)?;
+        let key = pair.public_half(alg).ok_or(VaultError::KeyGeneration)?;
+        let sealed = self.0.secrets.seal(&context(&key.key_id), pkcs8.expose());
         self.0
             .db
             .execute(
-                "INSERT INTO vault_signing_keys (key_id, algorithm, sealed_private_key, created_at) \
-                 VALUES ($1, $2, $3, $4)",
+                "INSERT INTO vault_signing_keys (key_id, algorithm, sealed_private_key, created_at, slot) \
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (slot) DO NOTHING",
                 &[
-                    Value::Text(key_id.0.clone()),
+                    Value::Text(key.key_id.0.clone()),
                     Value::from(alg.as_str()),
                     Value::Text(sealed),
                     Value::Int(self.0.clock.now().0),
+                    Value::Text(slot.clone()),
                 ],
             )
             .await?;
-        Ok(NewSigningKey { key_id, public_jwk })
+        self.key_in(&slot).await?.ok_or(VaultError::KeyGeneration)
+    }
+
+    /// The public half of the key that was made for `slot`.
+    async fn key_in(&self, slot: &str) -> Result<Option<NewSigningKey>, VaultError> {
+        let sql = "SELECT key_id FROM vault_signing_keys WHERE slot = $1";
+        let rows = self.0.db.fetch(sql, &[Value::Text(slot.to_owned())]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let key_id = KeyId(row.text(0)?);
+        let Some(signer) = self.signer(&key_id).await? else { return Ok(None) };
+        let key = signer.pair.public_half(signer.alg).filter(|key| key.key_id == key_id);
+        key.map(Some).ok_or_else(|| VaultError::Damaged { what: format!("signing key {key_id}") })
     }
 
     /// The key to sign with; `None` when the vault does not have it, or no more.
@@ -75,13 +99,8 @@ impl Vault {
         let damaged = || VaultError::Damaged { what: format!("signing key {key_id}") };
         let alg: Algorithm = row.str(0)?.parse().map_err(|_| damaged())?;
         let pkcs8 = self.0.secrets.unseal(&context(key_id), row.str(1)?).ok_or_else(damaged)?;
-        let pair = match alg {
-            Algorithm::RS256 => RsaKeyPair::from_pkcs8(pkcs8.expose()).map(|pair| Pair::Rsa(Box::new(pair))),
-            Algorithm::ES256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.expose())
-                .map(|pair| Pair::Ecdsa(Box::new(pair))),
-            Algorithm::EdDSA => Ed25519KeyPair::from_pkcs8(pkcs8.expose()).map(|pair| Pair::Ed25519(Box::new(pair))),
-        };
-        Ok(Some(Signer(pair.map_err(|_| damaged())?)))
+        let pair = Pair::read(alg, pkcs8.expose()).ok_or_else(damaged)?;
+        Ok(Some(Signer { alg, pair }))
     }
 
     /// Destroys the private half. Nothing happens when it was done already.
@@ -96,16 +115,18 @@ impl Vault {
 }
 
 impl Signer {
-    /// The signature of `message` as JWS wants it (RFC 7518 3.3, 3.4; RFC 8037 3.1).
+    /// The signature of `message` as JWS wants it (RFC 7518 3.3, 3.4, 3.5; RFC 8037 3.1).
     ///
     /// # Errors
     /// [`VaultError::Damaged`] when the key cannot sign.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, VaultError> {
         let failed = |_| VaultError::Damaged { what: "signing key".to_owned() };
-        match &self.0 {
+        match &self.pair {
             Pair::Rsa(pair) => {
+                let padding: &dyn RsaEncoding =
+                    if self.alg == Algorithm::PS256 { &RSA_PSS_SHA256 } else { &RSA_PKCS1_SHA256 };
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(failed)?;
+                pair.sign(padding, &SystemRandom::new(), message, &mut signature).map_err(failed)?;
                 Ok(signature)
             }
             Pair::Ecdsa(pair) => Ok(pair.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec()),
@@ -114,38 +135,57 @@ impl Signer {
     }
 }
 
-struct Generated {
-    pkcs8: Secret<Vec<u8>>,
-    public_jwk: Map<String, Json>,
+impl Pair {
+    fn read(alg: Algorithm, pkcs8: &[u8]) -> Option<Self> {
+        Some(match alg {
+            Algorithm::RS256 | Algorithm::PS256 => Self::Rsa(Box::new(RsaKeyPair::from_pkcs8(pkcs8).ok()?)),
+            Algorithm::ES256 => {
+                Self::Ecdsa(Box::new(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).ok()?))
+            }
+            Algorithm::EdDSA => Self::Ed25519(Box::new(Ed25519KeyPair::from_pkcs8(pkcs8).ok()?)),
+        })
+    }
+
+    /// RFC 7518 6.2 and 6.3, RFC 8037 2.
+    fn public_half(&self, alg: Algorithm) -> Option<NewSigningKey> {
+        let jwk = match self {
+            Self::Rsa(pair) => {
+                let (modulus, exponent) = rsa_numbers(pair.public_key().as_ref())?;
+                json!({ "kty": "RSA", "n": base64url(modulus), "e": base64url(exponent) })
+            }
+            Self::Ecdsa(pair) => {
+                // SEC 1 2.3.3, uncompressed: 04, 32 bytes x, 32 bytes y.
+                let point = pair.public_key().as_ref().strip_prefix(&[4])?;
+                let (x, y) = point.split_at_checked(32)?;
+                json!({ "kty": "EC", "crv": "P-256", "x": base64url(x), "y": base64url(y) })
+            }
+            Self::Ed25519(pair) => {
+                json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url(pair.public_key().as_ref()) })
+            }
+        };
+        let Json::Object(mut public_jwk) = jwk else { return None };
+        let key_id = KeyId(thumbprint(&public_jwk));
+        public_jwk.insert("kid".to_owned(), json!(key_id.0));
+        public_jwk.insert("alg".to_owned(), json!(alg.as_str()));
+        public_jwk.insert("use".to_owned(), json!("sig"));
+        Some(NewSigningKey { key_id, public_jwk })
+    }
 }
 
-fn generate(alg: Algorithm) -> Option<Generated> {
+/// A private key as PKCS #8.
+fn generate(alg: Algorithm) -> Option<Secret<Vec<u8>>> {
     let random = SystemRandom::new();
-    let (pkcs8, jwk) = match alg {
-        Algorithm::RS256 => {
-            let pair = RsaKeyPair::generate(KeySize::Rsa2048).ok()?;
-            let pkcs8: Pkcs8V1Der<'_> = pair.as_der().ok()?;
-            let (modulus, exponent) = rsa_numbers(pair.public_key().as_ref())?;
-            (pkcs8.as_ref().to_vec(), json!({ "kty": "RSA", "n": base64url(modulus), "e": base64url(exponent) }))
+    let pkcs8 = match alg {
+        Algorithm::RS256 | Algorithm::PS256 => {
+            let pkcs8: Pkcs8V1Der<'_> = RsaKeyPair::generate(KeySize::Rsa2048).ok()?.as_der().ok()?;
+            pkcs8.as_ref().to_vec()
         }
         Algorithm::ES256 => {
-            let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).ok()?;
-            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).ok()?;
-            // SEC 1 2.3.3, uncompressed: 04, 32 bytes x, 32 bytes y.
-            let point = pair.public_key().as_ref().strip_prefix(&[4])?;
-            let (x, y) = point.split_at_checked(32)?;
-            let jwk = json!({ "kty": "EC", "crv": "P-256", "x": base64url(x), "y": base64url(y) });
-            (document.as_ref().to_vec(), jwk)
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).ok()?.as_ref().to_vec()
         }
-        Algorithm::EdDSA => {
-            let document = Ed25519KeyPair::generate_pkcs8(&random).ok()?;
-            let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).ok()?;
-            let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url(pair.public_key().as_ref()) });
-            (document.as_ref().to_vec(), jwk)
-        }
+        Algorithm::EdDSA => Ed25519KeyPair::generate_pkcs8(&random).ok()?.as_ref().to_vec(),
     };
-    let Json::Object(public_jwk) = jwk else { return None };
-    Some(Generated { pkcs8: Secret::new(pkcs8), public_jwk })
+    Some(Secret::new(pkcs8))
 }
 
 /// Modulus and exponent of an `RSAPublicKey` (RFC 8017 A.1.1): a sequence of two integers.

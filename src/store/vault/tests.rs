@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents,
+    UnparsedPublicKey,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -221,7 +222,7 @@ async fn signing_keys_sign_what_their_public_half_verifies() {
     on_both(StoreOptions::default(), async |fresh: &Fresh| {
         let (vault, _) = vault(fresh);
         for alg in Algorithm::ALL {
-            let key = vault.create_signing_key(*alg).await.expect("made");
+            let key = vault.create_signing_key(*alg, None).await.expect("made");
             let jwk = &key.public_jwk;
             assert_eq!(jwk["kid"].as_str(), Some(key.key_id.0.as_str()));
             assert!(!jwk.contains_key("d"));
@@ -231,6 +232,11 @@ async fn signing_keys_sign_what_their_public_half_verifies() {
             match alg {
                 Algorithm::RS256 => RsaPublicKeyComponents { n: number("n"), e: number("e") }.verify(
                     &RSA_PKCS1_2048_8192_SHA256,
+                    b"message",
+                    &signature,
+                ),
+                Algorithm::PS256 => RsaPublicKeyComponents { n: number("n"), e: number("e") }.verify(
+                    &RSA_PSS_2048_8192_SHA256,
                     b"message",
                     &signature,
                 ),
@@ -245,6 +251,22 @@ async fn signing_keys_sign_what_their_public_half_verifies() {
             assert!(vault.signer(&key.key_id).await.expect("read").is_none());
         }
         assert!(vault.signer(&KeyId("none".to_owned())).await.expect("read").is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_has_one_successor_whoever_asks_for_it() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, _) = vault(fresh);
+        let all = (0..4).map(|_| vault.create_signing_key(Algorithm::EdDSA, None));
+        let first: Vec<_> =
+            futures::future::join_all(all).await.into_iter().map(|key| key.expect("made").key_id).collect();
+        assert!(first.iter().all(|key_id| *key_id == first[0]), "{first:?}");
+        let second = vault.create_signing_key(Algorithm::EdDSA, Some(&first[0])).await.expect("made").key_id;
+        assert_ne!(second, first[0]);
+        let other = vault.create_signing_key(Algorithm::ES256, Some(&first[0])).await.expect("made").key_id;
+        assert_ne!(other, second);
     })
     .await;
 }

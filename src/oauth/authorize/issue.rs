@@ -1,0 +1,196 @@
+//! What the user agreed to goes out: a code (RFC 6749 4.1.2), an access token (4.2.2), an ID token (OpenID Connect
+//! Core 3.2.2.5), or several of them (3.3.2.5). One event of one grant, whatever it is.
+
+use grantlog_domain::client::GrantType;
+use grantlog_domain::grant::{
+    Authentication, Grant, GrantCommand, IdTokenIssued, IssueCode, NewAccessToken, OpenGrant,
+};
+use grantlog_domain::session::{Session, Stage};
+use grantlog_domain::{Actor, GrantId, SecretHash, Timestamp};
+use serde_json::{Map, Value};
+use warp::reply::Response;
+
+use crate::app::App;
+use crate::http::request_id::RequestContext;
+use crate::oauth::authorization_request::AuthorizationRequest;
+use crate::oauth::error::{AuthorizationError, ErrorCode, OAuthError};
+use crate::oauth::posted::{not_executed, not_read};
+use crate::oauth::token::{after, refused};
+use crate::oidc::claims;
+use crate::oidc::id_token::IdToken;
+use crate::pages::SignedIn;
+use crate::secrets::{Kind, Secret};
+
+/// A request that is granted.
+struct Granted<'a> {
+    app: &'a App,
+    request: &'a AuthorizationRequest,
+    session: &'a SignedIn,
+    context: &'a RequestContext,
+    at: Timestamp,
+    /// Set when the scope has `openid`.
+    authentication: Option<Authentication>,
+}
+
+/// Answers the client with what it asked for.
+pub async fn issue(
+    app: &App,
+    request: &AuthorizationRequest,
+    session: &SignedIn,
+    context: &RequestContext,
+) -> Result<Response, AuthorizationError> {
+    let answer = async {
+        let authentication = match request.scope.contains("openid") {
+            true => Some(authentication(app, request, session, context).await?),
+            false => None,
+        };
+        Granted { app, request, session, context, at: app.now(), authentication }.issue().await
+    };
+    answer.await.map_err(|error| AuthorizationError::Redirect { to: request.redirect.clone(), error })
+}
+
+/// How and when the user signed in, as the log has it.
+async fn authentication(
+    app: &App,
+    request: &AuthorizationRequest,
+    session: &SignedIn,
+    context: &RequestContext,
+) -> Result<Authentication, OAuthError> {
+    let stored = app.store.load::<Session>(&session.session_id.to_string()).await;
+    match stored.map_err(|error| not_read(&error, context))?.aggregate.stage() {
+        Stage::Started(started) => Ok(Authentication {
+            auth_time: started.auth_time,
+            amr: started.amr.clone(),
+            nonce: request.openid.nonce.clone(),
+        }),
+        // It ended a moment ago, on another node.
+        Stage::Absent | Stage::Ended { .. } => {
+            Err(OAuthError::new(ErrorCode::LoginRequired, "the user is not signed in any more"))
+        }
+    }
+}
+
+impl Granted<'_> {
+    async fn issue(self) -> Result<Response, OAuthError> {
+        let (app, response_type) = (self.app, self.request.response_type);
+        let grant_id = GrantId(app.new_id());
+        let code = response_type.has_code().then(|| app.secrets.mint(Kind::Code, grant_id.0));
+        let token = response_type.has_token().then(|| app.secrets.mint(Kind::AccessToken, grant_id.0));
+        let token_expires_at = after(self.at, app.settings.oauth.access_token_lifetime);
+        let access_token = token.as_ref().map(|(_, hash)| NewAccessToken { hash: *hash, expires_at: token_expires_at });
+        let command = match (&code, access_token) {
+            (Some((_, code)), access_token) => self.code_command(*code, access_token),
+            (None, Some(access_token)) => self.token_command(access_token),
+            (None, None) => self.id_token_command()?,
+        };
+        let (code, token) = (code.map(|(code, _)| code), token.map(|(token, _)| token));
+        let by = app.command_context(Actor::User(self.session.user_id), self.context, Some(grant_id.to_string()));
+        let executed = app.store.create::<Grant>(&grant_id.to_string(), command, &by).await;
+        executed.map_err(|error| not_executed(error, self.context, refused))?;
+
+        let expires_in = token_expires_at.seconds_since(self.at).to_string();
+        let scope = self.request.scope.to_string();
+        let id_token = self.id_token(code.as_ref(), token.as_ref()).await?;
+        let mut parameters: Vec<(&str, &str)> = Vec::with_capacity(6);
+        if let Some(code) = &code {
+            parameters.push(("code", code.expose()));
+        }
+        if let Some(token) = &token {
+            parameters.extend([("access_token", token.expose().as_str()), ("token_type", "Bearer")]);
+            parameters.push(("expires_in", &expires_in));
+            if !self.request.scope.is_empty() {
+                parameters.push(("scope", &scope));
+            }
+        }
+        if let Some(id_token) = &id_token {
+            parameters.push(("id_token", id_token));
+        }
+        Ok(self.request.redirect.respond(&app.settings.issuer, &parameters))
+    }
+
+    fn code_command(&self, code: SecretHash, access_token: Option<NewAccessToken>) -> GrantCommand {
+        let (request, lifetimes) = (self.request, &self.app.settings.oauth);
+        GrantCommand::IssueCode(IssueCode {
+            client_id: request.client_id,
+            user_id: self.session.user_id,
+            session_id: self.session.session_id,
+            scope: request.scope.clone(),
+            redirect_uri: request.redirect.redirect_uri().to_owned(),
+            redirect_uri_in_request: request.redirect.in_request(),
+            code,
+            code_challenge: request.code_challenge,
+            code_expires_at: after(self.at, lifetimes.code_lifetime),
+            expires_at: after(self.at, lifetimes.grant_lifetime),
+            at: self.at,
+            authentication: self.authentication.clone(),
+            access_token,
+        })
+    }
+
+    /// RFC 6749 4.2.2: never with a refresh token, so the grant ends with its access token.
+    fn token_command(&self, access_token: NewAccessToken) -> GrantCommand {
+        let expires_at = access_token.expires_at;
+        GrantCommand::Open(OpenGrant {
+            grant_type: GrantType::Implicit,
+            client_id: self.request.client_id,
+            user_id: Some(self.session.user_id),
+            session_id: Some(self.session.session_id),
+            scope: self.request.scope.clone(),
+            access_token,
+            refresh_token: None,
+            expires_at,
+            at: self.at,
+            authentication: self.authentication.clone(),
+        })
+    }
+
+    fn id_token_command(&self) -> Result<GrantCommand, OAuthError> {
+        let authentication = self.authentication.clone();
+        Ok(GrantCommand::IssueIdToken(IdTokenIssued {
+            client_id: self.request.client_id,
+            user_id: self.session.user_id,
+            session_id: self.session.session_id,
+            scope: self.request.scope.clone(),
+            authentication: authentication.ok_or_else(|| self.fault(&"an ID token without the scope openid"))?,
+            expires_at: after(self.at, self.app.settings.oauth.id_token_lifetime),
+            at: self.at,
+        }))
+    }
+
+    /// The ID token that goes through the browser.
+    async fn id_token(
+        &self,
+        code: Option<&Secret<String>>,
+        token: Option<&Secret<String>>,
+    ) -> Result<Option<String>, OAuthError> {
+        let Some(authentication) = self.authentication.as_ref().filter(|_| self.request.response_type.has_id_token())
+        else {
+            return Ok(None);
+        };
+        // OpenID Connect Core 5.4: where there is no access token to ask the UserInfo endpoint with.
+        let claims = if code.is_none() && token.is_none() { self.claims().await? } else { Map::new() };
+        let id_token = IdToken {
+            client_id: self.request.client_id,
+            client: &self.request.client,
+            user_id: self.session.user_id,
+            session_id: Some(self.session.session_id),
+            authentication,
+            at: self.at,
+            access_token: token.map(|token| token.expose().as_str()),
+            code: code.map(|code| code.expose().as_str()),
+            state: self.request.redirect.state(),
+            claims,
+        };
+        id_token.sign(self.app).await.map(Some).map_err(|error| self.fault(&error))
+    }
+
+    async fn claims(&self) -> Result<Map<String, Value>, OAuthError> {
+        let profile = self.app.profiles().get(self.app, self.session.user_id).await;
+        let profile = profile.map_err(|error| self.fault(&error))?;
+        Ok(profile.map(|profile| claims::opened_by(&self.request.scope, &profile)).unwrap_or_default())
+    }
+
+    fn fault(&self, fault: &dyn std::fmt::Display) -> OAuthError {
+        OAuthError::fault(Some(self.context.id.as_str()), fault)
+    }
+}

@@ -1,0 +1,210 @@
+//! Claims about a user: OpenID Connect Core 5.1 (names and types) and 5.4 (which scope opens which).
+
+use grantlog_domain::{Scope, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::store::vault::Profile;
+
+/// Longest text of a claim, in bytes.
+pub const CLAIM_BYTES_MAX: usize = 1000;
+
+/// What a claim holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// An http or https address.
+    Url,
+    Flag,
+    /// OpenID Connect Core 5.1.1.
+    Address,
+    /// Set by this server alone.
+    Own,
+}
+
+/// A claim.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    pub name: &'static str,
+    pub scope: &'static str,
+    pub kind: Kind,
+}
+
+const fn claim(name: &'static str, scope: &'static str, kind: Kind) -> Claim {
+    Claim { name, scope, kind }
+}
+
+/// Every claim that this server knows.
+pub const CLAIMS: &[Claim] = &[
+    claim("name", "profile", Kind::Text),
+    claim("family_name", "profile", Kind::Text),
+    claim("given_name", "profile", Kind::Text),
+    claim("middle_name", "profile", Kind::Text),
+    claim("nickname", "profile", Kind::Text),
+    claim("preferred_username", "profile", Kind::Own),
+    claim("profile", "profile", Kind::Url),
+    claim("picture", "profile", Kind::Url),
+    claim("website", "profile", Kind::Url),
+    claim("gender", "profile", Kind::Text),
+    claim("birthdate", "profile", Kind::Text),
+    claim("zoneinfo", "profile", Kind::Text),
+    claim("locale", "profile", Kind::Text),
+    claim("updated_at", "profile", Kind::Own),
+    claim("email", "email", Kind::Text),
+    claim("email_verified", "email", Kind::Flag),
+    claim("address", "address", Kind::Address),
+    claim("phone_number", "phone", Kind::Text),
+    claim("phone_number_verified", "phone", Kind::Flag),
+];
+
+/// The members of an address (OpenID Connect Core 5.1.1).
+const ADDRESS: [&str; 6] = ["formatted", "street_address", "locality", "region", "postal_code", "country"];
+
+/// A value does not fit its claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    #[error("there is no claim of that name that can be set")]
+    Unknown,
+    #[error("this must be a text of at most {CLAIM_BYTES_MAX} bytes without control characters")]
+    Text,
+    #[error("this must be an http or https address")]
+    Url,
+    #[error("this must be true or false")]
+    Flag,
+    #[error(
+        "an address is a text, or JSON with any of formatted, street_address, locality, region, postal_code, country"
+    )]
+    Address,
+}
+
+/// The claims of a user that these scopes open.
+#[must_use]
+pub fn opened_by(scope: &Scope, profile: &Profile) -> Map<String, Value> {
+    let open = CLAIMS.iter().filter(|claim| scope.contains(claim.scope));
+    let value = |claim: &Claim| match claim.name {
+        "preferred_username" => Some(profile.username.clone().into()),
+        name => profile.claims.get(name).cloned(),
+    };
+    open.filter_map(|claim| value(claim).map(|value| (claim.name.to_owned(), value))).collect()
+}
+
+/// The claims after `changes` (`None` takes one away), and the names of those that are different then. A new e-mail
+/// address or phone number is not verified, unless the change says so.
+#[must_use]
+pub fn changed(
+    before: &Map<String, Value>,
+    changes: Vec<(String, Option<Value>)>,
+    at: Timestamp,
+) -> (Map<String, Value>, Vec<String>) {
+    let mut after = before.clone();
+    let mut changed = Vec::new();
+    for (name, value) in changes {
+        if after.get(&name) == value.as_ref() {
+            continue;
+        }
+        let verified = format!("{name}_verified");
+        match value {
+            Some(value) => after.insert(name.clone(), value),
+            None => after.remove(&name),
+        };
+        changed.push(name);
+        if after.get(&verified) == before.get(&verified) && after.remove(&verified).is_some() {
+            changed.push(verified);
+        }
+    }
+    if !changed.is_empty() {
+        after.insert("updated_at".to_owned(), at.0.into());
+    }
+    (after, changed)
+}
+
+/// The value of a claim as somebody typed it.
+///
+/// # Errors
+/// See [`ClaimError`].
+pub fn parse(name: &str, text: &str) -> Result<Value, ClaimError> {
+    let claim = CLAIMS.iter().find(|claim| claim.name == name).ok_or(ClaimError::Unknown)?;
+    match claim.kind {
+        Kind::Own => Err(ClaimError::Unknown),
+        Kind::Text => plain(text).ok_or(ClaimError::Text),
+        Kind::Url => {
+            let web = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
+            plain(text).filter(|_| web).ok_or(ClaimError::Url)
+        }
+        Kind::Flag => text.parse::<bool>().map(Value::from).map_err(|_| ClaimError::Flag),
+        Kind::Address => address(text).ok_or(ClaimError::Address),
+    }
+}
+
+fn plain(text: &str) -> Option<Value> {
+    let text = text.trim();
+    let fits = !text.is_empty() && text.len() <= CLAIM_BYTES_MAX && !text.chars().any(char::is_control);
+    fits.then(|| text.into())
+}
+
+/// JSON, or lines that are the `formatted` address.
+fn address(text: &str) -> Option<Value> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > CLAIM_BYTES_MAX {
+        return None;
+    }
+    if !text.starts_with('{') {
+        let formatted = text.replace("\r\n", "\n");
+        let printable = !formatted.chars().any(|char| char.is_control() && char != '\n');
+        return printable.then(|| Value::Object(Map::from_iter([("formatted".to_owned(), formatted.into())])));
+    }
+    let members: Map<String, Value> = serde_json::from_str(text).ok()?;
+    let known = members.iter().all(|(name, value)| ADDRESS.contains(&name.as_str()) && value.is_string());
+    (known && !members.is_empty()).then_some(Value::Object(members))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_scope_opens_its_own_claims_only() {
+        let claims = json!({"name": "Ann", "email": "ann@example.org", "address": {"country": "FR"}});
+        let profile = Profile { username: "ann".to_owned(), claims: claims.as_object().cloned().unwrap_or_default() };
+        let opened = |scope: &str| Value::Object(opened_by(&Scope::parse(scope).expect("a scope"), &profile));
+        assert_eq!(opened("openid"), json!({}));
+        assert_eq!(opened("openid email"), json!({"email": "ann@example.org"}));
+        assert_eq!(opened("profile"), json!({"name": "Ann", "preferred_username": "ann"}));
+        assert_eq!(opened("address"), json!({"address": {"country": "FR"}}));
+    }
+
+    #[test]
+    fn a_new_address_is_not_verified_unless_that_is_said() {
+        let before = json!({"email": "a@example.org", "email_verified": true});
+        let before = before.as_object().expect("an object");
+        let new = ("email".to_owned(), Some(json!("b@example.org")));
+        let verified = ("email_verified".to_owned(), Some(json!(false)));
+        let (after, names) = changed(before, vec![new.clone()], Timestamp(7));
+        assert_eq!(Value::Object(after), json!({"email": "b@example.org", "updated_at": 7}));
+        assert_eq!(names, ["email", "email_verified"]);
+        let (after, _) = changed(before, vec![verified, new], Timestamp(7));
+        assert_eq!(after["email_verified"], json!(false));
+        let same = ("email".to_owned(), Some(json!("a@example.org")));
+        assert_eq!(changed(before, vec![same], Timestamp(7)), (before.clone(), Vec::new()));
+    }
+
+    #[test]
+    fn a_value_is_of_the_kind_of_its_claim() {
+        assert_eq!(parse("email_verified", "true"), Ok(json!(true)));
+        assert_eq!(parse("address", "1 Road\r\nTown"), Ok(json!({"formatted": "1 Road\nTown"})));
+        assert_eq!(parse("address", r#"{"country":"FR"}"#), Ok(json!({"country": "FR"})));
+        for (name, text, error) in [
+            ("sub", "x", ClaimError::Unknown),
+            ("updated_at", "1", ClaimError::Unknown),
+            ("name", "", ClaimError::Text),
+            ("name", "a\u{7}", ClaimError::Text),
+            ("picture", "javascript:alert(1)", ClaimError::Url),
+            ("email_verified", "yes", ClaimError::Flag),
+            ("address", r#"{"planet":"x"}"#, ClaimError::Address),
+            ("address", r#"{"country":{}}"#, ClaimError::Address),
+        ] {
+            assert_eq!(parse(name, text), Err(error), "{name} {text}");
+        }
+        assert_eq!(parse("name", &"x".repeat(CLAIM_BYTES_MAX + 1)), Err(ClaimError::Text));
+    }
+}

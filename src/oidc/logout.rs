@@ -1,0 +1,181 @@
+//! The logout endpoint: OpenID Connect RP-Initiated Logout 1.0, 2 and 3.
+//!
+//! Who shows an ID token of this very session is signed out at once; for anybody else the user is asked (2), because any
+//! site could send them here. Only a `post_logout_redirect_uri` that the client registered is gone to.
+
+use std::sync::Arc;
+
+use bytes::Buf;
+use form_urlencoded::Serializer;
+use futures::Stream;
+use grantlog_domain::session::EndReason;
+use grantlog_projections::live::LiveClient;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::hint::{self, Hint};
+use crate::app::{App, with};
+use crate::http::form::{self, Encodings, FormError, FormLimits, Parameters, raw_query};
+use crate::http::request_id::{RequestContext, request_context};
+use crate::oauth::authorization_request::STATE_BYTES_MAX;
+use crate::oauth::authorization_response::see_other;
+use crate::oauth::posted::limits;
+use crate::pages::failure::PageError;
+use crate::pages::sign_out::{self, Asking};
+use crate::pages::visit::{SignedIn, Visit, signed_in};
+use crate::standing;
+
+const PATH: &str = "/oauth/logout";
+
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+    let limits = limits(app);
+    warp::method()
+        .and(warp::header::headers_cloned())
+        .and(request_context())
+        .and(raw_query())
+        .and(warp::body::stream())
+        .then(move |method: Method, headers: HeaderMap, context: RequestContext, query: String, body| async move {
+            let posted = method == Method::POST;
+            let parameters = parameters(posted, &headers, &query, body, limits).await;
+            (posted, headers, context, parameters)
+        })
+        .and(with(app))
+        .then(async |(posted, headers, context, parameters): (bool, HeaderMap, RequestContext, _), app: App| {
+            let answer = async {
+                let signed_in = signed_in(&app, &headers).await?;
+                let (headers, context) = (headers.clone(), context.clone());
+                let visit = Visit {
+                    app: app.clone(),
+                    context,
+                    headers,
+                    target: PATH.to_owned(),
+                    parameters: parameters?,
+                    signed_in,
+                };
+                logout(&visit, posted).await
+            };
+            answer.await.unwrap_or_else(|error: PageError| error.into_response(&app, &headers, &context))
+        })
+        .boxed()
+}
+
+/// GET with a query, or POST with a form (2).
+async fn parameters<B: Buf>(
+    posted: bool,
+    headers: &HeaderMap,
+    query: &str,
+    body: impl Stream<Item = Result<B, warp::Error>>,
+    limits: FormLimits,
+) -> Result<Parameters, FormError> {
+    if posted {
+        return form::read(headers.get(CONTENT_TYPE), body, Encodings::UrlEncoded, limits).await;
+    }
+    Parameters::parse(query.as_bytes(), limits.parameters)
+}
+
+/// A logout request that was checked.
+struct LogoutRequest {
+    hint: Option<Hint>,
+    client: Option<Arc<LiveClient>>,
+    /// With `state`.
+    goes_to: Option<String>,
+    /// As it was sent.
+    fields: Vec<(&'static str, String)>,
+}
+
+async fn logout(visit: &Visit, posted: bool) -> Result<Response, PageError> {
+    let request = check(&visit.app, &visit.parameters).await?;
+    let Some(session) = &visit.signed_in else {
+        // A form posted from the client's site comes without our SameSite cookie: ask again, as a plain visit.
+        if posted && visit.parameters.get("decision").is_none() {
+            return Ok(see_other(&format!("{PATH}?{}", request.to_query())));
+        }
+        return finish(visit, &request).await;
+    };
+    if posted && visit.parameters.get("decision").is_some() {
+        visit.check_form()?;
+    } else if !request.is_of(session) {
+        let client_name = request.client.as_ref().map(|client| client.metadata.client_name.as_str());
+        let asking = Asking { client_name, action: PATH, fields: request.fields, goes_to: request.goes_to.as_deref() };
+        return sign_out::ask(visit, asking).await;
+    }
+    sign_out::end_session(visit, session.user_id, session.session_id, EndReason::SignedOut).await?;
+    finish(visit, &request).await
+}
+
+/// Nobody is signed in any more.
+async fn finish(visit: &Visit, request: &LogoutRequest) -> Result<Response, PageError> {
+    sign_out::signed_out(visit, request.goes_to.as_deref()).await
+}
+
+/// The checks that do not depend on who is signed in. Whatever fails is told on a page, and nobody is redirected (3).
+async fn check(app: &App, parameters: &Parameters) -> Result<LogoutRequest, PageError> {
+    let refused = |why: &'static str| PageError::Request(why.into());
+    let hint = parameters.get("id_token_hint").map(|token| hint::read(app, token)).transpose();
+    let hint = hint.map_err(|_| refused("The application sent an id_token_hint that is not from here."))?;
+    let client_id = match (parameters.get("client_id"), &hint) {
+        (None, hint) => hint.as_ref().map(|hint| hint.client_id),
+        (Some(text), hint) => {
+            let client_id = text.parse().ok().filter(|id| hint.as_ref().is_none_or(|hint| hint.client_id == *id));
+            Some(client_id.ok_or_else(|| refused("The client_id is not the one of the id_token_hint."))?)
+        }
+    };
+    let client = match client_id {
+        Some(client_id) => standing::client(app, client_id).await?.filter(|client| client.enabled),
+        None => None,
+    };
+    let state = parameters.get("state");
+    if state.is_some_and(|state| state.len() > STATE_BYTES_MAX) {
+        return Err(refused("The state is too long."));
+    }
+    let goes_to = match parameters.get("post_logout_redirect_uri") {
+        None => None,
+        Some(uri) => {
+            let metadata = client.as_ref().map(|client| &client.metadata);
+            let registered = metadata.is_some_and(|metadata| {
+                metadata.openid.post_logout_redirect_uris.iter().any(|held| held.matches(uri, metadata.is_native()))
+            });
+            if !registered {
+                return Err(refused("The post_logout_redirect_uri is not one that the application registered."));
+            }
+            Some(with_state(uri, state))
+        }
+    };
+    let names = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"];
+    let fields = names.into_iter().filter_map(|name| Some((name, parameters.get(name)?.to_owned()))).collect();
+    Ok(LogoutRequest { hint, client, goes_to, fields })
+}
+
+/// RP-Initiated Logout 3: `state` goes back as it came.
+fn with_state(uri: &str, state: Option<&str>) -> String {
+    let Some(state) = state else { return uri.to_owned() };
+    let query = Serializer::new(String::new()).append_pair("state", state).finish();
+    format!("{uri}{}{query}", if uri.contains('?') { '&' } else { '?' })
+}
+
+impl LogoutRequest {
+    /// Whether the hint is an ID token of that session.
+    fn is_of(&self, session: &SignedIn) -> bool {
+        let of = |hint: &Hint| hint.user_id == session.user_id && hint.session_id == Some(session.session_id);
+        self.hint.as_ref().is_some_and(of)
+    }
+
+    fn to_query(&self) -> String {
+        Serializer::new(String::new()).extend_pairs(&self.fields).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_is_added_to_a_query_that_is_there() {
+        assert_eq!(with_state("https://a.example/out", None), "https://a.example/out");
+        assert_eq!(with_state("https://a.example/out", Some("a b")), "https://a.example/out?state=a+b");
+        assert_eq!(with_state("https://a.example/out?x=1", Some("&")), "https://a.example/out?x=1&state=%26");
+    }
+}

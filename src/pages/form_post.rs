@@ -1,0 +1,85 @@
+//! The page that posts an authorization response to the client: OAuth 2.0 Form Post Response Mode 2.
+//!
+//! It sends itself; who has no JavaScript presses its button. The only page with a script: that one, named by its hash,
+//! and nothing else.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, PRAGMA};
+use warp::reply::Response;
+
+use super::assets;
+use super::form_action;
+use crate::http::security_headers;
+
+/// What the page runs; the template has exactly this between its script tags.
+const SCRIPT: &str = "document.forms[0].submit()";
+
+/// The script's source expression (CSP Level 3, 2.3.1).
+static SCRIPT_SOURCE: LazyLock<String> =
+    LazyLock::new(|| format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, SCRIPT.as_bytes()))));
+
+#[derive(Template)]
+#[template(path = "form_post.html")]
+struct FormPostPage<'a> {
+    stylesheet: &'static str,
+    redirect_uri: &'a str,
+    parameters: &'a [(&'a str, &'a str)],
+    script: &'static str,
+}
+
+/// The page that posts `parameters` to `redirect_uri`, which the client registered. Never cached, and no referrer.
+#[must_use]
+pub fn form_post_page(redirect_uri: &str, parameters: &[(&str, &str)], https: bool) -> Response {
+    let page = FormPostPage { stylesheet: &assets::style().path, redirect_uri, parameters, script: SCRIPT };
+    // Rendering fails only when a value cannot be formatted; these are texts.
+    let mut response = Response::new(page.render().unwrap_or_default().into());
+    let headers = response.headers_mut();
+    security_headers::page(headers, https);
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; script-src {}; base-uri 'none'; frame-ancestors 'none'; form-action {}",
+        *SCRIPT_SOURCE,
+        form_action::only(redirect_uri),
+    );
+    // Sources hold neither blanks nor line breaks, so this is always a header value.
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor::block_on;
+    use http_body_util::BodyExt as _;
+
+    fn shown(response: Response) -> (String, String) {
+        let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().expect("ASCII").to_owned();
+        let body = block_on(response.into_body().collect()).expect("a body").to_bytes();
+        (policy, String::from_utf8(body.to_vec()).expect("UTF-8"))
+    }
+
+    #[test]
+    fn only_its_own_script_runs_and_only_to_the_client_it_posts() {
+        let (policy, html) = shown(form_post_page("https://app.example/cb?x=1", &[("code", "c")], true));
+        assert!(policy.contains(&format!("script-src {};", *SCRIPT_SOURCE)), "{policy}");
+        assert!(policy.ends_with("form-action https://app.example"), "{policy}");
+        assert!(html.contains(&format!("<script>{SCRIPT}</script>")), "{html}");
+        assert_eq!(html.matches("<script").count(), 1);
+        assert!(html.contains("name=\"code\" value=\"c\"") && html.contains("<button"), "{html}");
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_field() {
+        let (_, html) = shown(form_post_page("https://app.example/cb", &[("state", "\"><script>x</script>")], true));
+        assert_eq!(html.matches("<script").count(), 1, "{html}");
+    }
+}

@@ -1,0 +1,94 @@
+//! Codes, refresh tokens and PKCE with ID tokens beside them: OpenID Connect Core 3.1.3, 3.3.3, 12.
+
+use super::rp::{Rp, until_after};
+use crate::harness::{
+    Browser, CALLBACK, Pkce, Server, Store,
+    suite::{Case, own, shared},
+};
+
+pub const CASES: &[&[Case]] = &[
+    shared![
+        oidcc_codereuse,
+        oidcc_refresh_token,
+        oidcc_ensure_request_with_valid_pkce_succeeds,
+        a_token_beside_the_code_ends_with_the_grant,
+    ],
+    own![oidcc_codereuse_30seconds],
+];
+
+const HYBRID: [&str; 4] = ["code", "code id_token", "code token", "code id_token token"];
+
+async fn oidcc_codereuse(server: Server) {
+    // RFC 6749 4.1.2, in every flow with a code.
+    let user = server.user().await;
+    for response_type in HYBRID {
+        let rp = Rp::new(&server, response_type).await;
+        let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+        let form =
+            [("grant_type", "authorization_code"), ("code", &*login.response["code"]), ("redirect_uri", CALLBACK)];
+        server.token_as(&rp.client, &form).await.expect_error(400, "invalid_grant");
+        for token in
+            [login.access_token(), login.response.get("access_token").map(String::as_str)].into_iter().flatten()
+        {
+            assert!(
+                !server.is_active(&rp.client, token).await,
+                "a token of a replayed code is active: {response_type}"
+            );
+        }
+    }
+}
+
+async fn oidcc_codereuse_30seconds(store: Store) {
+    // The same when the code has expired meanwhile.
+    let server = Server::start(store, &[("OAUTH_CODE_LIFETIME_SECONDS", "2")]).await;
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+    until_after(login.claims["iat"].as_i64().expect("iat"), 3).await;
+    let form = [("grant_type", "authorization_code"), ("code", &*login.response["code"]), ("redirect_uri", CALLBACK)];
+    server.token_as(&rp.client, &form).await.expect_error(400, "invalid_grant");
+    assert!(!server.is_active(&rp.client, login.access_token().expect("a token")).await);
+}
+
+async fn oidcc_refresh_token(server: Server) {
+    // 12.2: same iss, sub and aud, the old auth_time, no nonce; and bound to the client.
+    let user = server.user().await;
+    for response_type in HYBRID {
+        let (rp, other) = (Rp::new(&server, response_type).await, Rp::new(&server, response_type).await);
+        let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+        let refresh_token = login.tokens["refresh_token"].as_str().expect("a refresh token");
+        server.refresh(&other.client, refresh_token).await.expect_error(400, "invalid_grant");
+        let refreshed = server.refresh(&rp.client, refresh_token).await.expect(200).json();
+        let claims = rp.validated(refreshed["id_token"].as_str().expect("an ID token")).await;
+        for claim in ["iss", "sub", "aud", "azp", "auth_time", "sid"] {
+            assert_eq!(claims[claim], login.claims[claim], "{claim}");
+        }
+        assert!(claims.get("nonce").is_none(), "{claims}");
+    }
+}
+
+async fn oidcc_ensure_request_with_valid_pkce_succeeds(server: Server) {
+    // RFC 7636, also in the hybrid flow.
+    let user = server.user().await;
+    for response_type in HYBRID {
+        let (rp, pkce) = (Rp::new(&server, response_type).await, Pkce::new());
+        let more = [("code_challenge", pkce.challenge.as_str()), ("code_challenge_method", "S256")];
+        let response = rp.authorize(&mut Browser::new(&server), &user, &more).await;
+        let without = [("grant_type", "authorization_code"), ("code", &*response["code"]), ("redirect_uri", CALLBACK)];
+        server.token_as(&rp.client, &without).await.expect_error(400, "invalid_grant");
+        server.redeem(&rp.client, &response["code"], &pkce).await.expect(200);
+    }
+}
+
+async fn a_token_beside_the_code_ends_with_the_grant(server: Server) {
+    // 3.3: it is of the same grant; it stands before the code is redeemed, and can be revoked by itself (RFC 7009).
+    let (user, rp) = (server.user().await, Rp::new(&server, "code token").await);
+    let response = rp.authorize(&mut Browser::new(&server), &user, &[]).await;
+    let beside = &response["access_token"];
+    assert!(server.is_active(&rp.client, beside).await);
+    rp.userinfo(beside).await;
+    let tokens = rp.redeem(&response["code"]).await;
+    assert!(server.is_active(&rp.client, beside).await);
+    server.revoke_as(&rp.client, beside).await.expect(200);
+    assert!(!server.is_active(&rp.client, beside).await);
+    assert!(server.is_active(&rp.client, tokens["access_token"].as_str().expect("a token")).await);
+}

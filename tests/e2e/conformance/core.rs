@@ -1,0 +1,214 @@
+//! The core set of the suite: the flows, ID tokens, UserInfo and scopes. OpenID Connect Core 1.0.
+
+use serde_json::{Value, json};
+
+use super::rp::{RESPONSE_TYPES, Rp};
+use crate::harness::{
+    Browser, Server, User,
+    suite::{Case, shared},
+};
+
+pub const CASES: &[&[Case]] = &[shared![
+    oidcc_server,
+    oidcc_form_post,
+    oidcc_idtoken_signature,
+    oidcc_idtoken_algorithms,
+    oidcc_userinfo_get,
+    oidcc_userinfo_post_header,
+    oidcc_userinfo_post_body,
+    oidcc_scope_profile,
+    oidcc_scope_email,
+    oidcc_scope_address,
+    oidcc_scope_phone,
+    oidcc_scope_all,
+    oidcc_server_client_secret_post,
+    oidcc_alternate_happy_flow,
+    claims_can_be_set_on_the_account_page,
+]];
+
+async fn oidcc_server(server: Server) {
+    // 3.1, 3.2, 3.3: every response type, validated to the end.
+    let user = server.user().await;
+    for response_type in RESPONSE_TYPES {
+        let rp = Rp::new(&server, response_type).await;
+        let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+        assert!(login.claims["sid"].is_string(), "{}", login.claims);
+        assert_eq!((&login.claims["acr"], &login.claims["amr"]), (&json!("1"), &json!(["pwd"])));
+        if let Some(token) = login.access_token() {
+            assert_eq!(rp.userinfo(token).await["sub"], login.claims["sub"]);
+        }
+    }
+}
+
+async fn oidcc_form_post(server: Server) {
+    // OAuth 2.0 Form Post Response Mode 2: the plans formpost-basic, -implicit and -hybrid.
+    let user = server.user().await;
+    for response_type in RESPONSE_TYPES {
+        let rp = Rp::new(&server, response_type).await;
+        let form_post = [("response_mode", "form_post")];
+        rp.login(&mut Browser::new(&server), &user, &form_post).await;
+        let page = Browser::new(&server).authorize(&rp.url(&form_post), &user).await;
+        let policy = page.answer.header("content-security-policy").expect("a policy").to_owned();
+        assert!(policy.contains("script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+        assert!(policy.contains("form-action https://client.example"), "{policy}");
+        assert!(page.answer.header("cache-control").is_some_and(|rule| rule.contains("no-store")), "{}", page.answer);
+        // Errors go the same way.
+        let refused = Browser::new(&server).open(&rp.url(&[("response_mode", "form_post"), ("prompt", "none")])).await;
+        assert_eq!(rp.response(&refused)["error"], "login_required");
+    }
+}
+
+async fn oidcc_idtoken_signature(server: Server) {
+    // 2, 10.1: RS256 when nothing else was registered, with a kid that is published.
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+    let header = jsonwebtoken::decode_header(login.id_token()).expect("a header");
+    assert_eq!(header.alg, jsonwebtoken::Algorithm::RS256);
+    assert_eq!(header.typ.as_deref(), Some("JWT"));
+}
+
+async fn oidcc_idtoken_algorithms(server: Server) {
+    // Registration 2 `id_token_signed_response_alg`, in the front channel and the back channel.
+    let user = server.user().await;
+    for alg in ["RS256", "ES256", "EdDSA", "PS256"] {
+        let rp = Rp::with(&server, "code id_token token", &["--id-token-alg", alg]).await;
+        rp.login(&mut Browser::new(&server), &user, &[]).await;
+    }
+}
+
+async fn oidcc_userinfo_get(server: Server) {
+    // 5.3.1.
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+    let userinfo = rp.userinfo(login.access_token().expect("a token")).await;
+    assert_eq!(userinfo, json!({ "sub": login.claims["sub"] }));
+}
+
+async fn oidcc_userinfo_post_header(server: Server) {
+    // 5.3.1: POST with the token in the header.
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+    let token = login.access_token().expect("a token");
+    let userinfo = server.post("/oauth/userinfo").bearer(token).send().await.expect(200).json();
+    assert_eq!(userinfo["sub"], login.claims["sub"]);
+}
+
+async fn oidcc_userinfo_post_body(server: Server) {
+    // 5.3.1 with RFC 6750 2.2: a setting, off by default; then it is refused (a warning in the suite). See http::bearer.
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+    let form = [("access_token", login.access_token().expect("a token"))];
+    server.post("/oauth/userinfo").form(&form).send().await.expect(401);
+}
+
+/// A user of whom everything is known.
+async fn known_user(server: &Server) -> User {
+    let user = server.user().await;
+    let claims = [
+        "name=Ann Example",
+        "given_name=Ann",
+        "family_name=Example",
+        "website=https://ann.example/",
+        "email=ann@example.org",
+        "email_verified=true",
+        "phone_number=+33 1 23 45 67 89",
+        r#"address={"locality":"Paris","country":"FR"}"#,
+    ];
+    let mut arguments = vec!["user", "update", &user.username];
+    arguments.extend(claims.iter().flat_map(|claim| ["--claim", claim]));
+    server.site().run_well(&arguments).await;
+    user
+}
+
+/// What each scope opens.
+fn opened(scope: &str) -> &'static [&'static str] {
+    match scope {
+        "profile" => &["name", "given_name", "family_name", "website", "preferred_username", "updated_at"],
+        "email" => &["email", "email_verified"],
+        "address" => &["address"],
+        "phone" => &["phone_number"],
+        _ => &[],
+    }
+}
+
+/// 5.4: the claims of these scopes and no others, from UserInfo, or from the ID token where that is all there is.
+async fn scopes_open(server: &Server, scopes: &[&str]) {
+    let user = known_user(server).await;
+    let scope = [&["openid"], scopes].concat().join(" ");
+    for response_type in RESPONSE_TYPES {
+        let rp = Rp::new(server, response_type).await;
+        let login = rp.login(&mut Browser::new(server), &user, &[("scope", &scope)]).await;
+        let said = match login.access_token() {
+            Some(token) => rp.userinfo(token).await,
+            None => login.claims.clone(),
+        };
+        for known in ["profile", "email", "address", "phone"] {
+            for claim in opened(known) {
+                assert_eq!(said.get(*claim).is_some(), scopes.contains(&known), "{claim} in {said}, {response_type}");
+                if login.access_token().is_some() {
+                    assert_eq!(login.claims.get(*claim), None, "{claim} in an ID token");
+                }
+            }
+        }
+        if scopes.contains(&"address") {
+            assert_eq!(said["address"], json!({ "locality": "Paris", "country": "FR" }));
+        }
+        if scopes.contains(&"email") {
+            assert_eq!(said["email_verified"], Value::Bool(true));
+        }
+    }
+}
+
+async fn oidcc_scope_profile(server: Server) {
+    scopes_open(&server, &["profile"]).await;
+}
+
+async fn oidcc_scope_email(server: Server) {
+    scopes_open(&server, &["email"]).await;
+}
+
+async fn oidcc_scope_address(server: Server) {
+    scopes_open(&server, &["address"]).await;
+}
+
+async fn oidcc_scope_phone(server: Server) {
+    scopes_open(&server, &["phone"]).await;
+}
+
+async fn oidcc_scope_all(server: Server) {
+    scopes_open(&server, &["profile", "email", "address", "phone"]).await;
+}
+
+async fn oidcc_server_client_secret_post(server: Server) {
+    // 9.
+    let user = server.user().await;
+    for response_type in RESPONSE_TYPES.into_iter().filter(|response_type| response_type.contains("code")) {
+        let rp = Rp::with(&server, response_type, &["--auth-method", "client_secret_post"]).await;
+        rp.login(&mut Browser::new(&server), &user, &[]).await;
+    }
+}
+
+async fn oidcc_alternate_happy_flow(server: Server) {
+    // RFC 6749 3.3 and Multiple Response Types 3: neither the order of scopes nor of response types matters.
+    let user = server.user().await;
+    let rp = Rp::new(&server, "code id_token token").await;
+    let more = [("scope", "phone openid email"), ("response_type", "token code id_token")];
+    let response = rp.authorize(&mut Browser::new(&server), &user, &more).await;
+    assert!(response.contains_key("code") && response.contains_key("id_token"), "{response:?}");
+}
+
+async fn claims_can_be_set_on_the_account_page(server: Server) {
+    // 5.1; the values are in the vault, and the log names only what changed.
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let mut browser = Browser::signed_in(&server, &user).await;
+    let page = browser.open("/account/profile").await;
+    let fields = [("name", "Bea Example"), ("email", "bea@example.org"), ("website", "no address")];
+    let page = browser.submit(&page, "profile-form", "profile-submit", &fields).await;
+    assert_eq!(page.answer.status, 422, "{}", page.answer);
+    let fields = [("name", "Bea Example"), ("email", "bea@example.org"), ("website", "")];
+    browser.submit(&page, "profile-form", "profile-submit", &fields).await;
+    let login = rp.login(&mut browser, &user, &[("scope", "openid profile email")]).await;
+    let userinfo = rp.userinfo(login.access_token().expect("a token")).await;
+    assert_eq!((&userinfo["name"], &userinfo["email"]), (&json!("Bea Example"), &json!("bea@example.org")));
+    assert!(userinfo.get("website").is_none() && userinfo.get("email_verified").is_none(), "{userinfo}");
+}

@@ -1,0 +1,184 @@
+//! OpenID Connect RP-Initiated Logout 1.0.
+
+use super::rp::{Login, Rp, SIGNED_OUT};
+use super::tampered;
+use crate::harness::{
+    Browser, Server, User,
+    browser::{Page, query_of},
+    http::encode,
+    suite::{Case, shared},
+};
+
+pub const CASES: &[&[Case]] = &[shared![
+    oidcc_rp_initiated_logout_discovery_endpoint_verification,
+    oidcc_rp_initiated_logout,
+    oidcc_rp_initiated_logout_bad_post_logout_redirect_uri,
+    oidcc_rp_initiated_logout_modified_id_token_hint,
+    oidcc_rp_initiated_logout_no_id_token_hint,
+    oidcc_rp_initiated_logout_no_params,
+    oidcc_rp_initiated_logout_no_post_logout_redirect_uri,
+    oidcc_rp_initiated_logout_no_state,
+    oidcc_rp_initiated_logout_only_state,
+    oidcc_rp_initiated_logout_query_added_to_post_logout_redirect_uri,
+    oidcc_rp_initiated_logout_bad_id_token_hint,
+    the_request_may_be_posted,
+    a_hint_of_another_session_does_not_sign_out_unasked,
+]];
+
+struct Setup {
+    server: Server,
+    rp: Rp,
+    browser: Browser,
+    login: Login,
+}
+
+impl Setup {
+    async fn new(server: &Server) -> Setup {
+        let (user, rp, mut browser) = (server.user().await, Rp::new(server, "code").await, Browser::new(server));
+        let login = rp.login(&mut browser, &user, &[]).await;
+        Setup { server: server.clone(), rp, browser, login }
+    }
+
+    async fn logout(&mut self, parameters: &[(&str, &str)]) -> Page {
+        self.browser.open(&format!("/oauth/logout?{}", encode(parameters))).await
+    }
+
+    async fn is_signed_in(&mut self) -> bool {
+        let page = self.browser.open(&self.rp.url(&[("prompt", "none")])).await;
+        self.rp.response(&page).contains_key("code")
+    }
+
+    /// Nobody was redirected, and the user is still signed in.
+    async fn is_refused(&mut self, parameters: &[(&str, &str)]) {
+        let page = self.logout(parameters).await;
+        page.expect_error_page("invalid_request");
+        assert!(self.is_signed_in().await, "signed out by a bad request");
+    }
+}
+
+async fn oidcc_rp_initiated_logout_discovery_endpoint_verification(server: Server) {
+    let configuration = server.get("/.well-known/openid-configuration").send().await.expect(200).json();
+    assert_eq!(configuration["end_session_endpoint"], server.url("/oauth/logout"));
+}
+
+async fn oidcc_rp_initiated_logout(server: Server) {
+    // 2, 3: to the registered URI, with state; then prompt=none fails.
+    let mut setup = Setup::new(&server).await;
+    let hint = setup.login.id_token().to_owned();
+    let request = [("id_token_hint", hint.as_str()), ("post_logout_redirect_uri", SIGNED_OUT), ("state", "a b&")];
+    let page = setup.logout(&request).await;
+    let callback = page.callback();
+    assert!(callback.as_str().starts_with(&format!("{SIGNED_OUT}?")), "{callback}");
+    assert_eq!(query_of(&callback)["state"], "a b&");
+    assert!(!setup.is_signed_in().await);
+    // The session itself has ended, not only its cookie.
+    let kept = setup.login.claims["sid"].as_str().expect("sid").to_owned();
+    let events = server.site().run_well(&["events", "list", "--aggregate", &kept]).await;
+    assert!(events.contains("session.ended"), "{events}");
+}
+
+async fn oidcc_rp_initiated_logout_bad_post_logout_redirect_uri(server: Server) {
+    let mut setup = Setup::new(&server).await;
+    let hint = setup.login.id_token().to_owned();
+    for uri in ["https://evil.example/", "https://client.example/callback", "javascript:alert(1)"] {
+        setup.is_refused(&[("id_token_hint", &hint), ("post_logout_redirect_uri", uri)]).await;
+    }
+}
+
+async fn oidcc_rp_initiated_logout_query_added_to_post_logout_redirect_uri(server: Server) {
+    let mut setup = Setup::new(&server).await;
+    let hint = setup.login.id_token().to_owned();
+    let uri = format!("{SIGNED_OUT}?foo=bar");
+    setup.is_refused(&[("id_token_hint", &hint), ("post_logout_redirect_uri", &uri)]).await;
+}
+
+async fn oidcc_rp_initiated_logout_modified_id_token_hint(server: Server) {
+    let mut setup = Setup::new(&server).await;
+    for hint in tampered::variants(setup.login.id_token()) {
+        setup.is_refused(&[("id_token_hint", &hint), ("post_logout_redirect_uri", SIGNED_OUT)]).await;
+    }
+}
+
+async fn oidcc_rp_initiated_logout_bad_id_token_hint(server: Server) {
+    // Signed by somebody else.
+    let mut setup = Setup::new(&server).await;
+    let hint = tampered::signed_by_somebody_else(&server, &setup.rp);
+    setup.is_refused(&[("id_token_hint", &hint), ("post_logout_redirect_uri", SIGNED_OUT)]).await;
+}
+
+async fn oidcc_rp_initiated_logout_no_id_token_hint(server: Server) {
+    // 2: without a hint the client is not known, so nobody is redirected; with client_id the user is asked first.
+    let mut setup = Setup::new(&server).await;
+    setup.is_refused(&[("post_logout_redirect_uri", SIGNED_OUT), ("state", "x")]).await;
+    let client_id = setup.rp.client.id.clone();
+    let request = [("client_id", client_id.as_str()), ("post_logout_redirect_uri", SIGNED_OUT), ("state", "x")];
+    let page = setup.logout(&request).await;
+    assert!(setup.is_signed_in().await);
+    let page = setup.browser.submit(&page, "logout-form", "logout-confirm", &[]).await;
+    assert_eq!(page.callback().as_str(), format!("{SIGNED_OUT}?state=x"));
+    assert!(!setup.is_signed_in().await);
+}
+
+/// The user is asked, confirms, and reads that they are signed out.
+async fn asks_and_signs_out(setup: &mut Setup, parameters: &[(&str, &str)]) {
+    let page = setup.logout(parameters).await;
+    assert!(setup.is_signed_in().await, "signed out unasked");
+    let page = setup.browser.submit(&page, "logout-form", "logout-confirm", &[]).await;
+    assert!(page.text_of("logged-out").is_some(), "{}", page.answer);
+    assert!(!setup.is_signed_in().await);
+}
+
+async fn oidcc_rp_initiated_logout_no_params(server: Server) {
+    asks_and_signs_out(&mut Setup::new(&server).await, &[]).await;
+}
+
+async fn oidcc_rp_initiated_logout_only_state(server: Server) {
+    asks_and_signs_out(&mut Setup::new(&server).await, &[("state", "x")]).await;
+}
+
+async fn oidcc_rp_initiated_logout_no_post_logout_redirect_uri(server: Server) {
+    let mut setup = Setup::new(&server).await;
+    let hint = setup.login.id_token().to_owned();
+    let page = setup.logout(&[("id_token_hint", &hint), ("state", "x")]).await;
+    assert!(page.text_of("logged-out").is_some(), "{}", page.answer);
+    assert!(!setup.is_signed_in().await);
+}
+
+async fn oidcc_rp_initiated_logout_no_state(server: Server) {
+    let mut setup = Setup::new(&server).await;
+    let hint = setup.login.id_token().to_owned();
+    let page = setup.logout(&[("id_token_hint", &hint), ("post_logout_redirect_uri", SIGNED_OUT)]).await;
+    assert_eq!(page.callback().as_str(), SIGNED_OUT);
+    // Again, when nobody is signed in any more.
+    let page = setup.logout(&[("id_token_hint", &hint), ("post_logout_redirect_uri", SIGNED_OUT)]).await;
+    assert_eq!(page.callback().as_str(), SIGNED_OUT);
+}
+
+async fn the_request_may_be_posted(server: Server) {
+    // 2: GET and POST. A form of another site comes without the SameSite cookie and is asked for again.
+    let mut setup = Setup::new(&server).await;
+    let hint = setup.login.id_token().to_owned();
+    let form = [("id_token_hint", hint.as_str()), ("post_logout_redirect_uri", SIGNED_OUT)];
+    let answer = setup.server.post("/oauth/logout").form(&form).send().await.expect(303);
+    let page = setup.browser.open(answer.location().expect("a way back").as_str()).await;
+    assert_eq!(page.callback().as_str(), SIGNED_OUT);
+    assert!(!setup.is_signed_in().await);
+}
+
+async fn a_hint_of_another_session_does_not_sign_out_unasked(server: Server) {
+    // 2: MUST ask when the ID token is not of the present session.
+    let mut setup = Setup::new(&server).await;
+    let other: User = server.user().await;
+    let of_other = setup.rp.login(&mut Browser::new(&server), &other, &[]).await.id_token().to_owned();
+    asks_and_signs_out(&mut setup, &[("id_token_hint", &of_other)]).await;
+    let mut setup = Setup::new(&server).await;
+    let (hint, foreign) = (setup.login.id_token().to_owned(), Rp::new(&server, "code").await);
+    // The client_id must be the one that the hint was made for.
+    setup.is_refused(&[("id_token_hint", &hint), ("client_id", &foreign.client.id)]).await;
+    // A form that was not shown here decides nothing.
+    let forged = [("decision", "logout"), ("csrf", "x")];
+    let request = server.post("/oauth/logout").form(&forged);
+    let answer = setup.browser.send(request).await;
+    assert_eq!(answer.status, 403, "{answer}");
+    assert!(setup.is_signed_in().await);
+}

@@ -1,0 +1,312 @@
+//! Parameters of the authentication request: OpenID Connect Core 3.1.2.1 and 3.1.2.6.
+
+use super::rp::{RESPONSE_TYPES, Rp, now, until_after};
+use crate::harness::{
+    Browser, CALLBACK, Server,
+    suite::{Case, shared},
+};
+
+pub const CASES: &[&[Case]] = &[shared![
+    oidcc_response_type_missing,
+    oidcc_ensure_request_without_nonce_succeeds_for_code_flow,
+    oidcc_ensure_request_without_nonce_fails,
+    oidcc_display_page,
+    oidcc_display_popup,
+    oidcc_prompt_login,
+    oidcc_prompt_none_not_logged_in,
+    oidcc_prompt_none_logged_in,
+    oidcc_max_age_1,
+    oidcc_max_age_10000,
+    oidcc_ensure_request_with_unknown_parameter_succeeds,
+    oidcc_id_token_hint,
+    oidcc_login_hint,
+    oidcc_ui_locales,
+    oidcc_claims_locales,
+    oidcc_ensure_request_with_acr_values_succeeds,
+    oidcc_claims_essential,
+    oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupported,
+    oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported,
+    oidcc_ensure_request_object_with_redirect_uri,
+    oidcc_ensure_registered_redirect_uri,
+    oidcc_ensure_redirect_uri_in_authorization_request,
+    oidcc_redirect_uri_query_ok,
+    oidcc_redirect_uri_query_mismatch,
+    oidcc_redirect_uri_query_added,
+    oidcc_ensure_post_request_succeeds,
+    a_default_max_age_holds_when_the_request_has_none,
+    a_hint_of_somebody_else_asks_for_that_user,
+    tokens_never_come_in_the_query,
+    an_id_token_needs_the_scope_openid,
+]];
+
+async fn oidcc_response_type_missing(server: Server) {
+    let rp = Rp::new(&server, "code").await;
+    let page = Browser::new(&server).open(&rp.url(&[("response_type", "")])).await;
+    assert_eq!(rp.response(&page)["error"], "invalid_request");
+}
+
+async fn oidcc_ensure_request_without_nonce_succeeds_for_code_flow(server: Server) {
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let response = rp.authorize(&mut Browser::new(&server), &user, &[("nonce", "")]).await;
+    let tokens = rp.redeem(&response["code"]).await;
+    let claims = rp.validated(tokens["id_token"].as_str().expect("an ID token")).await;
+    assert!(claims.get("nonce").is_none(), "{claims}");
+}
+
+async fn oidcc_ensure_request_without_nonce_fails(server: Server) {
+    // 3.2.2.1, 3.3.2.11: where the ID token comes through the browser.
+    for response_type in RESPONSE_TYPES {
+        let rp = Rp::new(&server, response_type).await;
+        let page = Browser::new(&server).open(&rp.url(&[("nonce", ""), ("prompt", "none")])).await;
+        let expected = if response_type.contains("id_token") { "invalid_request" } else { "login_required" };
+        assert_eq!(rp.response(&page)["error"], expected, "{response_type}");
+    }
+}
+
+/// A login with this parameter is as good as one without.
+async fn changes_nothing(server: &Server, name: &str, value: &str) {
+    let user = server.user().await;
+    for response_type in ["code", "id_token token", "code id_token"] {
+        let rp = Rp::new(server, response_type).await;
+        rp.login(&mut Browser::new(server), &user, &[(name, value)]).await;
+    }
+}
+
+async fn oidcc_display_page(server: Server) {
+    changes_nothing(&server, "display", "page").await;
+}
+
+async fn oidcc_display_popup(server: Server) {
+    changes_nothing(&server, "display", "popup").await;
+}
+
+async fn oidcc_ui_locales(server: Server) {
+    changes_nothing(&server, "ui_locales", "se").await;
+}
+
+async fn oidcc_claims_locales(server: Server) {
+    changes_nothing(&server, "claims_locales", "se").await;
+}
+
+async fn oidcc_ensure_request_with_acr_values_succeeds(server: Server) {
+    changes_nothing(&server, "acr_values", "1 2").await;
+}
+
+async fn oidcc_ensure_request_with_unknown_parameter_succeeds(server: Server) {
+    changes_nothing(&server, "extra", "foobar").await;
+}
+
+async fn oidcc_claims_essential(server: Server) {
+    // 5.5: not supported, so it is not announced and not read; the request succeeds.
+    changes_nothing(&server, "claims", r#"{"userinfo":{"name":{"essential":true}}}"#).await;
+}
+
+async fn oidcc_prompt_login(server: Server) {
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let mut browser = Browser::new(&server);
+    let first = rp.login(&mut browser, &user, &[]).await;
+    let auth_time = first.claims["auth_time"].as_i64().expect("auth_time");
+    until_after(auth_time, 0).await;
+    let page = browser.open(&rp.url(&[("prompt", "login")])).await;
+    assert!(page.form("login-form").is_some(), "the user is not asked again: {}", page.answer);
+    let second = rp.login(&mut browser, &user, &[("prompt", "login")]).await;
+    assert!(second.claims["auth_time"].as_i64().expect("auth_time") > auth_time, "{}", second.claims);
+    assert_eq!(second.claims["sub"], first.claims["sub"]);
+}
+
+async fn oidcc_prompt_none_not_logged_in(server: Server) {
+    for response_type in RESPONSE_TYPES {
+        let rp = Rp::new(&server, response_type).await;
+        let page = Browser::new(&server).open(&rp.url(&[("prompt", "none")])).await;
+        assert_eq!(rp.response(&page)["error"], "login_required");
+    }
+}
+
+async fn oidcc_prompt_none_logged_in(server: Server) {
+    let user = server.user().await;
+    for response_type in RESPONSE_TYPES {
+        let (rp, mut browser) = (Rp::new(&server, response_type).await, Browser::new(&server));
+        let first = rp.login(&mut browser, &user, &[]).await;
+        let page = browser.open(&rp.url(&[("prompt", "none")])).await;
+        assert!(!rp.response(&page).contains_key("error"), "{:?}", rp.response(&page));
+        let second = rp.login(&mut browser, &user, &[("prompt", "none")]).await;
+        for claim in ["sub", "auth_time", "sid"] {
+            assert_eq!(first.claims[claim], second.claims[claim], "{claim}");
+        }
+    }
+}
+
+async fn oidcc_max_age_1(server: Server) {
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let mut browser = Browser::new(&server);
+    let first = rp.login(&mut browser, &user, &[]).await;
+    let auth_time = first.claims["auth_time"].as_i64().expect("auth_time");
+    until_after(auth_time, 1).await;
+    let page = browser.open(&rp.url(&[("max_age", "1")])).await;
+    assert!(page.form("login-form").is_some(), "the user is not asked again: {}", page.answer);
+    let silent = browser.open(&rp.url(&[("max_age", "1"), ("prompt", "none")])).await;
+    assert_eq!(rp.response(&silent)["error"], "login_required");
+    let second = rp.login(&mut browser, &user, &[("max_age", "1")]).await;
+    assert!(second.claims["auth_time"].as_i64().expect("auth_time") > auth_time, "{}", second.claims);
+}
+
+async fn oidcc_max_age_10000(server: Server) {
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let mut browser = Browser::new(&server);
+    let first = rp.login(&mut browser, &user, &[]).await;
+    let page = browser.open(&rp.url(&[("max_age", "10000")])).await;
+    assert!(rp.response(&page).contains_key("code"), "{}", page.answer);
+    let second = rp.login(&mut browser, &user, &[("max_age", "10000")]).await;
+    assert_eq!(second.claims["auth_time"], first.claims["auth_time"]);
+    for wrong in ["-1", "x", "1.5"] {
+        let page = browser.open(&rp.url(&[("max_age", wrong)])).await;
+        assert_eq!(rp.response(&page)["error"], "invalid_request", "{wrong}");
+    }
+}
+
+async fn a_default_max_age_holds_when_the_request_has_none(server: Server) {
+    // Registration 2 `default_max_age`.
+    let (user, rp) = (server.user().await, Rp::with(&server, "code", &["--default-max-age", "1"]).await);
+    let mut browser = Browser::new(&server);
+    rp.login(&mut browser, &user, &[]).await;
+    until_after(now(), 1).await;
+    assert!(browser.open(&rp.url(&[])).await.form("login-form").is_some());
+    assert!(rp.response(&browser.open(&rp.url(&[("max_age", "10000")])).await).contains_key("code"));
+}
+
+async fn oidcc_id_token_hint(server: Server) {
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let mut browser = Browser::new(&server);
+    let first = rp.login(&mut browser, &user, &[]).await;
+    let hint = [("prompt", "none"), ("id_token_hint", first.id_token())];
+    let second = rp.login(&mut browser, &user, &hint).await;
+    assert_eq!(second.claims["sub"], first.claims["sub"]);
+}
+
+async fn a_hint_of_somebody_else_asks_for_that_user(server: Server) {
+    // 3.1.2.1: this user or nobody.
+    let (ann, ben, rp) = (server.user().await, server.user().await, Rp::new(&server, "code").await);
+    let of_ann = rp.login(&mut Browser::new(&server), &ann, &[]).await;
+    let mut browser = Browser::signed_in(&server, &ben).await;
+    let silent = browser.open(&rp.url(&[("prompt", "none"), ("id_token_hint", of_ann.id_token())])).await;
+    assert_eq!(rp.response(&silent)["error"], "login_required");
+    let page = browser.open(&rp.url(&[("id_token_hint", of_ann.id_token())])).await;
+    assert!(page.form("login-form").is_some(), "{}", page.answer);
+}
+
+async fn oidcc_login_hint(server: Server) {
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let page = Browser::new(&server).open(&rp.url(&[("login_hint", &user.username)])).await;
+    let form = page.form("login-form").expect("the sign-in page");
+    assert!(form.fields.contains(&("username".to_owned(), user.username.clone())), "{form:?}");
+    rp.login(&mut Browser::new(&server), &user, &[("login_hint", "somebody@example.org")]).await;
+}
+
+/// An unsigned request object (6.1) for another redirect URI.
+fn unsigned_request(redirect_uri: &str) -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let header = part(serde_json::json!({ "alg": "none" }));
+    format!("{header}.{}.", part(serde_json::json!({ "redirect_uri": redirect_uri, "response_type": "code" })))
+}
+
+async fn oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupported(server: Server) {
+    // 6.1, 3.1.2.6: never silently ignored.
+    let rp = Rp::new(&server, "code").await;
+    let page = Browser::new(&server).open(&rp.url(&[("request", &unsigned_request(CALLBACK))])).await;
+    assert_eq!(rp.response(&page)["error"], "request_not_supported");
+}
+
+async fn oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported(server: Server) {
+    // 6.2, 3.1.2.6; and nothing is fetched.
+    let rp = Rp::new(&server, "code").await;
+    let page = Browser::new(&server).open(&rp.url(&[("request_uri", "https://client.example/request.jwt")])).await;
+    assert_eq!(rp.response(&page)["error"], "request_uri_not_supported");
+}
+
+async fn oidcc_ensure_request_object_with_redirect_uri(server: Server) {
+    let other = "https://client.example/other";
+    let rp = Rp::with(&server, "code", &["--redirect-uri", other]).await;
+    let page = Browser::new(&server).open(&rp.url(&[("request", &unsigned_request(other))])).await;
+    assert_eq!(rp.response(&page)["error"], "request_not_supported");
+}
+
+async fn oidcc_ensure_registered_redirect_uri(server: Server) {
+    for response_type in RESPONSE_TYPES {
+        let rp = Rp::new(&server, response_type).await;
+        for uri in ["https://client.example/other", "https://client.example/callback?x=1"] {
+            let page = Browser::new(&server).open(&rp.url(&[("redirect_uri", uri)])).await;
+            page.expect_error_page("invalid_request");
+        }
+    }
+}
+
+/// A registered redirect URI with a query.
+const WITH_QUERY: &str = "https://client.example/callback?foo=bar";
+
+async fn oidcc_ensure_redirect_uri_in_authorization_request(server: Server) {
+    // 3.1.2.1 `redirect_uri`: with two of them nobody can tell which.
+    let rp = Rp::with(&server, "code", &["--redirect-uri", WITH_QUERY]).await;
+    let page = Browser::new(&server).open(&rp.url(&[("redirect_uri", "")])).await;
+    page.expect_error_page("invalid_request");
+}
+
+async fn oidcc_redirect_uri_query_ok(server: Server) {
+    // RFC 6749 3.1.2: the query is kept.
+    let (user, rp) = (server.user().await, Rp::with(&server, "code", &["--redirect-uri", WITH_QUERY]).await);
+    let page = Browser::new(&server).authorize(&rp.url(&[("redirect_uri", WITH_QUERY)]), &user).await;
+    assert!(page.callback().as_str().starts_with(&format!("{WITH_QUERY}&code=")), "{}", page.callback());
+}
+
+async fn oidcc_redirect_uri_query_mismatch(server: Server) {
+    let rp = Rp::with(&server, "code", &["--redirect-uri", WITH_QUERY]).await;
+    let uri = WITH_QUERY.replace("foo=bar", "foo=baz");
+    Browser::new(&server).open(&rp.url(&[("redirect_uri", &uri)])).await.expect_error_page("invalid_request");
+}
+
+async fn oidcc_redirect_uri_query_added(server: Server) {
+    let rp = Rp::with(&server, "code", &["--redirect-uri", WITH_QUERY]).await;
+    let uri = format!("{WITH_QUERY}&x=1");
+    Browser::new(&server).open(&rp.url(&[("redirect_uri", &uri)])).await.expect_error_page("invalid_request");
+}
+
+async fn oidcc_ensure_post_request_succeeds(server: Server) {
+    // 3.1.2.1: "Authorization Servers MUST support the use of the HTTP GET and POST methods".
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let mut browser = Browser::signed_in(&server, &user).await;
+    let url = url::Url::parse(&rp.url(&[])).expect("a URL");
+    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    let form: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let answer = browser.send(server.post("/oauth/authorize").form(&form)).await;
+    let page = browser.follow(answer).await;
+    let page = browser.submit(&page, "consent-form", "consent-allow", &[]).await;
+    assert!(rp.response(&page).contains_key("code"), "{}", page.answer);
+}
+
+async fn tokens_never_come_in_the_query(server: Server) {
+    // Multiple Response Types 5: response_mode=query MUST NOT be used where tokens come back.
+    for response_type in RESPONSE_TYPES.into_iter().filter(|response_type| *response_type != "code") {
+        let rp = Rp::new(&server, response_type).await;
+        let page = Browser::new(&server).open(&rp.url(&[("response_mode", "query")])).await;
+        let callback = page.callback();
+        assert_eq!((callback.query(), &*rp.response(&page)["error"]), (None, "invalid_request"));
+    }
+    let rp = Rp::new(&server, "code").await;
+    let page = Browser::new(&server).open(&rp.url(&[("response_mode", "fragment"), ("prompt", "none")])).await;
+    assert!(page.callback().fragment().is_some_and(|fragment| fragment.contains("error=login_required")));
+    let page = Browser::new(&server).open(&rp.url(&[("response_mode", "carrier_pigeon")])).await;
+    assert_eq!(rp.response(&page)["error"], "invalid_request");
+}
+
+async fn an_id_token_needs_the_scope_openid(server: Server) {
+    // 3.1.2.1 `scope`.
+    for response_type in RESPONSE_TYPES.into_iter().filter(|response_type| response_type.contains("id_token")) {
+        let rp = Rp::new(&server, response_type).await;
+        let page = Browser::new(&server).open(&rp.url(&[("scope", "profile")])).await;
+        assert_eq!(rp.response(&page)["error"], "invalid_request", "{response_type}");
+    }
+    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
+    let response = rp.authorize(&mut Browser::new(&server), &user, &[("scope", "profile")]).await;
+    let tokens = rp.redeem(&response["code"]).await;
+    assert!(tokens.get("id_token").is_none(), "an ID token without openid");
+}

@@ -1,0 +1,204 @@
+//! A relying party that believes nothing: it validates every response as OpenID Connect Core 3.1.3.7, 3.2.2.11 and
+//! 3.3.2.12 say, with another library than the server signs with.
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::Jwk};
+use serde_json::Value;
+
+use crate::harness::{
+    Browser, CALLBACK, Client, Server, User,
+    browser::{Page, fragment_of, query_of},
+    poll, random,
+};
+
+/// The response types that a provider has to have for the profiles Basic, Implicit and Hybrid.
+pub const RESPONSE_TYPES: [&str; 6] =
+    ["code", "id_token", "id_token token", "code id_token", "code token", "code id_token token"];
+
+/// Where a client of these cases is sent after signing out.
+pub const SIGNED_OUT: &str = "https://client.example/signed_out";
+
+/// A relying party with one response type.
+pub struct Rp {
+    pub server: Server,
+    pub client: Client,
+    pub response_type: &'static str,
+    pub alg: &'static str,
+}
+
+/// What came back from the authorization endpoint.
+pub type Response = HashMap<String, String>;
+
+impl Rp {
+    pub async fn new(server: &Server, response_type: &'static str) -> Rp {
+        Rp::with(server, response_type, &[]).await
+    }
+
+    /// With further arguments for `grantlog client create`.
+    pub async fn with(server: &Server, response_type: &'static str, more: &[&str]) -> Rp {
+        let mut arguments = vec!["--redirect-uri", CALLBACK, "--response-type", response_type];
+        arguments.extend(["--scope", "openid profile email address phone", "--post-logout-redirect-uri", SIGNED_OUT]);
+        if response_type.contains("code") {
+            arguments.extend(["--grant-type", "authorization_code", "--grant-type", "refresh_token"]);
+        }
+        if response_type != "code" {
+            arguments.extend(["--grant-type", "implicit"]);
+        }
+        arguments.extend(more);
+        let client = server.client(&arguments).await;
+        let alg = more.iter().position(|argument| *argument == "--id-token-alg").map(|at| more[at + 1]);
+        let alg = ["RS256", "ES256", "EdDSA", "PS256"].into_iter().find(|known| Some(*known) == alg).unwrap_or("RS256");
+        Rp { server: server.clone(), client, response_type, alg }
+    }
+
+    /// An authentication request with all of the scopes; `more` adds and replaces.
+    pub fn url(&self, more: &[(&str, &str)]) -> String {
+        let (state, nonce) = (random(12), random(12));
+        let mut parameters = vec![
+            ("response_type", self.response_type),
+            ("client_id", &self.client.id),
+            ("redirect_uri", CALLBACK),
+            ("scope", "openid"),
+            ("state", &state),
+            ("nonce", &nonce),
+        ];
+        parameters.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+        parameters.extend(more.iter().filter(|(_, value)| !value.is_empty()));
+        self.server.authorize_url(&parameters)
+    }
+
+    /// What a willing user's browser brings back.
+    pub async fn authorize(&self, browser: &mut Browser, user: &User, more: &[(&str, &str)]) -> Response {
+        let page = browser.authorize(&self.url(more), user).await;
+        self.response(&page)
+    }
+
+    /// The response in a redirect, or in a page that posts it.
+    #[track_caller]
+    pub fn response(&self, page: &Page) -> Response {
+        if let Some(form) = page.form("form-post") {
+            assert_eq!((form.method.as_str(), form.action.as_str()), ("post", CALLBACK));
+            return form.fields.into_iter().collect();
+        }
+        let callback = page.callback();
+        assert!(callback.as_str().starts_with(CALLBACK), "{callback}");
+        if callback.fragment().is_some() { fragment_of(&callback) } else { query_of(&callback) }
+    }
+
+    /// A whole login: what came from the authorization endpoint, and from the token endpoint if there was a code. All ID
+    /// tokens are validated; their claims come back, those of the last one.
+    pub async fn login(&self, browser: &mut Browser, user: &User, more: &[(&str, &str)]) -> Login {
+        let nonce =
+            more.iter().find(|(name, _)| *name == "nonce").map_or_else(|| random(12), |(_, nonce)| (*nonce).to_owned());
+        let state = random(12);
+        let fixed = [("nonce", nonce.as_str()), ("state", state.as_str())];
+        let parameters = [more, &fixed].concat();
+        let response = self.authorize(browser, user, &parameters).await;
+        assert!(!response.contains_key("error"), "{response:?}");
+        assert_eq!(response["state"], state);
+        assert_eq!(response["iss"], self.server.base());
+        for (word, name) in [("code", "code"), ("id_token", "id_token"), ("token", "access_token")] {
+            let asked = self.response_type.split(' ').any(|asked| asked == word);
+            assert_eq!(response.contains_key(name), asked, "{name} in {response:?} for {}", self.response_type);
+        }
+        let mut claims = Value::Null;
+        if let Some(id_token) = response.get("id_token") {
+            claims = self.validated(id_token).await;
+            assert_eq!(claims["nonce"], nonce.as_str(), "{claims}");
+            self.check_hash(&claims, "at_hash", response.get("access_token"));
+            self.check_hash(&claims, "c_hash", response.get("code"));
+            self.check_hash(&claims, "s_hash", Some(&state));
+        }
+        let mut tokens = Value::Null;
+        if let Some(code) = response.get("code") {
+            tokens = self.redeem(code).await;
+            let second = self.validated(tokens["id_token"].as_str().expect("an ID token")).await;
+            assert_eq!(second["nonce"], nonce.as_str(), "{second}");
+            let access = tokens["access_token"].as_str().expect("an access token").to_owned();
+            self.check_hash(&second, "at_hash", Some(&access));
+            if !claims.is_null() {
+                // OpenID Connect Core 3.3.3.6.
+                assert_eq!((&claims["iss"], &claims["sub"]), (&second["iss"], &second["sub"]));
+            }
+            claims = second;
+        }
+        Login { response, tokens, claims }
+    }
+
+    /// The token response for a code.
+    pub async fn redeem(&self, code: &str) -> Value {
+        let form = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK)];
+        self.server.token_as(&self.client, &form).await.expect(200).json()
+    }
+
+    /// The claims of an ID token, validated (OpenID Connect Core 3.1.3.7).
+    pub async fn validated(&self, id_token: &str) -> Value {
+        let header = jsonwebtoken::decode_header(id_token).expect("a JWS header");
+        assert_eq!(format!("{:?}", header.alg), self.alg);
+        let kid = header.kid.expect("a kid");
+        let configuration = self.server.get("/.well-known/openid-configuration").send().await.expect(200).json();
+        let keys = self.server.get(configuration["jwks_uri"].as_str().expect("a URL")).send().await.expect(200).json();
+        let key = keys["keys"].as_array().expect("keys").iter().find(|key| key["kid"] == kid.as_str());
+        let jwk: Jwk =
+            serde_json::from_value(key.unwrap_or_else(|| panic!("{kid} is not in {keys}")).clone()).expect("a JWK");
+        let mut validation = Validation::new(self.alg.parse::<Algorithm>().expect("an algorithm"));
+        validation.set_issuer(&[self.server.base()]);
+        validation.set_audience(&[&self.client.id]);
+        validation.set_required_spec_claims(&["iss", "sub", "aud", "exp"]);
+        let key = DecodingKey::from_jwk(&jwk).expect("a key");
+        let claims = jsonwebtoken::decode::<Value>(id_token, &key, &validation).expect("a good signature").claims;
+        let iat = claims["iat"].as_i64().expect("iat");
+        assert!((now() - iat).abs() < 60, "{claims}");
+        assert!(claims["auth_time"].as_i64().is_some_and(|at| at <= iat), "{claims}");
+        assert_eq!(claims["azp"], self.client.id.as_str());
+        claims
+    }
+
+    /// OpenID Connect Core 3.1.3.8, 3.2.2.9, 3.3.2.10.
+    fn check_hash(&self, claims: &Value, name: &str, of: Option<&String>) {
+        let expected = of.map(|text| {
+            let hash = digest(if self.alg == "EdDSA" { &SHA512 } else { &SHA256 }, text.as_bytes());
+            URL_SAFE_NO_PAD.encode(&hash.as_ref()[..hash.as_ref().len() / 2])
+        });
+        assert_eq!(claims.get(name).and_then(Value::as_str), expected.as_deref(), "{name} in {claims}");
+    }
+
+    pub async fn userinfo(&self, access_token: &str) -> Value {
+        self.server.get("/oauth/userinfo").bearer(access_token).send().await.expect(200).json()
+    }
+}
+
+/// A login that succeeded.
+pub struct Login {
+    pub response: Response,
+    /// Null when there was no code.
+    pub tokens: Value,
+    pub claims: Value,
+}
+
+impl Login {
+    /// The access token, the newest when there are two; `None` for `response_type=id_token`.
+    pub fn access_token(&self) -> Option<&str> {
+        self.tokens["access_token"].as_str().or_else(|| self.response.get("access_token").map(String::as_str))
+    }
+
+    /// The ID token, the newest when there are two.
+    pub fn id_token(&self) -> &str {
+        self.tokens["id_token"].as_str().unwrap_or_else(|| &self.response["id_token"])
+    }
+}
+
+/// The wall clock, which the server and its tokens go by.
+#[expect(clippy::disallowed_methods, reason = "the real clock: tokens are made in another process")]
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs().try_into().expect("not yet")
+}
+
+/// Comes back when the clock shows a later second than `at` plus `seconds`.
+pub async fn until_after(at: i64, seconds: i64) {
+    poll::until("time passes", async || (now() > at + seconds).then_some(())).await;
+}
