@@ -61,17 +61,27 @@ pub async fn rows(plan: &Plan, server: &Arc<Grantlog>, kind: Kind) {
     row(&format!("whole code flows (p50 and p99 of one request), {store}"), &flow, None);
 }
 
-/// Tokens over a few and over many connections.
+/// Tokens over a few and over many connections, against the best that pgbench gives over any of its own.
 pub async fn connection_rows(plan: &Plan, server: &Grantlog) {
-    for connections in [1, 16, 64, 256] {
-        let mut rounds = Vec::new();
-        for _ in 0..plan.rounds {
+    const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
+    let database = servers::migrated_postgres_database().await;
+    baselines::prepare_pgbench(&database).await;
+    let mut rounds = [const { Vec::new() }; CONNECTIONS.len()];
+    let mut held_against = Vec::new();
+    for _ in 0..plan.rounds {
+        held_against.push(baselines::pgbench_best(&database, plan.length));
+        for (connections, round) in CONNECTIONS.into_iter().zip(&mut rounds) {
             let tokens = vec![Fixed(server.client_credentials()); connections];
-            rounds.push(load::run(server.address, tokens, plan.length).await);
+            round.push(load::run(server.address, tokens, plan.length).await);
             catch_up(server).await;
         }
+    }
+    held_against.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (rate, clients) = held_against[held_against.len() / 2];
+    let against = format!("pgbench, best of 8/32/64 clients ({clients})");
+    for (connections, round) in CONNECTIONS.into_iter().zip(&rounds) {
         let what = format!("client_credentials tokens, {connections} connections, {}", name(Kind::Postgres));
-        row(&what, &median(rounds.iter()), None);
+        row(&what, &median(round.iter()), Some((&against, rate, None)));
     }
 }
 
