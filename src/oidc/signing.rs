@@ -16,6 +16,8 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::app::App;
+use crate::standing;
+use crate::store::StoreError;
 use crate::store::vault::{Signer, VaultError};
 
 /// RSA signatures computed at the same time; further ones wait. More than there are processors would only slow down
@@ -29,6 +31,9 @@ pub enum SigningError {
     NoKey(Algorithm),
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// This node is not up to date, and the log does not say which keys stand.
+    #[error(transparent)]
+    Log(#[from] StoreError),
     #[error("the claims cannot be written: {0}")]
     Claims(#[from] serde_json::Error),
     #[error("signing was interrupted")]
@@ -78,7 +83,7 @@ impl Signing {
 
     /// The newest active key of that algorithm.
     async fn signer(&self, app: &App, alg: Algorithm) -> Result<(KeyId, Arc<Signer>), SigningError> {
-        let published = app.live.keys();
+        let published = standing::keys(app).await?;
         let active = published.iter().find(|key| key.algorithm == alg && key.stage == Stage::Active);
         let id = &active.ok_or(SigningError::NoKey(alg))?.id;
         if let Some(signer) = self.opened.read().get(id) {
