@@ -2,7 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use grantlog_domain::signing_key::{Algorithm, SigningKey, SigningKeyCommand, Stage};
+use grantlog_domain::signing_key::{Algorithm, SigningKey, Stage};
 use grantlog_domain::{Actor, KeyId};
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ pub(super) enum Key {
     List,
     /// Make the next key; it is published now, and a running server signs with it after keys.publish_seconds
     Rotate(Rotate),
-    /// Sign with a key no longer; what it signed can still be verified
+    /// Sign with a key no longer, and with the next one at once; what it signed can still be verified
     Retire(Retire),
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn run(command: Key, settings: &Settings, json: bool) -> Result
             if opened.store.load::<SigningKey>(&kid.0).await?.sequence == 0 {
                 return Err(CliError::NotFound(format!("there is no key {kid}")));
             }
-            keys.change(&kid, SigningKeyCommand::Retire { at: opened.clock.now() }).await?;
+            keys.retire(&kid).await?;
         }
     }
     print(&keys.all().await?, json)

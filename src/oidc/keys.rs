@@ -114,11 +114,21 @@ impl Keys {
         Ok(())
     }
 
-    /// Gives a command to one key.
+    /// Signs with this key no longer. Where it is the one that signs, the next one does at once, so that there is always
+    /// one.
     ///
     /// # Errors
     /// See [`KeyError`].
-    pub async fn change(&self, id: &KeyId, command: SigningKeyCommand) -> Result<(), KeyError> {
+    pub async fn retire(&self, id: &KeyId) -> Result<(), KeyError> {
+        let keys = self.all().await?;
+        if let Some(active) = keys.iter().find(|key| key.id == *id && key.stage == Stage::Active) {
+            let next = self.make_next(active.algorithm).await?;
+            self.activate(&next).await?;
+        }
+        self.change(id, SigningKeyCommand::Retire { at: self.clock.now() }).await
+    }
+
+    async fn change(&self, id: &KeyId, command: SigningKeyCommand) -> Result<(), KeyError> {
         self.store.execute::<SigningKey>(&id.0, command, &self.by()).await?;
         Ok(())
     }

@@ -153,26 +153,33 @@ async fn events_are_shown_followed_and_exported(server: Server) {
 }
 
 async fn keys_are_listed_rotated_and_retired(server: Server) {
-    // RFC 7517: what a retired key signed can still be verified, so it stays published.
+    // RFC 7517: what a retired key signed can still be verified, so it stays published. OpenID Connect Core 10.1.1: the next
+    // one is published first, unless it is urgent.
     let site = server.site();
-    let active = |keys: &Value| -> Vec<String> {
-        let keys = keys.as_array().expect("a list").iter().filter(|key| key["status"] == "active");
+    let with = |keys: &Value, alg: &str, status: &str| -> Vec<String> {
+        let is = |key: &&Value| key["alg"] == alg && key["status"] == status;
+        let keys = keys.as_array().expect("a list").iter().filter(is);
         keys.map(|key| key["kid"].as_str().expect("a kid").to_owned()).collect()
     };
-    for alg in ["ES256", "RS256", "EdDSA"] {
-        let before = active(&site.run_json(&["key", "list"]).await);
-        let after = active(&site.run_json(&["key", "rotate", "--alg", alg]).await);
-        assert_eq!(after.len(), 1, "one key signs");
-        assert!(!before.contains(&after[0]), "the old one still signs");
+    for alg in ["ES256", "EdDSA", "PS256"] {
+        let before = with(&site.run_json(&["key", "list"]).await, alg, "active");
+        let next = site.run_json(&["key", "rotate", "--alg", alg]).await;
+        assert_eq!(with(&next, alg, "active"), before, "the next one signs at once");
+        let waiting = with(&next, alg, "created");
+        assert_eq!(waiting.len(), 1, "{next}");
+        let now = site.run_json(&["key", "rotate", "--alg", alg, "--now"]).await;
+        assert_eq!(with(&now, alg, "active"), waiting, "one key signs");
+        assert!(with(&now, alg, "retired").contains(&before[0]), "{now}");
     }
-    let kid = active(&site.run_json(&["key", "list"]).await).remove(0);
+    let kid = with(&site.run_json(&["key", "list"]).await, "EdDSA", "active").remove(0);
     let published = async || {
         let keys = server.get("/oauth/jwks").send().await.expect(200).json();
         keys["keys"].as_array().expect("keys").iter().any(|key| key["kid"] == *kid)
     };
     poll::until("the server publishes the key", async || published().await.then_some(())).await;
     let keys = site.run_json(&["key", "retire", &kid]).await;
-    assert!(active(&keys).is_empty(), "{keys}");
+    assert!(with(&keys, "EdDSA", "retired").contains(&kid), "{keys}");
+    assert_eq!(with(&keys, "EdDSA", "active").len(), 1, "nobody signs: {keys}");
     assert!(published().await, "a retired key is still published");
     let unknown = site.run(&["key", "retire", "no-such-kid"]).await;
     expect_failure(&unknown, 3, &["no-such-kid"]);
