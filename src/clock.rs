@@ -46,7 +46,11 @@ impl Clock {
             Source::System { started, offset_millis } => {
                 let running = millis(started.elapsed());
                 let offset = wall_millis().saturating_sub(running);
-                let highest = offset_millis.fetch_max(offset, Ordering::SeqCst).max(offset);
+                let mut highest = offset_millis.load(Ordering::SeqCst);
+                // Written only when it grows, so that those who ask do not wait for one another.
+                if highest < offset {
+                    highest = offset_millis.fetch_max(offset, Ordering::SeqCst).max(offset);
+                }
                 running.saturating_add(highest)
             }
         }

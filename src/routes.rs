@@ -1,25 +1,24 @@
-//! All routes in one place, the hottest first, and the answer to what none of them takes.
+//! All routes in one place, and the answer to what none of them takes.
 
 use std::convert::Infallible;
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use metrics_exporter_prometheus::PrometheusHandle;
-use warp::filters::BoxedFilter;
 use warp::reject::{MethodNotAllowed, Rejection};
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use crate::app::App;
+use crate::http::handler::Handler;
 use crate::http::{health, metrics};
 use crate::oauth::endpoints;
 use crate::pages;
 
-/// Every route of the server.
-pub fn routes(app: &App, handle: PrometheusHandle) -> BoxedFilter<(Response,)> {
-    endpoints::routes(app)
-        .or(health::routes(app))
-        .unify()
+/// Every route of the server: the endpoints of the protocol by their path, what is left through filters.
+pub fn routes(app: &App, handle: PrometheusHandle) -> Handler {
+    let endpoints = endpoints::handlers(app);
+    let rest = health::routes(app)
         .or(metrics::route(app, handle))
         .unify()
         // Takes every path that is left.
@@ -27,7 +26,13 @@ pub fn routes(app: &App, handle: PrometheusHandle) -> BoxedFilter<(Response,)> {
         .unify()
         .recover(rejected)
         .map(Reply::into_response)
-        .boxed()
+        .boxed();
+    let rest = Handler::filter(rest);
+    Handler::new(move |request, context| {
+        let path = request.uri().path();
+        let endpoint = endpoints.iter().find(|(endpoint, _)| *endpoint == path);
+        endpoint.map_or(&rest, |(_, handler)| handler).answer(request, context)
+    })
 }
 
 /// No route took the request. Says no more than the status: what was asked is not repeated.

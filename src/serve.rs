@@ -8,7 +8,6 @@ use grantlog_projections::db::DbError;
 use grantlog_projections::feed::Wake;
 use grantlog_projections::live::{FollowOptions, Live, Now};
 use grantlog_projections::{Projector, ProjectorOptions, prepare};
-use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::BuildError;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -94,7 +93,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
 
     let process = u32::from_be_bytes(app.secrets.entropy().bytes());
     let surroundings = Arc::new(Surroundings::new(&app.settings.http, process));
-    server.run(TowerToHyperService::new(warp::service(routes(&app, handle))), surroundings, stop).await;
+    server.run(routes(&app, handle), surroundings, stop).await;
     following.abort();
     partitions.abort();
     tending.abort();

@@ -13,11 +13,12 @@ use grantlog_domain::client::TokenEndpointAuthMethod;
 use grantlog_projections::live::LiveClient;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
+use zeroize::Zeroizing;
 
-use super::form::{Parameters, decoded};
+use super::form::{Parameters, decode};
 use crate::app::App;
 use crate::oauth::error::OAuthError;
-use crate::secrets::{Kind, Secret};
+use crate::secrets::Kind;
 use crate::standing;
 use crate::store::StoreError;
 
@@ -25,11 +26,11 @@ use crate::store::StoreError;
 const AUTHORIZATION_BYTES_MAX: usize = 2048;
 
 /// What a request says of its client, not yet believed.
-#[derive(Debug)]
-struct Claim {
+#[derive(Clone, Copy)]
+struct Claim<'a> {
     method: TokenEndpointAuthMethod,
-    client_id: String,
-    secret: Option<Secret<String>>,
+    client_id: &'a str,
+    secret: Option<&'a str>,
 }
 
 /// Why a client is not authenticated.
@@ -50,12 +51,13 @@ impl From<OAuthError> for AuthenticationError {
 pub async fn authenticate(
     app: &App,
     headers: &HeaderMap,
-    parameters: &mut Parameters,
+    parameters: &Parameters,
 ) -> Result<Arc<LiveClient>, AuthenticationError> {
-    let claim = claim(headers, parameters)?;
+    let mut pair = Zeroizing::new(Vec::new());
+    let claim = claim(headers, parameters, &mut pair)?;
     // Hashed before anything is looked up, so that an unknown client takes as long as a known one.
-    let presented = claim.secret.as_ref().and_then(|secret| app.secrets.parse(Kind::ClientSecret, secret.expose()));
-    let client = match ClientId::from_str(&claim.client_id) {
+    let presented = claim.secret.and_then(|secret| app.secrets.parse(Kind::ClientSecret, secret));
+    let client = match ClientId::from_str(claim.client_id) {
         Ok(id) => standing::client(app, id).await.map_err(AuthenticationError::Unknown)?,
         Err(_) => None,
     };
@@ -76,49 +78,53 @@ pub async fn authenticate(
 pub async fn authenticate_confidential(
     app: &App,
     headers: &HeaderMap,
-    parameters: &mut Parameters,
+    parameters: &Parameters,
 ) -> Result<Arc<LiveClient>, AuthenticationError> {
     let client = authenticate(app, headers, parameters).await?;
     if client.metadata.is_public() { Err(OAuthError::invalid_client().into()) } else { Ok(client) }
 }
 
-fn claim(headers: &HeaderMap, parameters: &mut Parameters) -> Result<Claim, OAuthError> {
+/// `pair` is where id and secret of the header are decoded.
+fn claim<'a>(headers: &HeaderMap, parameters: &'a Parameters, pair: &'a mut Vec<u8>) -> Result<Claim<'a>, OAuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let header = values.next();
-    let secret_in_body = parameters.take("client_secret");
+    let secret = parameters.get("client_secret");
     // RFC 6749 2.3: MUST NOT use more than one authentication method in each request.
-    if values.next().is_some() || (header.is_some() && secret_in_body.is_some()) {
+    if values.next().is_some() || (header.is_some() && secret.is_some()) {
         return Err(OAuthError::invalid_request("the client authenticates in more than one way"));
     }
     let client_id = parameters.get("client_id");
     if let Some(header) = header {
-        let claim = basic(header).ok_or_else(OAuthError::invalid_client)?;
+        let claim = basic(header, pair).ok_or_else(OAuthError::invalid_client)?;
         if client_id.is_some_and(|client_id| client_id != claim.client_id) {
             return Err(OAuthError::invalid_request("client_id differs from the one in the Authorization header"));
         }
         return Ok(claim);
     }
-    let method = match secret_in_body {
+    let method = match secret {
         Some(_) => TokenEndpointAuthMethod::ClientSecretPost,
         None => TokenEndpointAuthMethod::None,
     };
-    let client_id = client_id.ok_or_else(OAuthError::invalid_client)?.to_owned();
-    Ok(Claim { method, client_id, secret: secret_in_body.map(Secret::new) })
+    let client_id = client_id.ok_or_else(OAuthError::invalid_client)?;
+    Ok(Claim { method, client_id, secret })
 }
 
 /// RFC 7617 2, with both halves form-encoded (RFC 6749 2.3.1).
-fn basic(header: &HeaderValue) -> Option<Claim> {
+fn basic<'a>(header: &HeaderValue, pair: &'a mut Vec<u8>) -> Option<Claim<'a>> {
     let text = header.to_str().ok().filter(|text| text.len() <= AUTHORIZATION_BYTES_MAX)?;
     let (scheme, encoded) = text.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("Basic") {
         return None;
     }
-    let pair = STANDARD.decode(encoded.trim_start_matches(' ')).ok()?;
-    let colon = pair.iter().position(|byte| *byte == b':')?;
+    // All the room at once: what is left behind by growing would not be wiped.
+    pair.resize(base64::decoded_len_estimate(encoded.len()), 0);
+    let length = STANDARD.decode_slice(encoded.trim_start_matches(' '), pair).ok()?;
+    let colon = pair[..length].iter().position(|byte| *byte == b':')?;
+    let (client_id, secret) = pair[..length].split_at_mut(colon);
     Some(Claim {
         method: TokenEndpointAuthMethod::ClientSecretBasic,
-        client_id: decoded(&pair[..colon]).ok()?,
-        secret: Some(Secret::new(decoded(&pair[colon + 1..]).ok()?)),
+        client_id: decode(client_id).ok()?,
+        secret: Some(decode(&mut secret[1..]).ok()?),
     })
 }
 
@@ -135,9 +141,10 @@ mod tests {
         headers: &HeaderMap,
         body: &str,
     ) -> Result<(TokenEndpointAuthMethod, String, Option<String>), OAuthError> {
-        let mut parameters = Parameters::parse(body.as_bytes(), 10).expect("parameters");
-        let claim = claim(headers, &mut parameters)?;
-        Ok((claim.method, claim.client_id, claim.secret.map(|secret| secret.expose().clone())))
+        let parameters = Parameters::parse(body.as_bytes(), 10).expect("parameters");
+        let mut pair = Vec::new();
+        let claim = claim(headers, &parameters, &mut pair)?;
+        Ok((claim.method, claim.client_id.to_owned(), claim.secret.map(str::to_owned)))
     }
 
     #[test]

@@ -5,20 +5,31 @@
 //! readers understand differently is an attack. Limits: `http.body_bytes` and `http.parameters`.
 
 use std::convert::Infallible;
+use std::error::Error;
+use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt as _, stream};
 use http::HeaderValue;
 use http_body_util::LengthLimitError;
+use smallvec::SmallVec;
 use warp::{Filter, Rejection};
 
-/// The parameters of one request.
+/// The parameters of one request. They are parts of its text, which is copied only to be decoded.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
+    text: Bytes,
     /// The first of each name.
-    pairs: Vec<(String, String)>,
+    pairs: SmallVec<[Pair; 8]>,
     /// Names that came again; empty unless [`Parameters::parse_keeping_repeats`] was asked.
     repeated: Vec<String>,
+}
+
+/// Where name and value stand in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pair {
+    name: Range<usize>,
+    value: Range<usize>,
 }
 
 /// Why a query or body is not a set of parameters.
@@ -58,14 +69,13 @@ impl Parameters {
     /// The value of a parameter. RFC 6749 3.1: one without a value counts as omitted. One that was repeated has none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.pairs.iter().find(|(held, _)| held == name)?;
-        (!value.is_empty() && !self.is_repeated(name)).then_some(value)
+        let value = self.find(name).filter(|_| !self.is_repeated(name))?.value.clone();
+        // Checked when it was read.
+        str::from_utf8(&self.text[value]).ok().filter(|value| !value.is_empty())
     }
 
-    /// Takes a value out, for secrets that must not be copied around.
-    pub fn take(&mut self, name: &str) -> Option<String> {
-        let (_, value) = self.pairs.iter_mut().find(|(held, _)| held == name)?;
-        Some(std::mem::take(value)).filter(|value| !value.is_empty())
+    fn find(&self, name: &str) -> Option<&Pair> {
+        self.pairs.iter().find(|pair| self.text[pair.name.clone()] == *name.as_bytes())
     }
 
     #[must_use]
@@ -86,36 +96,44 @@ impl Parameters {
     /// The same, for the authorization endpoint, which tells the client of a repeated parameter by redirect and so must
     /// read on (RFC 6749 4.1.2.1).
     pub fn parse_keeping_repeats(text: &[u8], parameters_max: usize) -> Result<Self, FormError> {
-        let mut parameters = Self::default();
-        for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-            let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-            let value = pair.get(at + 1..).unwrap_or_default();
-            parameters.add(decoded(&pair[..at])?, decoded(value)?, parameters_max)?;
+        Self::of(Bytes::copy_from_slice(text), parameters_max)
+    }
+
+    fn of(text: Bytes, parameters_max: usize) -> Result<Self, FormError> {
+        let mut pairs = split(&text, parameters_max)?;
+        if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+            return Self { text, ..Self::default() }.with(pairs);
         }
-        Ok(parameters)
+        let mut text = Vec::from(text);
+        for part in pairs.iter_mut().flat_map(|pair| [&mut pair.name, &mut pair.value]) {
+            part.end = part.start + decode(&mut text[part.clone()])?.len();
+        }
+        Self { text: text.into(), ..Self::default() }.with(pairs)
     }
 
     async fn parse_multipart(body: Bytes, boundary: String, parameters_max: usize) -> Result<Self, FormError> {
         let mut parts = multer::Multipart::new(stream::iter([Ok::<_, std::io::Error>(body)]), boundary);
-        let mut parameters = Self::default();
+        let (mut text, mut pairs) = (Vec::new(), SmallVec::new());
         while let Some(part) = parts.next_field().await.map_err(|_| FormError::Broken)? {
-            let name = part.name().ok_or(FormError::Broken)?.to_owned();
-            let value = part.bytes().await.map_err(|_| FormError::Broken)?;
-            parameters.add(checked(name.into_bytes())?, checked(value.to_vec())?, parameters_max)?;
+            let name = appended(&mut text, part.name().ok_or(FormError::Broken)?.as_bytes());
+            let value = appended(&mut text, &part.bytes().await.map_err(|_| FormError::Broken)?);
+            push(&mut pairs, Pair { name, value }, parameters_max)?;
         }
-        parameters.without_repeats()
+        Self { text: text.into(), ..Self::default() }.with(pairs)?.without_repeats()
     }
 
-    fn add(&mut self, name: String, value: String, parameters_max: usize) -> Result<(), FormError> {
-        if self.pairs.len() + self.repeated.len() >= parameters_max {
-            return Err(FormError::TooMany);
+    /// Takes in what was found in the text.
+    fn with(mut self, pairs: SmallVec<[Pair; 8]>) -> Result<Self, FormError> {
+        for pair in pairs {
+            let name = checked(&self.text[pair.name.clone()])?;
+            checked(&self.text[pair.value.clone()])?;
+            if self.find(name).is_some() {
+                self.repeated.push(name.to_owned());
+            } else {
+                self.pairs.push(pair);
+            }
         }
-        if self.pairs.iter().any(|(held, _)| *held == name) {
-            self.repeated.push(name);
-        } else {
-            self.pairs.push((name, value));
-        }
-        Ok(())
+        Ok(self)
     }
 
     /// RFC 6749 3.1, 3.2: parameters MUST NOT be included more than once.
@@ -124,44 +142,74 @@ impl Parameters {
     }
 }
 
-/// Reads one name or value of `application/x-www-form-urlencoded`, strictly.
-pub fn decoded(text: &[u8]) -> Result<String, FormError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.iter();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => match (rest.next().and_then(hex_digit), rest.next().and_then(hex_digit)) {
-                (Some(high), Some(low)) => high << 4 | low,
+/// Finds names and values, not yet decoded.
+fn split(text: &[u8], parameters_max: usize) -> Result<SmallVec<[Pair; 8]>, FormError> {
+    let (mut pairs, mut start) = (SmallVec::new(), 0);
+    for pair in text.split(|byte| *byte == b'&') {
+        let end = start + pair.len();
+        if !pair.is_empty() {
+            let name = start..pair.iter().position(|byte| *byte == b'=').map_or(end, |at| start + at);
+            let value = end.min(name.end + 1)..end;
+            push(&mut pairs, Pair { name, value }, parameters_max)?;
+        }
+        start = end + 1;
+    }
+    Ok(pairs)
+}
+
+fn push(pairs: &mut SmallVec<[Pair; 8]>, pair: Pair, parameters_max: usize) -> Result<(), FormError> {
+    if pairs.len() >= parameters_max {
+        return Err(FormError::TooMany);
+    }
+    pairs.push(pair);
+    Ok(())
+}
+
+fn appended(text: &mut Vec<u8>, part: &[u8]) -> Range<usize> {
+    let start = text.len();
+    text.extend_from_slice(part);
+    start..text.len()
+}
+
+/// Decodes one name or value of `application/x-www-form-urlencoded` where it stands, strictly. The answer is the part
+/// that holds it.
+pub fn decode(text: &mut [u8]) -> Result<&str, FormError> {
+    let (mut from, mut to) = (0, 0);
+    while let Some(byte) = text.get(from) {
+        (text[to], from) = match byte {
+            b'+' => (b' ', from + 1),
+            b'%' => match (text.get(from + 1).and_then(hex_digit), text.get(from + 2).and_then(hex_digit)) {
+                (Some(high), Some(low)) => (high << 4 | low, from + 3),
                 _ => return Err(FormError::Encoding),
             },
-            other => *other,
-        });
+            other => (*other, from + 1),
+        };
+        to += 1;
     }
-    checked(bytes)
+    checked(&text[..to])
 }
 
 fn hex_digit(byte: &u8) -> Option<u8> {
     char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-fn checked(bytes: Vec<u8>) -> Result<String, FormError> {
-    if bytes.contains(&0) {
+fn checked(text: &[u8]) -> Result<&str, FormError> {
+    if text.contains(&0) {
         return Err(FormError::Nul);
     }
-    String::from_utf8(bytes).map_err(|_| FormError::Encoding)
+    str::from_utf8(text).map_err(|_| FormError::Encoding)
 }
 
 /// Reads the parameters from a request's body.
-pub async fn read<B: Buf>(
+pub async fn read<B: Buf, E: Into<FormError>>(
     content_type: Option<&HeaderValue>,
-    body: impl Stream<Item = Result<B, warp::Error>>,
+    body: impl Stream<Item = Result<B, E>>,
     encodings: Encodings,
     limits: FormLimits,
 ) -> Result<Parameters, FormError> {
     let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     if is_url_encoded(content_type) {
-        return Parameters::parse(&read_body(body, limits.body_bytes).await?, limits.parameters);
+        return Parameters::of(read_body(body, limits.body_bytes).await?, limits.parameters)?.without_repeats();
     }
     // multer says no when it is not multipart/form-data or has no boundary.
     match multer::parse_boundary(content_type) {
@@ -173,16 +221,16 @@ pub async fn read<B: Buf>(
 }
 
 /// The same for the authorization endpoint: see [`Parameters::parse_keeping_repeats`].
-pub async fn read_keeping_repeats<B: Buf>(
+pub async fn read_keeping_repeats<B: Buf, E: Into<FormError>>(
     content_type: Option<&HeaderValue>,
-    body: impl Stream<Item = Result<B, warp::Error>>,
+    body: impl Stream<Item = Result<B, E>>,
     limits: FormLimits,
 ) -> Result<Parameters, FormError> {
     let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !is_url_encoded(content_type) {
         return Err(FormError::ContentType);
     }
-    Parameters::parse_keeping_repeats(&read_body(body, limits.body_bytes).await?, limits.parameters)
+    Parameters::of(read_body(body, limits.body_bytes).await?, limits.parameters)
 }
 
 /// The raw query of a request; empty when there is none.
@@ -197,15 +245,15 @@ pub fn is_url_encoded(content_type: &str) -> bool {
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-async fn read_body<B: Buf>(
-    body: impl Stream<Item = Result<B, warp::Error>>,
+async fn read_body<B: Buf, E: Into<FormError>>(
+    body: impl Stream<Item = Result<B, E>>,
     body_bytes_max: usize,
 ) -> Result<Bytes, FormError> {
     futures::pin_mut!(body);
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     while let Some(chunk) = body.next().await {
-        let mut chunk = chunk.map_err(|error| reason(&error))?;
+        let mut chunk = chunk.map_err(Into::into)?;
         if first.len() + joined.len() + chunk.remaining() > body_bytes_max {
             return Err(FormError::TooLarge);
         }
@@ -220,8 +268,22 @@ async fn read_body<B: Buf>(
     Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
-fn reason(error: &warp::Error) -> FormError {
-    let mut source: Option<&dyn std::error::Error> = Some(error);
+/// The body as filters of warp hand it on.
+impl From<warp::Error> for FormError {
+    fn from(error: warp::Error) -> Self {
+        reason(&error)
+    }
+}
+
+/// The body as the server hands it to a handler: [`RequestBody`](super::request::RequestBody).
+impl From<Box<dyn Error + Send + Sync>> for FormError {
+    fn from(error: Box<dyn Error + Send + Sync>) -> Self {
+        reason(&*error)
+    }
+}
+
+fn reason(error: &(dyn Error + 'static)) -> FormError {
+    let mut source = Some(error);
     while let Some(error) = source {
         if error.is::<LengthLimitError>() {
             return FormError::TooLarge;
@@ -243,7 +305,7 @@ mod tests {
     }
 
     async fn post(content_type: &'static str, chunks: &[&str], encodings: Encodings) -> Result<Parameters, FormError> {
-        let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from((*chunk).to_owned()))).collect();
+        let chunks: Vec<_> = chunks.iter().map(|chunk| Ok::<_, FormError>(Bytes::from((*chunk).to_owned()))).collect();
         read(Some(&HeaderValue::from_static(content_type)), stream::iter(chunks), encodings, LIMITS).await
     }
 
@@ -272,6 +334,7 @@ mod tests {
             ("a=1&a=2", FormError::Repeated),
             ("a=&a=2", FormError::Repeated),
             ("a=1&%61=2", FormError::Repeated),
+            ("a=%c3&b=%a9", FormError::Encoding),
         ] {
             assert_eq!(parse(text), Err(error), "{text}");
         }

@@ -2,6 +2,8 @@
 //!
 //! - `server`: sockets, connection limits, graceful stop; `per_address`: connections by address; `tls`: the certificate
 //! - `open_files`: the system's limit that connections run into
+//! - `head_timer`: the deadline for the head of a request
+//! - `handler`: what answers the requests of a route
 //! - `request`: what happens around every request: id, deadline, body limit, panic, metrics, log
 //! - `request_id`: the id of a request and the address of its caller
 //! - `metrics`, `health`: `/metrics`, `/health/live`, `/health/ready`
@@ -12,6 +14,8 @@
 pub mod bearer;
 pub mod client_auth;
 pub mod form;
+pub mod handler;
+pub mod head_timer;
 pub mod health;
 pub mod metrics;
 pub mod open_files;

@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -11,11 +13,12 @@ use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_
 use http::{Request, StatusCode};
 use http_body_util::Limited;
 use hyper::body::Incoming;
-use hyper::service::Service;
 use metrics::counter;
+use tokio::time::error::Elapsed;
 use tracing::Instrument;
 use warp::reply::Response;
 
+use super::handler::Handler;
 use super::metrics::{HTTP_PANICS, HttpMetrics, RouteIndex};
 use super::request_id::{RequestContext, RequestIds, X_REQUEST_ID};
 use crate::config::{HttpSettings, TrustedProxies};
@@ -45,18 +48,19 @@ impl Surroundings {
     }
 }
 
-/// Answers one request through `routes`. Never fails, never panics; every answer carries `x-request-id`.
-pub(super) async fn answer<S>(
-    surroundings: Arc<Surroundings>,
-    routes: S,
-    peer: IpAddr,
-    request: Request<Incoming>,
-) -> Result<Response, Infallible>
-where
-    S: Service<Request<RequestBody>, Response = Response, Error = Infallible>,
-{
+/// What the requests of one connection share.
+pub(super) struct Connection {
+    pub(super) surroundings: Arc<Surroundings>,
+    pub(super) handler: Handler,
+    pub(super) peer: IpAddr,
+}
+
+/// Answers one request. Never fails, never panics; every answer carries `x-request-id`.
+pub(super) async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Response, Infallible> {
     let started = Instant::now();
-    let context = RequestContext::new(&surroundings.ids, &surroundings.trusted_proxies, peer, request.headers());
+    let surroundings = &*connection.surroundings;
+    let (ids, proxies) = (&surroundings.ids, &surroundings.trusted_proxies);
+    let context = RequestContext::new(ids, proxies, connection.peer, request.headers());
     let route = RouteIndex::of(request.uri().path());
     // The path, never the query: that may hold what should not be in a log.
     let span = tracing::debug_span!(
@@ -67,7 +71,7 @@ where
         route = route.pattern()
     );
     let id = context.id.header();
-    let mut response = respond(&surroundings, &routes, context, request).instrument(span.clone()).await;
+    let mut response = respond(surroundings, &connection.handler, context, request).instrument(span.clone()).await;
     response.headers_mut().insert(X_REQUEST_ID, id);
 
     let elapsed = started.elapsed();
@@ -89,28 +93,23 @@ fn log(response: &Response, route: RouteIndex, elapsed: Duration) {
     }
 }
 
-async fn respond<S>(
+async fn respond(
     surroundings: &Surroundings,
-    routes: &S,
+    handler: &Handler,
     context: RequestContext,
-    mut request: Request<Incoming>,
-) -> Response
-where
-    S: Service<Request<RequestBody>, Response = Response, Error = Infallible>,
-{
+    request: Request<Incoming>,
+) -> Response {
     if announced_bytes(&request) > surroundings.body_bytes as u64 {
         // Not read to its end: the connection cannot be used again.
         let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.");
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return response;
     }
-    request.extensions_mut().insert(context);
     let request = request.map(|body| Limited::new(body, surroundings.body_bytes));
     // The call itself may panic too, before there is a future.
-    let handler = AssertUnwindSafe(async { routes.call(request).await }).catch_unwind();
-    match tokio::time::timeout(surroundings.request_timeout, handler).await {
-        Ok(Ok(Ok(response))) => response,
-        Ok(Ok(Err(never))) => match never {},
+    let answering = pin!(AssertUnwindSafe(async { handler.answer(request, context).await }).catch_unwind());
+    match within(surroundings.request_timeout, answering).await {
+        Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
             // The panic hook has already written where; its text may quote input, so it is not repeated here.
             counter!(HTTP_PANICS).increment(1);
@@ -122,6 +121,14 @@ where
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             response
         }
+    }
+}
+
+/// Waits for `answering` for at most `limit`. What is answered from memory is there at once and needs no timer.
+async fn within<F: Future>(limit: Duration, mut answering: Pin<&mut F>) -> Result<F::Output, Elapsed> {
+    match futures::poll!(answering.as_mut()) {
+        Poll::Ready(answer) => Ok(answer),
+        Poll::Pending => tokio::time::timeout(limit, answering).await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who is asking, and under which id we speak of it: request id and caller address.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,24 +18,40 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// Names one request in the answer, the log and the metadata of its events; printable, without blanks.
-#[derive(Clone, Debug)]
-pub struct RequestId(HeaderValue);
+#[derive(Clone, Copy)]
+pub struct RequestId {
+    /// Visible ASCII only, see `given` and `RequestIds::next`.
+    text: [u8; REQUEST_ID_BYTES_MAX],
+    length: usize,
+}
 
 impl RequestId {
     pub fn as_str(&self) -> &str {
-        // Made from visible ASCII only, see `given` and `RequestIds::next`.
-        self.0.to_str().unwrap_or_default()
+        str::from_utf8(&self.text[..self.length]).unwrap_or_default()
     }
 
     pub(super) fn header(&self) -> HeaderValue {
-        self.0.clone()
+        HeaderValue::from_str(self.as_str()).unwrap_or(HeaderValue::from_static("0"))
     }
 
     /// The id that a trusted proxy gave, if it is one that can stand in a log.
     fn given(value: &HeaderValue) -> Option<Self> {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
         let fits = (1..=REQUEST_ID_BYTES_MAX).contains(&value.len());
-        (fits && value.as_bytes().iter().all(plain)).then(|| RequestId(value.clone()))
+        (fits && value.as_bytes().iter().all(plain)).then(|| Self::of(value.as_bytes()))
+    }
+
+    /// `text` is at most [`REQUEST_ID_BYTES_MAX`] long.
+    fn of(text: &[u8]) -> Self {
+        let mut id = Self { text: [0; REQUEST_ID_BYTES_MAX], length: text.len() };
+        id.text[..text.len()].copy_from_slice(text);
+        id
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(out)
     }
 }
 
@@ -52,8 +69,18 @@ impl RequestIds {
 
     fn next(&self) -> RequestId {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let text = format!("{:08x}-{number:010x}", self.process);
-        RequestId(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0")))
+        // Eight hexadecimal digits, a hyphen, ten more: written by hand, because it is done for every request.
+        let mut text = *b"00000000-0000000000";
+        write_hex(&mut text[..8], self.process.into());
+        write_hex(&mut text[9..], number);
+        RequestId::of(&text)
+    }
+}
+
+/// The last digits of `number`, as many as there is place for.
+fn write_hex(digits: &mut [u8], number: u64) {
+    for (at, digit) in digits.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (4 * at)) as usize & 15];
     }
 }
 
@@ -79,10 +106,7 @@ impl RequestContext {
 /// Extracts the [`RequestContext`]. Outside of the server (a filter under test) it is a fixed one.
 pub fn request_context() -> impl Filter<Extract = (RequestContext,), Error = Infallible> + Copy {
     warp::ext::optional::<RequestContext>().map(|context: Option<RequestContext>| {
-        context.unwrap_or(RequestContext {
-            id: RequestId(HeaderValue::from_static("none")),
-            caller: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        })
+        context.unwrap_or(RequestContext { id: RequestId::of(b"none"), caller: IpAddr::V4(Ipv4Addr::LOCALHOST) })
     })
 }
 
@@ -105,6 +129,14 @@ mod tests {
         assert_eq!(context("10.0.0.7", &[("x-request-id", "mine")]).id.as_str(), "mine");
         assert_eq!(context("10.0.0.7", &[("x-request-id", "a b")]).id.as_str(), "0000abcd-0000000001");
         assert_eq!(context("10.0.0.7", &[]).id.as_str(), "0000abcd-0000000001");
+    }
+
+    #[test]
+    fn ids_count_on_and_show_the_process() {
+        let ids = RequestIds { process: 0x0012_abcd, next: AtomicU64::new(0xff_ffff_ffff) };
+        assert_eq!(ids.next().as_str(), "0012abcd-ffffffffff");
+        assert_eq!(ids.next().as_str(), "0012abcd-0000000000");
+        assert_eq!(ids.next().header(), "0012abcd-0000000001");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::Request;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use metrics::{Gauge, counter, gauge};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,9 +21,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::reply::Response;
 
+use super::handler::Handler;
+use super::head_timer::HeadTimer;
 use super::metrics::{HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED};
 use super::per_address::{Counted, PerAddress};
-use super::request::{RequestBody, Surroundings, answer};
+use super::request::{Connection, Surroundings, answer};
 use super::tls::Tls;
 use crate::config::{HttpSettings, Settings};
 
@@ -62,11 +64,7 @@ impl Server {
     }
 
     /// Serves until `stop` is ready, then lets requests in flight finish for at most `http.stop_timeout_seconds`.
-    pub async fn run<S>(self, routes: S, surroundings: Arc<Surroundings>, stop: impl Future<Output = ()>)
-    where
-        S: Service<Request<RequestBody>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
-        S::Future: Send,
-    {
+    pub async fn run(self, handler: Handler, surroundings: Arc<Surroundings>, stop: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();
         let connections = Connections {
             http: builder(&self.limits),
@@ -88,9 +86,9 @@ impl Server {
                 tracing::debug!(address = %peer.ip(), "closed a connection: the address has too many");
                 continue;
             };
-            let surroundings = surroundings.clone();
-            let routes = routes.clone();
-            let service = service_fn(move |request| answer(surroundings.clone(), routes.clone(), peer.ip(), request));
+            let (surroundings, handler) = (surroundings.clone(), handler.clone());
+            let connection = Arc::new(Connection { surroundings, handler, peer: peer.ip() });
+            let service = service_fn(move |request| answer(Arc::clone(&connection), request));
             connections.spawn(stream, service, graceful.watcher(), (permit, counted));
         }
         if let Some(watching) = watching {
@@ -121,12 +119,13 @@ async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> (TcpStream, So
 
 fn builder(limits: &HttpSettings) -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.header_read_timeout)
+    http.header_read_timeout(limits.header_read_timeout)
         .max_headers(limits.headers)
         .max_header_size(limits.header_bytes)
         // Holds a whole head and what came with it; hyper's smallest is 8 KiB.
         .max_buf_size(limits.header_bytes.max(8192) + 8192)
+        // Head and body of an answer are copied together and sent as one piece: most are small.
+        .writev(false)
         .keep_alive(true);
     http
 }
@@ -152,7 +151,8 @@ impl Connections {
     {
         // Answers are small and written at once: waiting for more to send only costs time.
         let _ = stream.set_nodelay(true);
-        let (http, tls, open) = (self.http.clone(), self.tls.clone(), self.open.clone());
+        let (mut http, tls, open) = (self.http.clone(), self.tls.clone(), self.open.clone());
+        http.timer(HeadTimer::default());
         let handshake_timeout = self.handshake_timeout;
         tokio::spawn(async move {
             open.increment(1.0);

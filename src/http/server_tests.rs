@@ -5,12 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use warp::Filter;
 
+use super::handler::Handler;
 use super::request::Surroundings;
 use super::request_id::{RequestContext, request_context};
 use super::server::{Server, ServerError};
@@ -34,9 +34,9 @@ async fn start(flags: &[(&str, &str)]) -> Running {
     let address = server.local_addr().unwrap();
     let (gate, entered) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let surroundings = Arc::new(Surroundings::new(&settings.http, 7));
-    let service = TowerToHyperService::new(warp::service(routes(gate.clone(), entered.clone())));
+    let handler = Handler::filter(routes(gate.clone(), entered.clone()));
     let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(server.run(service, surroundings, async {
+    let task = tokio::spawn(server.run(handler, surroundings, async {
         let _ = stopped.await;
     }));
     Running { address, stop: Some(stop), task, gate, entered }

@@ -10,7 +10,6 @@ use futures::Stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use self::issue::issue;
@@ -20,15 +19,16 @@ use super::error::{AuthorizationError, ErrorCode, OAuthError};
 use super::posted::{limits, not_read};
 use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
+use crate::http::handler::Handler;
 use crate::http::request_id::{RequestContext, request_context};
 use crate::oidc::hint::{self, BadHint};
 use crate::pages::failure::PageError;
 use crate::pages::{self, SignedIn};
 use crate::standing::{self, is_fresh};
 
-pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+pub fn route(app: &App) -> Handler {
     let limits = limits(app);
-    warp::method()
+    let route = warp::method()
         .and(warp::header::headers_cloned())
         .and(request_context())
         .map(|method: Method, headers, context| Visit { posted: method == Method::POST, headers, context })
@@ -38,8 +38,8 @@ pub fn route(app: &App) -> BoxedFilter<(Response,)> {
         .and(with(app))
         .then(async |(visit, parameters): (Visit, _), app: App| {
             authorize(&app, &visit, parameters).await.unwrap_or_else(|error| answer(&app, &visit, error))
-        })
-        .boxed()
+        });
+    Handler::filter(route.boxed())
 }
 
 /// What a browser sends beside the parameters.

@@ -1,17 +1,12 @@
 //! The one table of endpoints. From it come the routes and the metadata (RFC 8414), so what is announced is there and
 //! what is there is announced.
 
-use futures::future::ready;
 use http::Method;
-use warp::filters::BoxedFilter;
-use warp::path::FullPath;
-use warp::reject::not_found;
-use warp::reply::Response;
-use warp::{Filter, Rejection};
 
 use super::error::method_not_allowed;
 use super::{authorize, introspect, jwks, metadata, revoke, token, userinfo};
 use crate::app::App;
+use crate::http::handler::{Handler, at_once};
 use crate::oidc::logout;
 
 /// One endpoint.
@@ -20,8 +15,8 @@ pub struct Endpoint {
     pub methods: Methods,
     /// Its name in the metadata document (RFC 8414 2), if it has one.
     pub metadata_name: Option<&'static str>,
-    /// Answers a request whose path and method fit; never rejects.
-    route: fn(&App) -> BoxedFilter<(Response,)>,
+    /// What answers a request whose path and method fit.
+    route: fn(&App) -> Handler,
 }
 
 /// The methods of an endpoint.
@@ -53,7 +48,7 @@ impl Methods {
     }
 }
 
-/// Every endpoint, those that are asked most first: routes are tried in this order.
+/// Every endpoint, those that are asked most first: their paths are compared in this order.
 pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/oauth/introspect",
@@ -107,37 +102,20 @@ pub const ENDPOINTS: &[Endpoint] = &[
     },
 ];
 
-/// The routes of all endpoints. A request for another path is rejected, so that other routes can follow.
+/// What answers at the path of each endpoint.
 #[must_use]
-pub fn routes(app: &App) -> BoxedFilter<(Response,)> {
-    // From the last to the first, so that the first ones are tried without going through the others.
-    let mut endpoints = ENDPOINTS.iter().rev().map(|endpoint| endpoint.route(app));
-    let last = endpoints.next().unwrap_or_else(|| warp::any().and_then(nowhere).boxed());
-    endpoints.fold(last, |rest, endpoint| endpoint.or(rest).unify().boxed())
-}
-
-async fn nowhere() -> Result<Response, Rejection> {
-    Err(not_found())
+pub fn handlers(app: &App) -> Vec<(&'static str, Handler)> {
+    ENDPOINTS.iter().map(|endpoint| (endpoint.path, endpoint.handler(app))).collect()
 }
 
 impl Endpoint {
-    fn route(&self, app: &App) -> BoxedFilter<(Response,)> {
-        let methods = self.methods;
-        let refuse = at(self.path).map(move || method_not_allowed(methods.allow()));
-        at(self.path).and(has(methods)).and((self.route)(app)).or(refuse).unify().boxed()
+    fn handler(&self, app: &App) -> Handler {
+        let (methods, route) = (self.methods, (self.route)(app));
+        Handler::new(move |request, context| match methods.include(request.method()) {
+            true => route.answer(request, context),
+            false => at_once(method_not_allowed(methods.allow())),
+        })
     }
-}
-
-fn at(path: &'static str) -> impl Filter<Extract = (), Error = Rejection> + Copy {
-    warp::path::full()
-        .and_then(move |full: FullPath| ready(if full.as_str() == path { Ok(()) } else { Err(not_found()) }))
-        .untuple_one()
-}
-
-fn has(methods: Methods) -> impl Filter<Extract = (), Error = Rejection> + Copy {
-    warp::method()
-        .and_then(move |method: Method| ready(if methods.include(&method) { Ok(()) } else { Err(not_found()) }))
-        .untuple_one()
 }
 
 #[cfg(test)]

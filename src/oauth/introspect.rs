@@ -5,26 +5,25 @@ use grantlog_domain::{ClientId, GrantId, SecretHash, Timestamp};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::active_token::{ActiveToken, active_token};
 use super::error::{OAuthError, no_store};
-use super::posted::{Posted, answer, not_read, posted};
-use crate::app::{App, with};
+use super::posted::{Posted, not_read, posted};
+use crate::app::App;
 use crate::http::form::Encodings;
+use crate::http::handler::Handler;
 use crate::secrets::Kind;
 use crate::standing::parties_stand;
 use crate::store::StoreError;
 
-pub fn route(app: &App) -> BoxedFilter<(Response,)> {
-    posted(app, Encodings::UrlEncoded).and(with(app)).then(introspect).map(answer).boxed()
+pub fn route(app: &App) -> Handler {
+    posted(app, Encodings::UrlEncoded, introspect)
 }
 
 /// RFC 7662 2.1. `token_type_hint` is not needed: every token says what it is.
 async fn introspect(posted: Result<Posted, OAuthError>, app: App) -> Result<Response, OAuthError> {
-    let mut posted = posted?;
+    let posted = posted?;
     let asking = posted.authenticate_confidential(&app).await?.id;
     let token = posted.required("token")?;
     let introspected = introspected(&app, asking, token).await.map_err(|error| not_read(&error, &posted.context))?;
@@ -33,7 +32,7 @@ async fn introspect(posted: Result<Posted, OAuthError>, app: App) -> Result<Resp
 
 async fn introspected(app: &App, asking: ClientId, token: &str) -> Result<Option<Vec<u8>>, StoreError> {
     if let Some((id, hash)) = app.secrets.parse(Kind::RefreshToken, token) {
-        return refresh_token(app, asking, GrantId(id), hash).await;
+        return Box::pin(refresh_token(app, asking, GrantId(id), hash)).await;
     }
     let Some(token) = active_token(app, token).await? else { return Ok(None) };
     let profile = match token.user_id {
@@ -112,8 +111,10 @@ async fn refresh_token(
 }
 
 fn written(introspection: &Introspection<'_>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(512);
     // Strings and numbers: this always serializes.
-    serde_json::to_vec(introspection).unwrap_or_default()
+    let _ = serde_json::to_writer(&mut text, introspection);
+    text
 }
 
 /// RFC 7662 2.2: nothing else is said of a token that is not active.

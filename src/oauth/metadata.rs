@@ -11,20 +11,25 @@ use grantlog_domain::signing_key::Algorithm;
 use http::HeaderValue;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Map, Value, json};
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::authorization_response::ResponseMode;
 use super::endpoints::ENDPOINTS;
 use crate::app::App;
 use crate::config::Issuer;
+use crate::http::handler::Handler;
 use crate::oidc::claims::CLAIMS;
 use crate::oidc::id_token::ACR_VALUES;
 
-pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+pub fn route(app: &App) -> Handler {
     let document = Bytes::from(Value::Object(document(&app.settings.issuer)).to_string());
-    warp::any().map(move || public_json(document.clone(), MAX_AGE)).boxed()
+    // Made once, with its headers.
+    let headers = public_json(Bytes::new(), MAX_AGE).headers().clone();
+    Handler::fixed(move || {
+        let mut response = Response::new(document.clone().into());
+        *response.headers_mut() = headers.clone();
+        response
+    })
 }
 
 /// The metadata document (RFC 8414 2).

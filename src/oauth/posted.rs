@@ -3,19 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Buf;
-use futures::Stream;
 use grantlog_projections::live::LiveClient;
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt as _;
 use warp::reply::Response;
-use warp::{Filter, Rejection};
 
 use super::error::OAuthError;
 use crate::app::App;
 use crate::http::client_auth::{self, AuthenticationError};
 use crate::http::form::{self, Encodings, FormLimits, Parameters};
-use crate::http::request_id::{RequestContext, request_context};
+use crate::http::handler::Handler;
+use crate::http::request::RequestBody;
+use crate::http::request_id::RequestContext;
 use crate::store::{ExecuteError, StoreError};
 
 /// A form that was posted, and what stands around it.
@@ -27,14 +28,14 @@ pub struct Posted {
 
 impl Posted {
     /// RFC 6749 2.3: who posted it.
-    pub async fn authenticate(&mut self, app: &App) -> Result<Arc<LiveClient>, OAuthError> {
-        let authenticated = client_auth::authenticate(app, &self.headers, &mut self.parameters).await;
+    pub async fn authenticate(&self, app: &App) -> Result<Arc<LiveClient>, OAuthError> {
+        let authenticated = client_auth::authenticate(app, &self.headers, &self.parameters).await;
         authenticated.map_err(|error| self.not_authenticated(error))
     }
 
     /// The same for endpoints that are not for public clients.
-    pub async fn authenticate_confidential(&mut self, app: &App) -> Result<Arc<LiveClient>, OAuthError> {
-        let authenticated = client_auth::authenticate_confidential(app, &self.headers, &mut self.parameters).await;
+    pub async fn authenticate_confidential(&self, app: &App) -> Result<Arc<LiveClient>, OAuthError> {
+        let authenticated = client_auth::authenticate_confidential(app, &self.headers, &self.parameters).await;
         authenticated.map_err(|error| self.not_authenticated(error))
     }
 
@@ -57,26 +58,27 @@ pub fn limits(app: &App) -> FormLimits {
     FormLimits { body_bytes: app.settings.http.body_bytes, parameters: app.settings.http.parameters }
 }
 
-/// Reads a form. Never rejects: a form that is none is an answer, not a question for the next route.
-pub fn posted(
-    app: &App,
-    encodings: Encodings,
-) -> impl Filter<Extract = (Result<Posted, OAuthError>,), Error = Rejection> + Clone + use<> {
-    let limits = limits(app);
-    warp::header::headers_cloned()
-        .and(request_context())
-        .and(warp::body::stream())
-        .then(move |headers: HeaderMap, context: RequestContext, body| read(headers, context, body, encodings, limits))
+/// A handler that reads a form first, and hears of one that is none.
+pub fn posted<F, A>(app: &App, encodings: Encodings, handler: F) -> Handler
+where
+    F: Fn(Result<Posted, OAuthError>, App) -> A + Copy + Send + Sync + 'static,
+    A: Future<Output = Result<Response, OAuthError>> + Send + 'static,
+{
+    let (app, limits) = (app.clone(), limits(app));
+    Handler::new(move |request, context| {
+        let app = app.clone();
+        Box::pin(async move { answer(handler(read(request, context, encodings, limits).await, app).await) })
+    })
 }
 
-async fn read<B: Buf>(
-    headers: HeaderMap,
+async fn read(
+    request: Request<RequestBody>,
     context: RequestContext,
-    body: impl Stream<Item = Result<B, warp::Error>>,
     encodings: Encodings,
     limits: FormLimits,
 ) -> Result<Posted, OAuthError> {
-    let parameters = form::read(headers.get(CONTENT_TYPE), body, encodings, limits).await?;
+    let (Parts { headers, .. }, body) = request.into_parts();
+    let parameters = form::read(headers.get(CONTENT_TYPE), body.into_data_stream(), encodings, limits).await?;
     Ok(Posted { headers, parameters, context })
 }
 

@@ -45,7 +45,8 @@ impl Profiles {
         if let Some(read) = self.0.get(&user_id).filter(|read| read.version == version && is_fresh(app)) {
             return Ok(Some(read.profile));
         }
-        let profile = app.vault.profile(user_id).await?.map(Arc::new);
+        // Boxed, because it is rare and large.
+        let profile = Box::pin(app.vault.profile(user_id)).await?.map(Arc::new);
         match &profile {
             Some(profile) => self.0.insert(user_id, Read { version, profile: Arc::clone(profile) }),
             None => self.0.invalidate(&user_id),

@@ -2,25 +2,24 @@
 
 use grantlog_domain::grant::{Grant, GrantCommand, GrantError};
 use grantlog_domain::{Actor, ClientId, GrantId};
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::error::{OAuthError, no_store};
-use super::posted::{Posted, answer, not_executed, posted};
+use super::posted::{Posted, not_executed, posted};
 use super::token::refused;
-use crate::app::{App, with};
+use crate::app::App;
 use crate::http::form::Encodings;
+use crate::http::handler::Handler;
 use crate::secrets::Kind;
 use crate::store::ExecuteError;
 
-pub fn route(app: &App) -> BoxedFilter<(Response,)> {
-    posted(app, Encodings::UrlEncoded).and(with(app)).then(revoke).map(answer).boxed()
+pub fn route(app: &App) -> Handler {
+    posted(app, Encodings::UrlEncoded, revoke)
 }
 
 /// RFC 7009 2.1. `token_type_hint` is not needed: every token says what it is.
 async fn revoke(posted: Result<Posted, OAuthError>, app: App) -> Result<Response, OAuthError> {
-    let mut posted = posted?;
+    let posted = posted?;
     let client_id = posted.authenticate(&app).await?.id;
     let token = posted.required("token")?;
     let at = app.now();

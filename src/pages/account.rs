@@ -148,12 +148,12 @@ fn parsed<T: std::str::FromStr>(visit: &Visit, name: &'static str) -> Result<T, 
     text.ok_or_else(|| PageError::Request(format!("The field {name} is missing or malformed.").into()))
 }
 
-async fn change_password(mut visit: Visit, session: &SignedIn) -> Result<Response, PageError> {
+async fn change_password(visit: Visit, session: &SignedIn) -> Result<Response, PageError> {
     if visit.app.settings.demo {
         return Err(PageError::Request("There are no passwords in the demo.".into()));
     }
-    let current = Secret::new(visit.parameters.take("current_password").unwrap_or_default());
-    let new = Secret::new(visit.parameters.take("new_password").unwrap_or_default());
+    let current = Secret::new(visit.parameters.get("current_password").unwrap_or_default().to_owned());
+    let new = Secret::new(visit.parameters.get("new_password").unwrap_or_default().to_owned());
     if new.expose().chars().count() < PASSWORD_CHARACTERS_MIN {
         let error = "The new password is too short.";
         return page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;

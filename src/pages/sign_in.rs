@@ -97,10 +97,10 @@ fn destination(app: &App, next: &Next) -> Option<(String, String)> {
     Some((client.metadata.client_name.clone(), uri.to_owned()))
 }
 
-pub async fn submit(mut visit: Visit) -> Result<Response, PageError> {
+pub async fn submit(visit: Visit) -> Result<Response, PageError> {
     visit.check_form()?;
     let username = visit.parameters.get("username").unwrap_or_default().to_owned();
-    let password = Secret::new(visit.parameters.take("password").unwrap_or_default());
+    let password = Secret::new(visit.parameters.get("password").unwrap_or_default().to_owned());
     match who(&visit, &username, password).await {
         Ok(user_id) => start_session(&visit, user_id).await,
         Err(SignInError::Refused | SignInError::Locked) => {

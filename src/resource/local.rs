@@ -1,8 +1,17 @@
 //! Tokens checked in the same process: the live models, or the log behind them when they are stale.
 
-use super::{Authorized, Unavailable};
+use grantlog_domain::Scope;
+use http::Request;
+use http::request::Parts;
+use http_body_util::BodyExt as _;
+
+use super::{Authorized, Unavailable, permitted, presented, read_body};
 use crate::app::App;
-use crate::oauth::active_token::active_token;
+use crate::http::form::FormLimits;
+use crate::http::request::RequestBody;
+use crate::oauth::active_token::{ActiveToken, active_token};
+use crate::oauth::error::OAuthError;
+use crate::oauth::posted::limits;
 
 #[derive(Clone)]
 pub(super) struct Local(App);
@@ -13,11 +22,7 @@ impl Local {
     }
 
     pub(super) async fn validate(&self, token: &str) -> Result<Option<Authorized>, Unavailable> {
-        let token = active_token(&self.0, token).await.map_err(|error| {
-            tracing::warn!(%error, "an access token cannot be checked");
-            Unavailable
-        })?;
-        Ok(token.map(|token| {
+        Ok(self.active(token).await?.map(|token| {
             let client_id = token.client_id.to_string();
             let sub = token.user_id.map_or_else(|| client_id.clone(), |user_id| user_id.to_string());
             Authorized {
@@ -29,4 +34,54 @@ impl Local {
             }
         }))
     }
+
+    async fn active(&self, token: &str) -> Result<Option<ActiveToken>, Unavailable> {
+        active_token(&self.0, token).await.map_err(|error| {
+            tracing::warn!(%error, "an access token cannot be checked");
+            Unavailable
+        })
+    }
+}
+
+/// What [`super::ResourceServer::require_oauth`] is to a filter, for a handler of this server: the same checks in the
+/// same order, of the request itself and without a copy of what it says.
+pub struct Protected {
+    local: Local,
+    scope: Scope,
+    /// RFC 6750 2.2; absent: tokens come in the header only.
+    body: Option<FormLimits>,
+}
+
+impl Protected {
+    /// Needs an active access token with all of `scope`.
+    ///
+    /// # Panics
+    /// When `scope` is not made of scope tokens: it is written in the program.
+    #[must_use]
+    pub fn new(app: &App, scope: &str) -> Self {
+        Self {
+            local: Local::new(app),
+            scope: Scope::parse(scope).expect("a scope that is written in the program"),
+            body: bearer_in_body(app),
+        }
+    }
+
+    /// The token of the request.
+    ///
+    /// # Errors
+    /// The refusals of RFC 6750 3.1.
+    pub async fn check(&self, request: Request<RequestBody>) -> Result<ActiveToken, OAuthError> {
+        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+        let body = match self.body {
+            Some(limits) => Box::pin(read_body(&method, &headers, body.into_data_stream(), limits)).await,
+            None => Ok(None),
+        };
+        let token = presented(&headers, uri.query().unwrap_or_default(), &body, &self.scope)?;
+        permitted(self.local.active(token).await, &self.scope, |token| &token.scope)
+    }
+}
+
+/// How much of a body is read for a token, if the settings allow one there.
+pub(super) fn bearer_in_body(app: &App) -> Option<FormLimits> {
+    app.settings.oauth.bearer_in_body.then(|| limits(app))
 }

@@ -35,9 +35,10 @@ use warp::reject::Reject;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
+pub use self::local::Protected;
 pub use self::remote::{Remote, RemoteError, RemoteSettings};
 
-use self::local::Local;
+use self::local::{Local, bearer_in_body};
 use crate::app::App;
 use crate::http::bearer::{self, BearerFault};
 use crate::http::form::{self, Encodings, FormError, FormLimits, Parameters, raw_query};
@@ -90,10 +91,7 @@ impl ResourceServer {
     /// Inside of Grantlog: asks the live models.
     #[must_use]
     pub fn local(app: &App) -> Self {
-        let http = &app.settings.http;
-        let limits = FormLimits { body_bytes: http.body_bytes, parameters: http.parameters };
-        let body = app.settings.oauth.bearer_in_body.then_some(limits);
-        Self { validator: Validator::Local(Local::new(app)), body }
+        Self { validator: Validator::Local(Local::new(app)), body: bearer_in_body(app) }
     }
 
     /// Anywhere else: asks the introspection endpoint (RFC 7662).
@@ -139,19 +137,38 @@ impl ResourceServer {
         body: Result<Option<Parameters>, FormError>,
         scope: &Scope,
     ) -> Result<Authorized, OAuthError> {
-        let body = body.map_err(|error| OAuthError::malformed_bearer(error.to_string()))?;
-        let token = bearer::token(headers, query, body.as_ref()).map_err(|fault| match fault {
-            BearerFault::Missing => OAuthError::token_missing(scope),
-            BearerFault::MoreThanOne | BearerFault::Malformed => OAuthError::malformed_bearer(fault.to_string()),
-        })?;
+        let token = presented(headers, query, &body, scope)?;
         let authorized = match &self.validator {
             Validator::Local(local) => local.validate(token).await,
             Validator::Remote(remote) => remote.validate(token).await,
         };
-        let authorized = authorized.map_err(|Unavailable| OAuthError::unavailable())?;
-        let authorized = authorized.ok_or_else(|| OAuthError::invalid_token(scope))?;
-        if scope.is_subset_of(&authorized.scope) { Ok(authorized) } else { Err(OAuthError::insufficient_scope(scope)) }
+        permitted(authorized, scope, |authorized| &authorized.scope)
     }
+}
+
+/// The one token of a request.
+fn presented<'a>(
+    headers: &'a HeaderMap,
+    query: &str,
+    body: &'a Result<Option<Parameters>, FormError>,
+    scope: &Scope,
+) -> Result<&'a str, OAuthError> {
+    let body = body.as_ref().map_err(|error| OAuthError::malformed_bearer(error.to_string()))?;
+    bearer::token(headers, query, body.as_ref()).map_err(|fault| match fault {
+        BearerFault::Missing => OAuthError::token_missing(scope),
+        BearerFault::MoreThanOne | BearerFault::Malformed => OAuthError::malformed_bearer(fault.to_string()),
+    })
+}
+
+/// The token, if it is active and has all of `scope`.
+fn permitted<T>(
+    checked: Result<Option<T>, Unavailable>,
+    scope: &Scope,
+    held: impl FnOnce(&T) -> &Scope,
+) -> Result<T, OAuthError> {
+    let token = checked.map_err(|Unavailable| OAuthError::unavailable())?;
+    let token = token.ok_or_else(|| OAuthError::invalid_token(scope))?;
+    if scope.is_subset_of(held(&token)) { Ok(token) } else { Err(OAuthError::insufficient_scope(scope)) }
 }
 
 /// The parameters of a form body, where it may hold the token. Never rejects.
@@ -160,18 +177,20 @@ fn body(limits: Option<FormLimits>) -> BoxedFilter<(Result<Option<Parameters>, F
     warp::method()
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .then(move |method: Method, headers: HeaderMap, body| read_body(method, headers, body, limits))
+        .then(move |method: Method, headers: HeaderMap, body| async move {
+            read_body(&method, &headers, body, limits).await
+        })
         .boxed()
 }
 
-async fn read_body<B: Buf>(
-    method: Method,
-    headers: HeaderMap,
-    body: impl Stream<Item = Result<B, warp::Error>>,
+async fn read_body<B: Buf, E: Into<FormError>>(
+    method: &Method,
+    headers: &HeaderMap,
+    body: impl Stream<Item = Result<B, E>>,
     limits: FormLimits,
 ) -> Result<Option<Parameters>, FormError> {
     // RFC 6750 2.2: a single-part form, and a method whose body means something.
-    if method != Method::POST || !is_form(&headers) {
+    if method != Method::POST || !is_form(headers) {
         return Ok(None);
     }
     form::read(headers.get(CONTENT_TYPE), body, Encodings::UrlEncoded, limits).await.map(Some)

@@ -19,21 +19,20 @@ use grantlog_projections::live::LiveClient;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::error::{ErrorCode, OAuthError, no_store};
-use super::posted::{Posted, answer, not_executed, not_read, posted};
-use crate::app::{App, with};
+use super::posted::{Posted, not_executed, not_read, posted};
+use crate::app::App;
 use crate::http::form::{Encodings, Parameters};
+use crate::http::handler::Handler;
 use crate::oidc::id_token::IdToken;
 use crate::secrets::{Kind, Secret};
 use crate::standing;
 use crate::store::{CommandContext, ExecuteError, Executed};
 
-pub fn route(app: &App) -> BoxedFilter<(Response,)> {
-    posted(app, Encodings::UrlEncodedOrMultipart).and(with(app)).then(token).map(answer).boxed()
+pub fn route(app: &App) -> Handler {
+    posted(app, Encodings::UrlEncodedOrMultipart, token)
 }
 
 /// A token request of an authenticated client that may use this grant type.
@@ -44,7 +43,7 @@ struct TokenRequest {
 }
 
 async fn token(posted: Result<Posted, OAuthError>, app: App) -> Result<Response, OAuthError> {
-    let mut posted = posted?;
+    let posted = posted?;
     let client = posted.authenticate(&app).await?;
     let grant_type = grant_type(&posted)?;
     check_registered(&client, grant_type)?;

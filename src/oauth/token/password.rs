@@ -13,8 +13,8 @@ use crate::oauth::error::OAuthError;
 use crate::secrets::Secret;
 use crate::sign_in::{SignInError, check_password};
 
-pub(super) async fn open(app: &App, mut request: TokenRequest) -> Result<TokenResponse, OAuthError> {
-    let password = request.posted.parameters.take("password").map(Secret::new);
+pub(super) async fn open(app: &App, request: TokenRequest) -> Result<TokenResponse, OAuthError> {
+    let password = request.posted.parameters.get("password").map(|password| Secret::new(password.to_owned()));
     let username = request.posted.required("username")?;
     let password = password.ok_or_else(|| OAuthError::missing("password"))?;
     let scope = scope(&request.posted.parameters, &request.client.metadata)?;
