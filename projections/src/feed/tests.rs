@@ -110,7 +110,7 @@ async fn read_in_order(db: &Db, seen: &mut Seen, done: &AtomicBool) {
 async fn race(db: &Db) {
     if let Db::Postgres(pool) = db {
         // So that the streams are in several partitions.
-        let [from, to] = [30, 60].map(|number| Uuid::from_u128(number));
+        let [from, to] = [30, 60].map(Uuid::from_u128);
         let sql = format!(
             "CREATE TABLE events_grant_between PARTITION OF events_grant FOR VALUES FROM ('{from}') TO ('{to}')"
         );
