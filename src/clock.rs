@@ -32,6 +32,18 @@ impl Clock {
         Self(Source::Manual(Arc::new(AtomicI64::new(now.0.saturating_mul(1000)))))
     }
 
+    /// From here on it tells no time before `millis` (Unix milliseconds), as if it had told that one already. For a
+    /// process that starts: what it followed was told by another. Answers by how much the clock was moved on. A manual
+    /// clock stays where it is.
+    pub fn not_before(&self, millis: i64) -> Duration {
+        let Source::System { started, offset_millis } = &self.0 else { return Duration::ZERO };
+        let behind = millis.saturating_sub(self.now_millis()).max(0);
+        if behind > 0 {
+            offset_millis.fetch_max(millis.saturating_sub(self::millis(started.elapsed())), Ordering::SeqCst);
+        }
+        Duration::from_millis(behind.unsigned_abs())
+    }
+
     /// Now, in whole seconds.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -88,6 +100,16 @@ mod tests {
         let ahead = clock.now_millis();
         assert!(ahead >= before + 3_600_000);
         assert!(clock.now_millis() >= ahead);
+    }
+
+    #[test]
+    fn a_new_clock_starts_no_earlier_than_it_is_told_and_goes_on_from_there() {
+        let clock = Clock::system();
+        let told = clock.now_millis() + 3_600_000;
+        assert!(clock.not_before(told) > Duration::from_secs(3_590));
+        assert!(clock.now_millis() >= told);
+        assert_eq!(clock.not_before(told - 1), Duration::ZERO);
+        assert!(clock.now_millis() < told + 3_600_000);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod error;
 mod execute;
 pub mod group_commit;
 mod identity;
+mod latest;
 mod migrate;
 mod open;
 mod options;
@@ -96,6 +97,7 @@ impl Store {
     pub async fn migrate(&self, progress: &mut (dyn FnMut(&Step) + Send)) -> Result<usize, StoreError> {
         let applied = migrate::apply(&self.0.db, progress).await?;
         identity::check(&self.0.db).await?;
+        latest::go_on_from(&self.0.db, &self.0.clock).await?;
         grantlog_projections::prepare(&self.0.db).await?;
         self.try_partitions().await;
         Ok(applied)
@@ -145,7 +147,8 @@ impl Store {
     /// As [`Store::migrate`], and [`StoreError::OlderSchema`].
     pub async fn check(&self) -> Result<(), StoreError> {
         migrate::check(&self.0.db).await?;
-        identity::check(&self.0.db).await
+        identity::check(&self.0.db).await?;
+        latest::go_on_from(&self.0.db, &self.0.clock).await
     }
 
     /// After a logical restore into another PostgreSQL cluster: lifts the new transaction ids above the restored ones.
