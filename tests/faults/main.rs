@@ -4,18 +4,31 @@
 //! rest. A model keeps what each client was told; during and after every fault the server is asked, the log is read, and
 //! the first answer or state that the model does not allow fails the run. `docs/reliability.md` has the results.
 
+mod backup;
+mod clock;
+mod cluster;
+mod disk;
+mod flow;
+mod foreign;
 #[path = "../e2e/harness/mod.rs"]
 #[expect(dead_code, unused_imports, unused_macros, reason = "the cases of the end-to-end tests use the rest")]
 mod harness;
 mod keeper;
 mod kill;
 mod lag;
+mod log;
 mod model;
 mod nodes;
-#[expect(dead_code, reason = "the scenarios that cut the database off follow")]
+mod poison;
+mod postgres;
 mod proxy;
-#[allow(dead_code, reason = "the scenarios of one store follow")]
+mod queue;
+mod rounds;
 mod scenario;
+mod sqlite;
+mod strace;
+mod wal;
+mod world;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -27,7 +40,30 @@ use harness::{Store, suite::RUNTIME};
 use scenario::{Report, Run, Scenario};
 
 /// Every scenario, in the order in which they run.
-const SCENARIOS: &[&Scenario] = &[&kill::SCENARIO, &nodes::SCENARIO, &lag::SCENARIO, &keeper::SCENARIO];
+const SCENARIOS: &[&Scenario] = &[
+    &kill::SCENARIO,
+    &kill::IN_APPEND,
+    &postgres::RESTART,
+    &postgres::COMMIT,
+    &postgres::SLOW,
+    &postgres::STALL,
+    &postgres::READ_ONLY,
+    &postgres::FULL,
+    &foreign::SCENARIO,
+    &nodes::SCENARIO,
+    &lag::SCENARIO,
+    &keeper::SCENARIO,
+    &sqlite::FULL,
+    &sqlite::READ_ONLY,
+    &sqlite::BROKEN,
+    &sqlite::LOCKED,
+    &wal::TORN,
+    &wal::NOTICED,
+    &backup::SCENARIO,
+    &clock::SCENARIO,
+    &queue::SCENARIO,
+    &poison::SCENARIO,
+];
 
 /// Breaks things and looks whether what was acknowledged holds.
 #[derive(Debug, Parser)]

@@ -13,14 +13,20 @@ pub async fn until<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> 
     until_at_most(PATIENCE, what, condition).await
 }
 
-/// As [`until`], with a limit of its own.
-pub async fn until_at_most<T>(limit: Duration, what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+/// Asks until there is an answer, for at most `limit`, then fails naming what was waited for.
+pub async fn until_at_most<T>(limit: Duration, what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = within(limit, condition).await;
+    found.unwrap_or_else(|| panic!("not within {limit:?}: {what}"))
+}
+
+/// Asks until there is an answer, for at most `limit`.
+pub async fn within<T>(limit: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
-        if let Some(found) = condition().await {
+        let found = condition().await;
+        if found.is_some() || start.elapsed() >= limit {
             return found;
         }
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
         tokio::time::sleep(INTERVAL).await;
     }
 }

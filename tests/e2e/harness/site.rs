@@ -77,6 +77,12 @@ impl Site {
         Site::with_database(url, Store::Postgres, settings, Some((cluster.to_owned(), name)))
     }
 
+    /// A SQLite database in that file.
+    #[allow(dead_code, reason = "the faults use it")]
+    pub fn on_file(file: &Path, settings: &[(&str, &str)]) -> Site {
+        Site::with_database(format!("sqlite:{}", file.display()), Store::Sqlite, settings, None)
+    }
+
     fn with_database(
         database: String,
         store: Store,
@@ -85,9 +91,19 @@ impl Site {
     ) -> Site {
         let number = SITES.fetch_add(1, Ordering::Relaxed);
         let directory = artefacts().join("sites").join(format!("{store}-{number}"));
+        // What an earlier run left there is not this site's.
+        let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).expect("a directory for the site");
         let settings = settings.iter().map(|(name, value)| (format!("GRANTLOG_{name}"), (*value).to_owned())).collect();
         Site(Arc::new(Inner { store, directory, database, cluster, settings }))
+    }
+
+    /// The same with one more variable, by its whole name, in the environment of everything that runs on it.
+    #[allow(dead_code, reason = "the faults use it")]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Site {
+        let inner = Arc::get_mut(&mut self.0).expect("nobody has a clone yet");
+        inner.settings.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     pub fn store(&self) -> Store {
