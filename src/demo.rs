@@ -4,8 +4,8 @@
 //! its users, who come to be when they are named (`sign_in`).
 
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientError, ClientMetadata, GrantType, OpenIdMetadata, ResponseType,
-    Stage, TokenEndpointAuthMethod,
+    ApplicationType, Client, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType, Stage,
+    TokenEndpointAuthMethod,
 };
 use grantlog_domain::redirect_uri::RedirectUriError;
 use grantlog_domain::{Actor, ClientId, RedirectUri, Scope, SecretHash};
@@ -70,7 +70,13 @@ pub async fn set_up(app: &App) -> Result<(), DemoError> {
     let (id, at) = (CLIENT_ID.to_string(), app.now());
     let stored = app.store.load::<Client>(&id).await?;
     let Some(registration) = stored.aggregate.registration() else {
-        let command = ClientCommand::Register { metadata, secret: Some(secret), owner: None, at };
+        let command = ClientCommand::Register {
+            metadata,
+            secret: Some(secret),
+            owner: None,
+            registration_access_token: None,
+            at,
+        };
         app.store.create::<Client>(&id, command, &by).await?;
         return Ok(());
     };
@@ -115,6 +121,6 @@ fn metadata(app: &App) -> Result<ClientMetadata, DemoError> {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
-        openid: OpenIdMetadata::default(),
+        openid: Box::default(),
     })
 }

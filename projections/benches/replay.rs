@@ -8,9 +8,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use grantlog_domain::client::{
-    ApplicationType, ClientEvent, ClientMetadata, GrantType, OpenIdMetadata, TokenEndpointAuthMethod,
-};
+use grantlog_domain::client::{ApplicationType, ClientEvent, ClientMetadata, GrantType, TokenEndpointAuthMethod};
 use grantlog_domain::grant::{AccessToken, GrantEvent, GrantOpened};
 use grantlog_domain::{ClientId, Event, GrantId, Scope, SecretHash, Timestamp};
 use grantlog_projections::db::open::create_sqlite_file;
@@ -152,9 +150,9 @@ fn registered() -> ClientEvent {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
-        openid: OpenIdMetadata::default(),
+        openid: Box::default(),
     };
-    ClientEvent::Registered { metadata, secret: Some(hash(0)), owner: None, at: NOW }
+    ClientEvent::Registered { metadata, secret: Some(hash(0)), owner: None, registration_access_token: None, at: NOW }
 }
 
 async fn fill(db: &Db, events: u64) {

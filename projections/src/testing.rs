@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use grantlog_domain::client::{
-    ApplicationType, ClientEvent, ClientMetadata, GrantType, OpenIdMetadata, ResponseType, TokenEndpointAuthMethod,
+    ApplicationType, ClientEvent, ClientMetadata, GrantType, ResponseType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::{
     AccessToken, Authentication, CodeIssued, GrantEvent, GrantOpened, IdTokenIssued, Refreshed, RevocationReason,
@@ -176,7 +176,7 @@ pub(crate) fn metadata(name: &str) -> ClientMetadata {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
-        openid: OpenIdMetadata::default(),
+        openid: Box::default(),
     }
 }
 
@@ -248,8 +248,13 @@ fn numbered<E: Into<Event>>(id: impl ToString, events: Vec<E>) -> Vec<Recorded> 
 
 fn client_stream(dice: &mut Dice, id: ClientId, owner: UserId) -> Vec<Recorded> {
     let at = NOW;
-    let mut events =
-        vec![ClientEvent::Registered { metadata: metadata("first"), secret: Some(hash(1)), owner: Some(owner), at }];
+    let mut events = vec![ClientEvent::Registered {
+        metadata: metadata("first"),
+        secret: Some(hash(1)),
+        owner: Some(owner),
+        registration_access_token: None,
+        at,
+    }];
     for number in 0..dice.below(5) {
         events.push(match dice.below(4) {
             0 => ClientEvent::Updated { metadata: metadata(&format!("name {number}")), at },

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use grantlog_domain::client::{
-    ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, OpenIdMetadata, Registration, ResponseType,
-    Stage, TokenEndpointAuthMethod,
+    ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, Registration, ResponseType, Stage,
+    TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::RevocationReason;
 use grantlog_domain::signing_key::Algorithm;
@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::opened::Opened;
 use super::{CliError, event_log, output, read_models};
 use crate::config::Settings;
+use crate::http::client_auth::SUPPORTED;
 use crate::secrets::{Kind, Secret, Secrets};
 
 type Aggregate = grantlog_domain::client::Client;
@@ -100,7 +101,7 @@ struct Choices {
     #[arg(long)]
     scope: Option<String>,
     /// client_secret_basic, client_secret_post or none [default: client_secret_basic]
-    #[arg(long = "auth-method", value_name = "METHOD", value_parser = one_of(TokenEndpointAuthMethod::ALL, TokenEndpointAuthMethod::as_str), hide_possible_values = true)]
+    #[arg(long = "auth-method", value_name = "METHOD", value_parser = one_of(&SUPPORTED, TokenEndpointAuthMethod::as_str), hide_possible_values = true)]
     auth_method: Option<TokenEndpointAuthMethod>,
     /// web or native; a native client chooses its loopback port [default: web]
     #[arg(long, value_name = "TYPE", value_parser = one_of(ApplicationType::ALL, ApplicationType::as_str), hide_possible_values = true)]
@@ -166,13 +167,19 @@ async fn register(opened: &Opened, secrets: &Secrets, create: Create, json: bool
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
-        openid: OpenIdMetadata::default(),
+        openid: Box::default(),
     };
     let metadata = create.choices.applied_to(blank)?;
     let client_id = ClientId(opened.new_id());
-    let minted = (!metadata.is_public()).then(|| secrets.mint(Kind::ClientSecret, client_id.0));
+    let minted = metadata.has_secret().then(|| secrets.mint(Kind::ClientSecret, client_id.0));
     let (secret, hash) = minted.unzip();
-    let command = ClientCommand::Register { metadata, secret: hash, owner: None, at: opened.clock.now() };
+    let command = ClientCommand::Register {
+        metadata,
+        secret: hash,
+        owner: None,
+        registration_access_token: None,
+        at: opened.clock.now(),
+    };
     opened.store.create::<Aggregate>(&client_id.to_string(), command, &opened.context()).await?;
     show(opened, client_id, secret, json).await
 }
@@ -180,14 +187,14 @@ async fn register(opened: &Opened, secrets: &Secrets, create: Create, json: bool
 async fn update(opened: &Opened, secrets: &Secrets, changed: Update, json: bool) -> Result<(), CliError> {
     let client_id = changed.client_id;
     let registration = load(opened, client_id).await?.registration;
-    let was_public = registration.metadata.is_public();
+    let had_secret = registration.metadata.has_secret();
     let named = ClientMetadata {
         client_name: changed.name.unwrap_or_else(|| registration.metadata.client_name.clone()),
         ..registration.metadata
     };
     let metadata = changed.choices.applied_to(named)?;
-    // A client that becomes confidential needs a secret; one that is already keeps its own.
-    let minted = (was_public && !metadata.is_public()).then(|| secrets.mint(Kind::ClientSecret, client_id.0));
+    // A client that begins to use a secret needs one; one that is already keeps its own.
+    let minted = (!had_secret && metadata.has_secret()).then(|| secrets.mint(Kind::ClientSecret, client_id.0));
     let (secret, hash) = minted.unzip();
     change(opened, client_id, ClientCommand::Update { metadata, secret: hash, at: opened.clock.now() }).await?;
     show(opened, client_id, secret, json).await

@@ -1,5 +1,5 @@
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, OpenIdMetadata, TokenEndpointAuthMethod,
+    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::{Grant, GrantCommand, NewAccessToken, OpenGrant, Stage};
 use grantlog_domain::user::{User, UserCommand};
@@ -45,10 +45,17 @@ impl Log {
             token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
             application_type: ApplicationType::Web,
             require_pkce: false,
-            openid: OpenIdMetadata::default(),
+            openid: Box::default(),
         };
         let at = log.clock.now();
-        log.client(ClientCommand::Register { metadata, secret: Some(hash(0)), owner: None, at }).await;
+        log.client(ClientCommand::Register {
+            metadata,
+            secret: Some(hash(0)),
+            owner: None,
+            registration_access_token: None,
+            at,
+        })
+        .await;
         log.user(UserCommand::Register { at }).await;
         log
     }

@@ -25,6 +25,13 @@ use crate::store::StoreError;
 /// Longest `Authorization` header that is looked at, in bytes.
 const AUTHORIZATION_BYTES_MAX: usize = 2048;
 
+/// The methods that this server takes.
+pub const SUPPORTED: [TokenEndpointAuthMethod; 3] = [
+    TokenEndpointAuthMethod::ClientSecretBasic,
+    TokenEndpointAuthMethod::ClientSecretPost,
+    TokenEndpointAuthMethod::None,
+];
+
 /// What a request says of its client, not yet believed.
 #[derive(Clone, Copy)]
 struct Claim<'a> {

@@ -149,7 +149,7 @@ pub fn see_other(location: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use grantlog_domain::client::{ApplicationType, GrantType, OpenIdMetadata, TokenEndpointAuthMethod};
+    use grantlog_domain::client::{ApplicationType, GrantType, TokenEndpointAuthMethod};
     use grantlog_domain::{RedirectUri, Scope};
 
     fn client(uris: &[&str]) -> ClientMetadata {
@@ -163,7 +163,7 @@ mod tests {
             token_endpoint_auth_method: TokenEndpointAuthMethod::None,
             application_type: ApplicationType::Web,
             require_pkce: false,
-            openid: OpenIdMetadata::default(),
+            openid: Box::default(),
         }
     }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use grantlog_domain::client::{GrantType, ResponseType, TokenEndpointAuthMethod};
+use grantlog_domain::client::{GrantType, ResponseType};
 use grantlog_domain::signing_key::Algorithm;
 use http::HeaderValue;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
@@ -17,6 +17,7 @@ use super::authorization_response::ResponseMode;
 use super::endpoints::ENDPOINTS;
 use crate::app::App;
 use crate::config::Issuer;
+use crate::http::client_auth::SUPPORTED;
 use crate::http::handler::Handler;
 use crate::oidc::claims::CLAIMS;
 use crate::oidc::id_token::ACR_VALUES;
@@ -35,7 +36,7 @@ pub fn route(app: &App) -> Handler {
 /// The metadata document (RFC 8414 2).
 #[must_use]
 pub fn document(issuer: &Issuer) -> Map<String, Value> {
-    let methods: Vec<_> = TokenEndpointAuthMethod::ALL.iter().map(|method| method.as_str()).collect();
+    let methods: Vec<_> = SUPPORTED.iter().map(|method| method.as_str()).collect();
     // RFC 7662 2.1: introspection is for clients that prove who they are.
     let confidential: Vec<_> = methods.iter().filter(|method| **method != "none").collect();
     let modes: Vec<_> = ResponseMode::ALL.iter().map(|mode| mode.as_str()).collect();

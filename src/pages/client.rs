@@ -108,7 +108,7 @@ pub async fn update(visit: &Visit, id: ClientId) -> Result<Response, PageError> 
     let metadata = with_the_rest(metadata, &client.metadata);
     let app = &visit.app;
     // One that becomes confidential gets its secret here.
-    let becomes_confidential = client.metadata.is_public() && !metadata.is_public();
+    let becomes_confidential = !client.metadata.has_secret() && metadata.has_secret();
     let minted = becomes_confidential.then(|| app.secrets.mint(Kind::ClientSecret, id.0));
     let secret = minted.as_ref().map(|(_, hash)| *hash);
     let command = ClientCommand::Update { metadata: metadata.clone(), secret, at: app.now() };
@@ -222,6 +222,10 @@ fn curl(issuer: &Issuer, id: ClientId, metadata: &ClientMetadata, fields: &[(&st
     match metadata.token_endpoint_auth_method {
         TokenEndpointAuthMethod::ClientSecretBasic => command.push_str(&format!(" -u '{id}:SECRET'")),
         TokenEndpointAuthMethod::ClientSecretPost => fields.extend([("client_id", &*id), ("client_secret", "SECRET")]),
+        TokenEndpointAuthMethod::ClientSecretJwt | TokenEndpointAuthMethod::PrivateKeyJwt => fields.extend([
+            ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+            ("client_assertion", "ASSERTION"),
+        ]),
         TokenEndpointAuthMethod::None => fields.push(("client_id", &id)),
     }
     command.push_str(&format!(" {}", issuer.url("/oauth/token")));

@@ -5,8 +5,7 @@
 //! refused everywhere.
 
 use grantlog_domain::client::{
-    ApplicationType, ClientError, ClientMetadata, GrantType, OpenIdMetadata, REDIRECT_URIS_MAX, ResponseType,
-    TokenEndpointAuthMethod,
+    ApplicationType, ClientError, ClientMetadata, GrantType, REDIRECT_URIS_MAX, ResponseType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::{RedirectUri, Scope};
 
@@ -240,7 +239,7 @@ impl ClientForm {
             token_endpoint_auth_method,
             application_type,
             require_pkce: self.require_pkce,
-            openid: OpenIdMetadata::default(),
+            openid: Box::default(),
         })
     }
 
@@ -305,7 +304,20 @@ impl ClientForm {
             ClientError::PublicClientCredentials | ClientError::SecretMissing | ClientError::SecretUnexpected => {
                 errors.auth_method = words;
             }
-            ClientError::AlreadyExists | ClientError::NotFound | ClientError::Deleted | ClientError::UnknownValue => {
+            // What the form does not ask for cannot be wrong in it.
+            ClientError::WebUri(_)
+            | ClientError::SecureUri(_)
+            | ClientError::FrontchannelLogoutUri
+            | ClientError::Text(_)
+            | ClientError::JwksTwice
+            | ClientError::Jwks
+            | ClientError::NoKeys
+            | ClientError::SigningAlgorithm
+            | ClientError::Sector
+            | ClientError::AlreadyExists
+            | ClientError::NotFound
+            | ClientError::Deleted
+            | ClientError::UnknownValue => {
                 errors.form = words;
             }
         }

@@ -55,6 +55,7 @@ pub async fn submit(visit: &Visit) -> Result<Response, PageError> {
         metadata: metadata.clone(),
         secret: minted.as_ref().map(|(_, hash)| *hash),
         owner: Some(session.user_id),
+        registration_access_token: None,
         at: app.now(),
     };
     let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));

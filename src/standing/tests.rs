@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, OpenIdMetadata, TokenEndpointAuthMethod,
+    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::{Grant, GrantCommand, NewAccessToken, OpenGrant, RevocationReason};
 use grantlog_domain::session::{EndReason, Session, SessionCommand};
@@ -74,10 +74,15 @@ impl World {
             token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
             application_type: ApplicationType::Web,
             require_pkce: false,
-            openid: OpenIdMetadata::default(),
+            openid: Box::default(),
         };
         let secret = Some(hash(Kind::ClientSecret));
-        execute!(app, Client, client, ClientCommand::Register { metadata, secret, owner: None, at });
+        execute!(
+            app,
+            Client,
+            client,
+            ClientCommand::Register { metadata, secret, owner: None, registration_access_token: None, at }
+        );
         execute!(app, User, user, UserCommand::Register { at });
         let start = SessionCommand::Start {
             user_id: user,

@@ -11,6 +11,8 @@ pub enum ClientCommand {
         metadata: ClientMetadata,
         secret: Option<SecretHash>,
         owner: Option<UserId>,
+        /// For a client that registers itself (RFC 7592 3).
+        registration_access_token: Option<SecretHash>,
         at: Timestamp,
     },
     /// Replaces the metadata. `secret` is for a client that had none and becomes confidential.

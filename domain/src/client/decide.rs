@@ -7,17 +7,17 @@ impl Client {
     /// What follows from a command, or why nothing does. An empty answer means that it holds already.
     pub fn decide(&self, command: ClientCommand) -> Result<Vec<ClientEvent>, ClientError> {
         match command {
-            ClientCommand::Register { metadata, secret, owner, at } => {
+            ClientCommand::Register { metadata, secret, owner, registration_access_token, at } => {
                 if !matches!(self.stage, Stage::Absent) {
                     return Err(ClientError::AlreadyExists);
                 }
                 let metadata = valid(metadata)?;
                 check_secret(&metadata, secret.is_some())?;
-                Ok(vec![ClientEvent::Registered { metadata, secret, owner, at }])
+                Ok(vec![ClientEvent::Registered { metadata, secret, owner, registration_access_token, at }])
             }
             ClientCommand::Update { metadata, secret, at } => self.update(metadata, secret, at),
             ClientCommand::RotateSecret { secret, at } => {
-                if self.registered()?.metadata.is_public() {
+                if !self.registered()?.metadata.has_secret() {
                     return Err(ClientError::SecretUnexpected);
                 }
                 Ok(vec![ClientEvent::SecretRotated { secret, at }])
@@ -45,7 +45,7 @@ impl Client {
     ) -> Result<Vec<ClientEvent>, ClientError> {
         let registration = self.registered()?;
         let metadata = valid(metadata)?;
-        check_secret(&metadata, secret.is_some() || (!metadata.is_public() && registration.secret.is_some()))?;
+        check_secret(&metadata, secret.is_some() || (metadata.has_secret() && registration.secret.is_some()))?;
         let mut events = Vec::new();
         if metadata != registration.metadata {
             events.push(ClientEvent::Updated { metadata, at });
@@ -70,9 +70,9 @@ fn valid(metadata: ClientMetadata) -> Result<ClientMetadata, ClientError> {
 }
 
 fn check_secret(metadata: &ClientMetadata, has_secret: bool) -> Result<(), ClientError> {
-    match (metadata.is_public(), has_secret) {
-        (false, false) => Err(ClientError::SecretMissing),
-        (true, true) => Err(ClientError::SecretUnexpected),
+    match (metadata.has_secret(), has_secret) {
+        (true, false) => Err(ClientError::SecretMissing),
+        (false, true) => Err(ClientError::SecretUnexpected),
         _ => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! Why a client refuses.
 
 use super::metadata::{CLIENT_NAME_CHARS_MAX, REDIRECT_URIS_MAX};
+use super::openid::{JWKS_BYTES_MAX, JWKS_KEYS_MAX};
 use crate::redirect_uri::RedirectUriError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +16,24 @@ pub enum ClientError {
     ClientName,
     #[error("client_uri must be an http or https address")]
     ClientUri,
+    #[error("{0} must be an http or https address")]
+    WebUri(&'static str),
+    #[error("{0} must be an https address without a fragment (http is for loopback addresses only)")]
+    SecureUri(&'static str),
+    #[error("frontchannel_logout_uri must have the scheme, host and port of a redirect_uri")]
+    FrontchannelLogoutUri,
+    #[error("{0} must be short texts without control characters")]
+    Text(&'static str),
+    #[error("jwks and jwks_uri cannot both be there")]
+    JwksTwice,
+    #[error("jwks must be a JWK Set of at most {JWKS_KEYS_MAX} public keys and {JWKS_BYTES_MAX} bytes")]
+    Jwks,
+    #[error("a client that signs needs jwks or jwks_uri")]
+    NoKeys,
+    #[error("a signing algorithm does not fit what it is for")]
+    SigningAlgorithm,
+    #[error("pairwise subjects need redirect_uris of one host, or a sector_identifier_uri")]
+    Sector,
     #[error("at least one of grant_types is needed")]
     NoGrantType,
     #[error("a client of the authorization endpoint must register a redirect_uri")]

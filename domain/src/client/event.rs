@@ -15,6 +15,9 @@ pub enum ClientEvent {
         secret: Option<SecretHash>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         owner: Option<UserId>,
+        /// Of a client that registered itself (RFC 7592 3).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        registration_access_token: Option<SecretHash>,
         at: Timestamp,
     },
     Updated {

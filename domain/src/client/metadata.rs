@@ -16,10 +16,10 @@ pub const CLIENT_NAME_CHARS_MAX: usize = 100;
 const CLIENT_URI_BYTES_MAX: usize = 2000;
 
 macro_rules! wire_names {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $wire:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $wire:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum $name { $(#[serde(rename = $wire)] $variant),+ }
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $wire)] $variant),+ }
 
         impl $name {
             /// Every value, in the order in which metadata documents list them.
@@ -118,8 +118,43 @@ wire_names!(
     TokenEndpointAuthMethod {
         ClientSecretBasic = "client_secret_basic",
         ClientSecretPost = "client_secret_post",
+        /// RFC 7523 2.2 with a key made of the secret.
+        ClientSecretJwt = "client_secret_jwt",
+        /// RFC 7523 2.2 with a key of `jwks` or `jwks_uri`.
+        PrivateKeyJwt = "private_key_jwt",
         None = "none",
     }
+);
+wire_names!(
+    /// `alg` of JSON Web Tokens that clients make (RFC 7518 3.1, RFC 8037 3.1).
+    JwsAlgorithm {
+        None = "none",
+        HS256 = "HS256",
+        RS256 = "RS256",
+        ES256 = "ES256",
+        EdDSA = "EdDSA",
+        PS256 = "PS256",
+    }
+);
+
+impl JwsAlgorithm {
+    #[must_use]
+    pub fn is_symmetric(self) -> bool {
+        self == Self::HS256
+    }
+
+    #[must_use]
+    pub fn is_asymmetric(self) -> bool {
+        !matches!(self, Self::None | Self::HS256)
+    }
+}
+wire_names!(
+    /// `subject_type` (OpenID Connect Core 8).
+    SubjectType { Public = "public", Pairwise = "pairwise" }
+);
+wire_names!(
+    /// What an access token is: a reference, or a JSON Web Token that resource servers can read (RFC 9068).
+    AccessTokenFormat { Opaque = "opaque", Jwt = "jwt" }
 );
 wire_names!(
     /// `application_type` (OpenID Connect Dynamic Registration 2): native clients choose their loopback port.
@@ -145,7 +180,7 @@ pub struct ClientMetadata {
     #[serde(default)]
     pub require_pkce: bool,
     #[serde(default, flatten)]
-    pub openid: OpenIdMetadata,
+    pub openid: Box<OpenIdMetadata>,
 }
 
 impl ClientMetadata {
@@ -153,6 +188,15 @@ impl ClientMetadata {
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.token_endpoint_auth_method == TokenEndpointAuthMethod::None
+    }
+
+    /// Whether it proves who it is with a secret that this server gave it.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        !matches!(
+            self.token_endpoint_auth_method,
+            TokenEndpointAuthMethod::None | TokenEndpointAuthMethod::PrivateKeyJwt
+        )
     }
 
     #[must_use]
@@ -187,7 +231,7 @@ impl ClientMetadata {
         self.client_uri.as_deref().map_or(Ok(()), Self::check_client_uri)?;
         self.check_redirect_uris()?;
         self.check_response_types()?;
-        self.openid.validate(self.is_native())?;
+        self.openid.validate(self.is_native(), &self.redirect_uris, self.token_endpoint_auth_method)?;
         // RFC 6749 4.4: the client credentials grant MUST only be used by confidential clients.
         if self.is_public() && self.allows(GrantType::ClientCredentials) {
             return Err(ClientError::PublicClientCredentials);

@@ -15,10 +15,10 @@ pub use command::ClientCommand;
 pub use error::ClientError;
 pub use event::ClientEvent;
 pub use metadata::{
-    ApplicationType, CLIENT_NAME_CHARS_MAX, ClientMetadata, GrantType, REDIRECT_URIS_MAX, ResponseType,
-    TokenEndpointAuthMethod,
+    AccessTokenFormat, ApplicationType, CLIENT_NAME_CHARS_MAX, ClientMetadata, GrantType, JwsAlgorithm,
+    REDIRECT_URIS_MAX, ResponseType, SubjectType, TokenEndpointAuthMethod,
 };
-pub use openid::OpenIdMetadata;
+pub use openid::{JWKS_BYTES_MAX, JWKS_KEYS_MAX, OpenIdMetadata};
 
 use crate::SecretHash;
 use crate::ids::UserId;
@@ -45,6 +45,8 @@ pub struct Registration {
     pub secret: Option<SecretHash>,
     /// Who made it in the browser; absent when an operator did.
     pub owner: Option<UserId>,
+    /// Of a client that registered itself.
+    pub registration_access_token: Option<SecretHash>,
 }
 
 impl Client {
@@ -64,8 +66,9 @@ impl Client {
 
     fn remember(&mut self, event: ClientEvent) {
         match event {
-            ClientEvent::Registered { metadata, secret, owner, .. } => {
-                self.stage = Stage::Enabled(Box::new(Registration { metadata, secret, owner }));
+            ClientEvent::Registered { metadata, secret, owner, registration_access_token, .. } => {
+                let registration = Registration { metadata, secret, owner, registration_access_token };
+                self.stage = Stage::Enabled(Box::new(registration));
             }
             ClientEvent::Updated { metadata, .. } => {
                 if let Some(registration) = self.registration_mut() {

@@ -22,7 +22,7 @@ fn metadata() -> ClientMetadata {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
-        openid: OpenIdMetadata::default(),
+        openid: Box::default(),
     }
 }
 
@@ -31,13 +31,19 @@ fn public() -> ClientMetadata {
 }
 
 fn registered() -> Vec<ClientEvent> {
-    vec![ClientEvent::Registered { metadata: metadata(), secret: Some(secret(1)), owner: None, at: AT }]
+    vec![ClientEvent::Registered {
+        metadata: metadata(),
+        secret: Some(secret(1)),
+        owner: None,
+        registration_access_token: None,
+        at: AT,
+    }]
 }
 
 fn register(metadata: ClientMetadata, secret: Option<SecretHash>) -> Result<Vec<ClientEvent>, ClientError> {
     TestFramework::<Client>::with(())
         .given_no_previous_events()
-        .when(ClientCommand::Register { metadata, secret, owner: None, at: AT })
+        .when(ClientCommand::Register { metadata, secret, owner: None, registration_access_token: None, at: AT })
         .inspect_result()
 }
 
@@ -49,7 +55,13 @@ fn given(events: Vec<ClientEvent>) -> cqrs_es::test::AggregateTestExecutor<Clien
 fn a_client_registers_once() {
     assert_eq!(register(metadata(), Some(secret(1))), Ok(registered()));
     given(registered())
-        .when(ClientCommand::Register { metadata: metadata(), secret: Some(secret(2)), owner: None, at: AT })
+        .when(ClientCommand::Register {
+            metadata: metadata(),
+            secret: Some(secret(2)),
+            owner: None,
+            registration_access_token: None,
+            at: AT,
+        })
         .then_expect_error(ClientError::AlreadyExists);
 }
 
@@ -58,9 +70,15 @@ fn a_secret_goes_with_confidential_clients_and_only_with_them() {
     assert_eq!(register(metadata(), None), Err(ClientError::SecretMissing));
     assert_eq!(register(public(), Some(secret(1))), Err(ClientError::SecretUnexpected));
     assert!(register(public(), None).is_ok());
-    given(vec![ClientEvent::Registered { metadata: public(), secret: None, owner: None, at: AT }])
-        .when(ClientCommand::RotateSecret { secret: secret(2), at: AT })
-        .then_expect_error(ClientError::SecretUnexpected);
+    given(vec![ClientEvent::Registered {
+        metadata: public(),
+        secret: None,
+        owner: None,
+        registration_access_token: None,
+        at: AT,
+    }])
+    .when(ClientCommand::RotateSecret { secret: secret(2), at: AT })
+    .then_expect_error(ClientError::SecretUnexpected);
 }
 
 #[test]
@@ -114,7 +132,13 @@ fn an_update_that_changes_nothing_leaves_no_event() {
 
 #[test]
 fn a_client_that_becomes_confidential_gets_a_secret() {
-    let was_public = vec![ClientEvent::Registered { metadata: public(), secret: None, owner: None, at: AT }];
+    let was_public = vec![ClientEvent::Registered {
+        metadata: public(),
+        secret: None,
+        owner: None,
+        registration_access_token: None,
+        at: AT,
+    }];
     given(was_public.clone())
         .when(ClientCommand::Update { metadata: metadata(), secret: None, at: AT })
         .then_expect_error(ClientError::SecretMissing);
@@ -143,7 +167,13 @@ fn a_deleted_client_stays_deleted() {
     given(deleted.clone()).when(ClientCommand::Delete { at: AT }).then_expect_events(vec![]);
     given(deleted.clone()).when(ClientCommand::Enable { at: AT }).then_expect_error(ClientError::Deleted);
     given(deleted)
-        .when(ClientCommand::Register { metadata: metadata(), secret: Some(secret(1)), owner: None, at: AT })
+        .when(ClientCommand::Register {
+            metadata: metadata(),
+            secret: Some(secret(1)),
+            owner: None,
+            registration_access_token: None,
+            at: AT,
+        })
         .then_expect_error(ClientError::AlreadyExists);
 }
 
@@ -161,4 +191,84 @@ fn nothing_can_be_asked_of_a_client_that_is_not_there() {
             .when(command)
             .then_expect_error(ClientError::NotFound);
     }
+}
+
+#[test]
+fn openid_metadata_must_fit_together() {
+    let jwks = |keys: serde_json::Value| serde_json::json!({ "keys": keys }).as_object().cloned();
+    let public_key =
+        serde_json::json!([{ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" }]);
+    let private_key = serde_json::json!([{ "kty": "OKP", "crv": "Ed25519", "x": "11qY", "d": "nWGx" }]);
+    let https = |uri: &str| Some(uri.to_owned());
+    let none = OpenIdMetadata::default;
+    let cases = [
+        (OpenIdMetadata { logo_uri: https("javascript:alert(1)"), ..none() }, ClientError::WebUri("logo_uri")),
+        (OpenIdMetadata { tos_uri: https("https://a:b@app.example/"), ..none() }, ClientError::WebUri("tos_uri")),
+        (OpenIdMetadata { jwks_uri: https("http://app.example/jwks"), ..none() }, ClientError::SecureUri("jwks_uri")),
+        (
+            OpenIdMetadata { backchannel_logout_uri: https("https://app.example/out#now"), ..none() },
+            ClientError::SecureUri("backchannel_logout_uri"),
+        ),
+        (
+            OpenIdMetadata { initiate_login_uri: https("http://app.example/login"), ..none() },
+            ClientError::SecureUri("initiate_login_uri"),
+        ),
+        (
+            OpenIdMetadata { frontchannel_logout_uri: https("https://other.example/out"), ..none() },
+            ClientError::FrontchannelLogoutUri,
+        ),
+        (OpenIdMetadata { contacts: vec!["a\nb".into()], ..none() }, ClientError::Text("contacts")),
+        (
+            OpenIdMetadata { jwks: jwks(public_key.clone()), jwks_uri: https("https://app.example/jwks"), ..none() },
+            ClientError::JwksTwice,
+        ),
+        (OpenIdMetadata { jwks: jwks(private_key), ..none() }, ClientError::Jwks),
+        (OpenIdMetadata { jwks: jwks(serde_json::json!([])), ..none() }, ClientError::Jwks),
+        (OpenIdMetadata { request_object_signing_alg: Some(JwsAlgorithm::RS256), ..none() }, ClientError::NoKeys),
+        (
+            OpenIdMetadata { request_object_signing_alg: Some(JwsAlgorithm::HS256), ..none() },
+            ClientError::SigningAlgorithm,
+        ),
+        (
+            OpenIdMetadata { token_endpoint_auth_signing_alg: Some(JwsAlgorithm::None), ..none() },
+            ClientError::SigningAlgorithm,
+        ),
+    ];
+    for (openid, why) in cases {
+        assert_eq!(register(ClientMetadata { openid: Box::new(openid), ..metadata() }, Some(secret(1))), Err(why));
+    }
+    let fits = OpenIdMetadata { jwks: jwks(public_key), ..none() };
+    assert!(register(ClientMetadata { openid: Box::new(fits), ..metadata() }, Some(secret(1))).is_ok());
+}
+
+#[test]
+fn pairwise_subjects_need_one_sector() {
+    let uris: Vec<_> = ["https://one.example/cb", "https://two.example/cb"]
+        .into_iter()
+        .map(|uri| RedirectUri::register(uri, false).unwrap())
+        .collect();
+    let pairwise = OpenIdMetadata { subject_type: Some(SubjectType::Pairwise), ..OpenIdMetadata::default() };
+    let sector = Some("https://one.example/sector".to_owned());
+    let named = OpenIdMetadata { sector_identifier_uri: sector, ..pairwise.clone() };
+    let with = |openid: &OpenIdMetadata, redirect_uris: &[RedirectUri]| ClientMetadata {
+        openid: Box::new(openid.clone()),
+        redirect_uris: redirect_uris.to_vec(),
+        ..metadata()
+    };
+    assert_eq!(register(with(&pairwise, &uris), Some(secret(1))), Err(ClientError::Sector));
+    assert!(register(with(&pairwise, &uris[..1]), Some(secret(1))).is_ok());
+    assert!(register(with(&named, &uris), Some(secret(1))).is_ok());
+}
+
+#[test]
+fn a_client_that_signs_its_assertions_has_keys_and_no_secret() {
+    let keys = |jwks_uri: Option<&str>| ClientMetadata {
+        token_endpoint_auth_method: TokenEndpointAuthMethod::PrivateKeyJwt,
+        openid: Box::new(OpenIdMetadata { jwks_uri: jwks_uri.map(str::to_owned), ..OpenIdMetadata::default() }),
+        ..metadata()
+    };
+    let uri = Some("https://app.example/jwks");
+    assert_eq!(register(keys(None), None), Err(ClientError::NoKeys));
+    assert_eq!(register(keys(uri), Some(secret(1))), Err(ClientError::SecretUnexpected));
+    assert!(register(keys(uri), None).is_ok());
 }

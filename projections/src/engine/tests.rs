@@ -240,7 +240,8 @@ fn registered() -> Vec<Recorded> {
     use grantlog_domain::client::ClientEvent;
     use grantlog_domain::user::UserEvent;
     let metadata = crate::testing::metadata("app");
-    let client = ClientEvent::Registered { metadata, secret: None, owner: Some(USER), at: NOW };
+    let client =
+        ClientEvent::Registered { metadata, secret: None, owner: Some(USER), registration_access_token: None, at: NOW };
     vec![recorded(Uuid::from_u128(CLIENT), 1, client), recorded(USER, 1, UserEvent::Registered { at: NOW })]
 }
 

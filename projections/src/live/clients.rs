@@ -71,7 +71,7 @@ impl State {
 
     fn apply(&mut self, sequence: i64, event: &ClientEvent) {
         match event {
-            ClientEvent::Registered { metadata, secret, owner, at } => {
+            ClientEvent::Registered { metadata, secret, owner, at, .. } => {
                 self.registered = Some((*owner, *at));
                 self.metadata.set(sequence, Some(metadata.clone()));
                 self.secret.set(sequence, *secret);

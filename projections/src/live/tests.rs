@@ -21,7 +21,13 @@ fn live(events: &[Recorded]) -> Live {
 }
 
 fn registered() -> Vec<Recorded> {
-    let client = ClientEvent::Registered { metadata: metadata("app"), secret: Some(hash(9)), owner: None, at: NOW };
+    let client = ClientEvent::Registered {
+        metadata: metadata("app"),
+        secret: Some(hash(9)),
+        owner: None,
+        registration_access_token: None,
+        at: NOW,
+    };
     vec![recorded(CLIENT, 1, client), recorded(USER, 1, UserEvent::Registered { at: NOW })]
 }
 

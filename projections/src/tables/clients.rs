@@ -94,7 +94,7 @@ impl Table for Clients {
 
     fn fold(rows: &mut Vec<ClientRow>, recorded: &Recorded) -> Result<(), FoldError> {
         let Event::Client(event) = &recorded.event else { return Ok(()) };
-        if let ClientEvent::Registered { metadata, secret, owner, at } = event {
+        if let ClientEvent::Registered { metadata, secret, owner, at, .. } = event {
             if rows.is_empty() {
                 rows.push(ClientRow {
                     client_id: recorded.aggregate_id.parse().map_err(|_| FoldError("not a client_id".to_owned()))?,

@@ -1,5 +1,5 @@
 use grantlog_domain::RedirectUri;
-use grantlog_domain::client::{ApplicationType, GrantType, OpenIdMetadata, TokenEndpointAuthMethod};
+use grantlog_domain::client::{ApplicationType, GrantType, TokenEndpointAuthMethod};
 use uuid::Uuid;
 
 use super::*;
@@ -17,7 +17,7 @@ fn client(method: TokenEndpointAuthMethod) -> ClientMetadata {
         token_endpoint_auth_method: method,
         application_type: ApplicationType::Web,
         require_pkce: false,
-        openid: OpenIdMetadata::default(),
+        openid: Box::default(),
     }
 }
 

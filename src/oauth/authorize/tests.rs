@@ -1,6 +1,4 @@
-use grantlog_domain::client::{
-    ApplicationType, ClientMetadata, GrantType, OpenIdMetadata, ResponseType, TokenEndpointAuthMethod,
-};
+use grantlog_domain::client::{ApplicationType, ClientMetadata, GrantType, ResponseType, TokenEndpointAuthMethod};
 use grantlog_domain::{ClientId, RedirectUri, Scope};
 use uuid::Uuid;
 
@@ -18,7 +16,7 @@ fn client(method: TokenEndpointAuthMethod, application_type: ApplicationType, ur
         token_endpoint_auth_method: method,
         application_type,
         require_pkce: false,
-        openid: OpenIdMetadata::default(),
+        openid: Box::default(),
     }
 }
 

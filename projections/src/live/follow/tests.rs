@@ -36,7 +36,13 @@ impl Token {
     }
 
     async fn issue(self, db: &Db) {
-        let client = ClientEvent::Registered { metadata: metadata("app"), secret: None, owner: None, at: NOW };
+        let client = ClientEvent::Registered {
+            metadata: metadata("app"),
+            secret: None,
+            owner: None,
+            registration_access_token: None,
+            at: NOW,
+        };
         append(db, &recorded(self.client(), 1, client)).await;
         append(db, &recorded(self.user(), 1, UserEvent::Registered { at: NOW })).await;
         let grant = GrantEvent::Opened(opened(self.client(), Some(self.user()), self.0));
