@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::http::request_id::RequestContext;
 use crate::oauth::profiles::Profiles;
+use crate::oidc::remote::{Reach, Remote};
 use crate::oidc::signing::Signing;
 use crate::secrets::Secrets;
 use crate::store::vault::Vault;
@@ -26,6 +27,7 @@ struct Shared {
     inner: AppInner,
     profiles: Profiles,
     signing: Signing,
+    remote: Remote,
 }
 
 /// The parts of the running server.
@@ -41,7 +43,8 @@ pub struct AppInner {
 impl App {
     #[must_use]
     pub fn new(parts: AppInner) -> Self {
-        Self(Arc::new(Shared { inner: parts, profiles: Profiles::new(), signing: Signing::new() }))
+        let remote = Remote::new(parts.settings.remote, Reach::of(&parts.settings));
+        Self(Arc::new(Shared { inner: parts, profiles: Profiles::new(), signing: Signing::new(), remote }))
     }
 
     /// Personal data, read from the vault a moment ago.
@@ -54,6 +57,12 @@ impl App {
     #[must_use]
     pub fn signing(&self) -> &Signing {
         &self.0.signing
+    }
+
+    /// Asks servers of clients.
+    #[must_use]
+    pub fn remote(&self) -> &Remote {
+        &self.0.remote
     }
 
     /// Now, in whole seconds.

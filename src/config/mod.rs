@@ -28,8 +28,8 @@ pub use issuer::Issuer;
 pub use layers::ConfigError;
 pub use proxies::TrustedProxies;
 pub use settings::{
-    HttpSettings, KeySettings, LogSettings, OAuthSettings, RequirePkce, Settings, SignInSettings, SourceAddress,
-    StoreSettings, TlsSettings,
+    HttpSettings, KeySettings, LogSettings, OAuthSettings, RemoteSettings, RequirePkce, Settings, SignInSettings,
+    SourceAddress, StoreSettings, TlsSettings,
 };
 
 use crate::secrets::{PepperSource, Secret};
@@ -105,6 +105,11 @@ impl Settings {
             http: http(values)?,
             oauth: oauth(values),
             keys: keys(values),
+            remote: RemoteSettings {
+                allow_private: flag(values, "remote.allow_private"),
+                timeout: seconds(values, "remote.timeout_seconds"),
+                concurrent: count(values, "remote.concurrent"),
+            },
             session_lifetime: seconds(values, "session.lifetime_seconds"),
             sign_in: sign_in(values),
             source_address: match text(values, "events.source_address") {

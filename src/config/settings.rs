@@ -21,6 +21,7 @@ pub struct Settings {
     pub http: HttpSettings,
     pub oauth: OAuthSettings,
     pub keys: KeySettings,
+    pub remote: RemoteSettings,
     /// How long a browser stays signed in.
     pub session_lifetime: Duration,
     pub sign_in: SignInSettings,
@@ -90,6 +91,17 @@ pub struct KeySettings {
     pub publish: Duration,
     /// How long a key that signs no more is still published.
     pub retired: Duration,
+}
+
+/// How servers of clients are asked.
+#[derive(Clone, Copy, Debug)]
+pub struct RemoteSettings {
+    /// Also addresses of this machine and of private networks.
+    pub allow_private: bool,
+    /// For one question, from the name to the end of the answer.
+    pub timeout: Duration,
+    /// Questions at the same time.
+    pub concurrent: usize,
 }
 
 /// How failed sign-ins are slowed down.

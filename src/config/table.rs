@@ -157,6 +157,19 @@ pub const SETTINGS: &[Setting] = &[
         "How long a signing key that signs no more is still published, so that what it signed can be verified. Never \
          shorter than the life of an ID token.",
     ),
+    flag(
+        "remote.allow_private",
+        "Documents of clients (jwks_uri, request_uri, sector_identifier_uri) and back-channel logout may also go to \
+         addresses of this machine and of private networks, on this machine also by http. For tests, and for servers whose \
+         clients are inside. A demo may ask this machine. Link-local and multicast addresses are never asked.",
+    ),
+    number(
+        "remote.timeout_seconds",
+        [5, 1, 30],
+        "seconds",
+        "Time for one question to a client's server: name, connection, TLS and the whole answer. Nothing is redirected.",
+    ),
+    number("remote.concurrent", [32, 4, 256], "questions", "Questions to clients' servers at once; further ones wait."),
     number("session.lifetime_seconds", [DAY / 2, 60, 30 * DAY], "seconds", "How long a browser stays signed in."),
     number(
         "sign_in.attempts_per_account",

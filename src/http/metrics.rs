@@ -45,6 +45,10 @@ pub const PROJECTION_LAG_SECONDS: &str = "grantlog_projection_lag_seconds";
 /// Aggregates that a projection holds in quarantine; label `projection`.
 pub const PROJECTION_POISON: &str = "grantlog_projection_poison";
 
+/// Questions to servers of clients; label `outcome`: answered, refused, busy, timed_out, failed.
+pub const REMOTE_REQUESTS: &str = "grantlog_remote_requests_total";
+/// Seconds that they took.
+pub const REMOTE_SECONDS: &str = "grantlog_remote_request_seconds";
 /// 1 for a projection that this process keeps, 0 for one that another keeps or nobody; label `projection`.
 pub const PROJECTION_KEPT: &str = "grantlog_projection_kept";
 
@@ -70,6 +74,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(PROJECTION_LAG_EVENTS, "Events between a projection's checkpoint and the end of the log");
     describe_gauge!(PROJECTION_LAG_SECONDS, Unit::Seconds, "By which a projection is behind");
     describe_gauge!(PROJECTION_POISON, "Aggregates in quarantine, by projection");
+    describe_counter!(REMOTE_REQUESTS, "Questions to servers of clients, by outcome");
+    describe_histogram!(REMOTE_SECONDS, Unit::Seconds, "From the question to the end of the answer");
     describe_gauge!(PROJECTION_KEPT, "Whether this process keeps the projection");
     Ok(handle)
 }

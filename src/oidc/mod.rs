@@ -3,6 +3,7 @@
 //! - `request`: the parameters of an authentication request; `id_token`: what comes of it; `hint`: ID tokens that come back
 //! - `logout`: the endpoint that signs people out
 //! - `claims`: what can be said of a user, and which scope opens what
+//! - `remote`: documents of clients, fetched with bounds
 //! - `keys`: the life of signing keys; `signing`: JSON Web Tokens signed with them
 //!
 //! Not here: the endpoints that both have (`oauth`), the pages (`pages`), the rules (the domain crate).
@@ -12,5 +13,6 @@ pub mod hint;
 pub mod id_token;
 pub mod keys;
 pub mod logout;
+pub mod remote;
 pub mod request;
 pub mod signing;
