@@ -9,7 +9,8 @@ use grantlog_domain::client::{
     ApplicationType, ClientEvent, ClientMetadata, GrantType, ResponseType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::{
-    AccessToken, Authentication, CodeIssued, GrantEvent, GrantOpened, IdTokenIssued, Refreshed, RevocationReason,
+    AccessToken, Authentication, CodeIssued, GrantEvent, GrantOpened, IdTokenIssued, Refreshed, RequestedClaims,
+    RevocationReason,
 };
 use grantlog_domain::session::{EndReason, SessionEvent};
 use grantlog_domain::signing_key::{Algorithm, SigningKeyEvent};
@@ -306,6 +307,13 @@ fn key_stream(dice: &mut Dice, number: u64) -> Vec<Recorded> {
     numbered(format!("key{number}"), events)
 }
 
+/// Half of them name claims (OpenID Connect Core 5.5).
+fn authentication(dice: &mut Dice) -> Authentication {
+    let userinfo = if dice.below(2) == 0 { vec!["email".to_owned()] } else { Vec::new() };
+    let claims = RequestedClaims { userinfo, id_token: Vec::new() };
+    Authentication { auth_time: NOW, amr: Vec::new(), nonce: Some("n".to_owned()), claims }
+}
+
 fn grant_stream(dice: &mut Dice, number: u64, client_id: ClientId, user_id: UserId) -> Vec<Recorded> {
     let (at, first) = (NOW, number * 100);
     let mut events = match dice.below(4) {
@@ -316,7 +324,7 @@ fn grant_stream(dice: &mut Dice, number: u64, client_id: ClientId, user_id: User
             user_id,
             session_id: SessionId(Uuid::from_u128(0x300)),
             scope: Scope::parse("openid").unwrap(),
-            authentication: Authentication { auth_time: at, amr: Vec::new(), nonce: Some("n".to_owned()) },
+            authentication: authentication(dice),
             expires_at: at.plus_seconds(7200),
             at,
         })],
@@ -332,7 +340,7 @@ fn grant_stream(dice: &mut Dice, number: u64, client_id: ClientId, user_id: User
             code_expires_at: at.plus_seconds(60),
             expires_at: at.plus_seconds(7200),
             at,
-            authentication: None,
+            authentication: (dice.below(2) == 0).then(|| authentication(dice)),
             // Beside the code (OpenID Connect Core 3.3).
             access_token: (dice.below(2) == 0).then(|| token(first + 97)),
         })],

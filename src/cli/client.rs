@@ -5,8 +5,8 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use grantlog_domain::client::{
-    ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, Registration, ResponseType, Stage,
-    TokenEndpointAuthMethod,
+    AccessTokenFormat, ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, JwsAlgorithm,
+    Registration, ResponseType, Stage, SubjectType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::RevocationReason;
 use grantlog_domain::signing_key::Algorithm;
@@ -18,6 +18,7 @@ use super::opened::Opened;
 use super::{CliError, event_log, output, read_models};
 use crate::config::Settings;
 use crate::http::client_auth::SUPPORTED;
+use crate::oidc::id_token::may_be_unsigned;
 use crate::secrets::{Kind, Secret, Secrets};
 
 type Aggregate = grantlog_domain::client::Client;
@@ -40,6 +41,9 @@ pub(super) enum Client {
     /// Let a disabled client in again
     Enable(Named),
 }
+
+const ID_TOKEN_ALGS: [JwsAlgorithm; 5] =
+    [JwsAlgorithm::RS256, JwsAlgorithm::ES256, JwsAlgorithm::EdDSA, JwsAlgorithm::PS256, JwsAlgorithm::None];
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
@@ -112,9 +116,22 @@ struct Choices {
     /// Ask this client for PKCE even where the server does not
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     require_pkce: Option<bool>,
-    /// RS256, ES256, EdDSA or PS256: how its ID tokens are signed [default: RS256]
-    #[arg(long = "id-token-alg", value_name = "ALG", value_parser = PossibleValuesParser::new(Algorithm::ALL.iter().map(|alg| alg.as_str())).try_map(|alg| alg.parse::<Algorithm>()), hide_possible_values = true)]
-    id_token_alg: Option<Algorithm>,
+    /// RS256, ES256, EdDSA or PS256: how its ID tokens are signed; none where `oauth.unsigned_id_tokens` allows it
+    /// [default: RS256]
+    #[arg(long = "id-token-alg", value_name = "ALG", value_parser = one_of(&ID_TOKEN_ALGS, JwsAlgorithm::as_str), hide_possible_values = true)]
+    id_token_alg: Option<JwsAlgorithm>,
+    /// RS256, ES256, EdDSA or PS256: how its UserInfo answers are signed [default: they are plain JSON]
+    #[arg(long = "userinfo-alg", value_name = "ALG", value_parser = PossibleValuesParser::new(Algorithm::ALL.iter().map(|alg| alg.as_str())).try_map(|alg| alg.parse::<Algorithm>()), hide_possible_values = true)]
+    userinfo_alg: Option<Algorithm>,
+    /// opaque, or jwt: its access tokens can be read by the APIs themselves (RFC 9068) [default: opaque]
+    #[arg(long, value_name = "FORMAT", value_parser = one_of(AccessTokenFormat::ALL, AccessTokenFormat::as_str), hide_possible_values = true)]
+    access_token_format: Option<AccessTokenFormat>,
+    /// public, or pairwise: it knows users by identifiers that mean nothing to clients of other hosts [default: public]
+    #[arg(long, value_name = "TYPE", value_parser = one_of(SubjectType::ALL, SubjectType::as_str), hide_possible_values = true)]
+    subject_type: Option<SubjectType>,
+    /// Whose host is the sector of pairwise subjects [default: that of the redirect URIs]
+    #[arg(long, value_name = "URL")]
+    sector_identifier_uri: Option<String>,
     /// Where browsers may go after signing out; may be repeated, replaces all of them
     #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
     post_logout_redirect_uris: Vec<String>,
@@ -135,10 +152,10 @@ pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Res
     let opened = Opened::open(settings).await?;
     let secrets = opened.secrets(settings).await?;
     match command {
-        Client::Create(create) => register(&opened, &secrets, create, json).await,
+        Client::Create(create) => register(&opened, &secrets, settings, create, json).await,
         Client::List(list) => list_clients(&opened, list.limit, json).await,
         Client::Show(named) => show(&opened, named.client_id, None, json).await,
-        Client::Update(changed) => update(&opened, &secrets, changed, json).await,
+        Client::Update(changed) => update(&opened, &secrets, settings, changed, json).await,
         Client::RotateSecret(named) => rotate_secret(&opened, &secrets, named.client_id, json).await,
         Client::Disable(named) => {
             let command = ClientCommand::Disable { at: opened.clock.now() };
@@ -156,7 +173,13 @@ pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Res
     }
 }
 
-async fn register(opened: &Opened, secrets: &Secrets, create: Create, json: bool) -> Result<(), CliError> {
+async fn register(
+    opened: &Opened,
+    secrets: &Secrets,
+    settings: &Settings,
+    create: Create,
+    json: bool,
+) -> Result<(), CliError> {
     let blank = ClientMetadata {
         client_name: create.name,
         client_uri: None,
@@ -170,6 +193,7 @@ async fn register(opened: &Opened, secrets: &Secrets, create: Create, json: bool
         openid: Box::default(),
     };
     let metadata = create.choices.applied_to(blank)?;
+    check_signed(&metadata, settings)?;
     let client_id = ClientId(opened.new_id());
     let minted = metadata.has_secret().then(|| secrets.mint(Kind::ClientSecret, client_id.0));
     let (secret, hash) = minted.unzip();
@@ -184,7 +208,13 @@ async fn register(opened: &Opened, secrets: &Secrets, create: Create, json: bool
     show(opened, client_id, secret, json).await
 }
 
-async fn update(opened: &Opened, secrets: &Secrets, changed: Update, json: bool) -> Result<(), CliError> {
+async fn update(
+    opened: &Opened,
+    secrets: &Secrets,
+    settings: &Settings,
+    changed: Update,
+    json: bool,
+) -> Result<(), CliError> {
     let client_id = changed.client_id;
     let registration = load(opened, client_id).await?.registration;
     let had_secret = registration.metadata.has_secret();
@@ -193,11 +223,19 @@ async fn update(opened: &Opened, secrets: &Secrets, changed: Update, json: bool)
         ..registration.metadata
     };
     let metadata = changed.choices.applied_to(named)?;
+    check_signed(&metadata, settings)?;
     // A client that begins to use a secret needs one; one that is already keeps its own.
     let minted = (!had_secret && metadata.has_secret()).then(|| secrets.mint(Kind::ClientSecret, client_id.0));
     let (secret, hash) = minted.unzip();
     change(opened, client_id, ClientCommand::Update { metadata, secret: hash, at: opened.clock.now() }).await?;
     show(opened, client_id, secret, json).await
+}
+
+fn check_signed(metadata: &ClientMetadata, settings: &Settings) -> Result<(), CliError> {
+    if metadata.openid.id_token_alg().is_some() || may_be_unsigned(settings) {
+        return Ok(());
+    }
+    Err(CliError::Refused("--id-token-alg none: only where oauth.unsigned_id_tokens is set".into()))
 }
 
 async fn rotate_secret(opened: &Opened, secrets: &Secrets, client_id: ClientId, json: bool) -> Result<(), CliError> {
@@ -324,6 +362,10 @@ impl Choices {
         }
         let openid = &mut metadata.openid;
         openid.id_token_signed_response_alg = self.id_token_alg.or(openid.id_token_signed_response_alg);
+        openid.userinfo_signed_response_alg = self.userinfo_alg.or(openid.userinfo_signed_response_alg);
+        openid.access_token_format = self.access_token_format.or(openid.access_token_format);
+        openid.subject_type = self.subject_type.or(openid.subject_type);
+        openid.sector_identifier_uri = self.sector_identifier_uri.or(openid.sector_identifier_uri.take());
         openid.default_max_age = self.default_max_age.or(openid.default_max_age);
         if !self.post_logout_redirect_uris.is_empty() {
             metadata.openid.post_logout_redirect_uris =

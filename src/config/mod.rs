@@ -22,6 +22,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use grantlog_domain::signing_key::Algorithm;
+
 pub use database_url::{DatabaseKind, DatabaseUrl};
 pub use example::example;
 pub use issuer::Issuer;
@@ -245,7 +247,12 @@ fn oauth(values: &Values) -> OAuthSettings {
         grant_lifetime: seconds(values, "oauth.grant_lifetime_seconds"),
         id_token_lifetime: seconds(values, "oauth.id_token_lifetime_seconds"),
         refresh_grace: seconds(values, "oauth.refresh_grace_seconds"),
+        access_token_audience: Some(text(values, "oauth.access_token_audience").to_owned())
+            .filter(|name| !name.is_empty()),
+        // One of the words of the table.
+        access_token_alg: text(values, "oauth.access_token_signing_alg").parse().unwrap_or(Algorithm::RS256),
         bearer_in_body: flag(values, "oauth.bearer_in_body"),
+        unsigned_id_tokens: flag(values, "oauth.unsigned_id_tokens"),
     }
 }
 
@@ -254,7 +261,9 @@ fn keys(values: &Values) -> KeySettings {
         rotation: seconds(values, "keys.rotation_seconds"),
         publish: seconds(values, "keys.publish_seconds"),
         // What was signed a moment before lives for that long.
-        retired: seconds(values, "keys.retired_seconds").max(seconds(values, "oauth.id_token_lifetime_seconds")),
+        retired: seconds(values, "keys.retired_seconds")
+            .max(seconds(values, "oauth.id_token_lifetime_seconds"))
+            .max(seconds(values, "oauth.access_token_lifetime_seconds")),
     }
 }
 

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use grantlog_domain::signing_key::Algorithm;
+
 use super::{DatabaseUrl, Issuer, TrustedProxies};
 use crate::secrets::PepperSource;
 
@@ -71,8 +73,13 @@ pub struct OAuthSettings {
     pub grant_lifetime: Duration,
     /// Zero: a refresh token is shown once, a second time ends the grant.
     pub refresh_grace: Duration,
+    /// RFC 9068 3; `None`: the issuer.
+    pub access_token_audience: Option<String>,
+    pub access_token_alg: Algorithm,
     /// RFC 6750 2.2: the access token may come in a form body.
     pub bearer_in_body: bool,
+    /// OpenID Connect Core 3.1.3.7: clients may register for ID tokens without a signature.
+    pub unsigned_id_tokens: bool,
 }
 
 /// Which clients must use PKCE (RFC 7636). Who sent a code_challenge must always send the verifier.

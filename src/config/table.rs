@@ -137,7 +137,25 @@ pub const SETTINGS: &[Setting] = &[
         "How long the last refresh token may be shown again by a client that lost the answer. 0: a second use ends \
          the grant.",
     ),
+    text(
+        "oauth.access_token_audience",
+        "",
+        "`aud` of access tokens that are JSON Web Tokens (RFC 9068 3): the name under which the APIs know themselves. \
+         Empty: the issuer.",
+    ),
+    choice(
+        "oauth.access_token_signing_alg",
+        &["RS256", "ES256", "EdDSA", "PS256"],
+        "RS256",
+        "How access tokens that are JSON Web Tokens are signed. APIs must be able to check RS256 (RFC 9068 2.1); ES256 and \
+         EdDSA take less time.",
+    ),
     flag("oauth.bearer_in_body", "Also take the access token from a form body (RFC 6750 2.2). Never from the query."),
+    flag(
+        "oauth.unsigned_id_tokens",
+        "Let clients of the code flow register `id_token_signed_response_alg` `none` (OpenID Connect Core 3.1.3.7): their ID \
+         tokens are as good as the connection they came over.",
+    ),
     number(
         "keys.rotation_seconds",
         [90 * DAY, 0, 400 * DAY],
@@ -155,7 +173,7 @@ pub const SETTINGS: &[Setting] = &[
         [30 * DAY, 10, 400 * DAY],
         "seconds",
         "How long a signing key that signs no more is still published, so that what it signed can be verified. Never \
-         shorter than the life of an ID token.",
+         shorter than the life of an ID token or an access token.",
     ),
     flag(
         "remote.allow_private",

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use grantlog_domain::{ClientId, GrantId, Timestamp, UserId};
+use grantlog_domain::grant::RequestedClaims;
+use grantlog_domain::{ClientId, Timestamp, UserId};
 use grantlog_projections::live::LiveScope;
 
+use super::jwt_access_token;
 use crate::app::App;
-use crate::secrets::Kind;
 use crate::standing;
 use crate::store::StoreError;
 
@@ -19,6 +20,10 @@ pub struct ActiveToken {
     /// Absent for client credentials.
     pub user_id: Option<UserId>,
     pub scope: Arc<LiveScope>,
+    /// What the request named one by one (OpenID Connect Core 5.5).
+    pub claims: Option<Arc<RequestedClaims>>,
+    /// Whether the client knows its users by pairwise subjects.
+    pub pairwise: bool,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
 }
@@ -28,12 +33,14 @@ pub struct ActiveToken {
 /// # Errors
 /// When the live models are stale and the streams cannot be read.
 pub async fn active_token(app: &App, presented: &str) -> Result<Option<ActiveToken>, StoreError> {
-    let Some((id, hash)) = app.secrets.parse(Kind::AccessToken, presented) else { return Ok(None) };
-    let token = standing::access_token(app, GrantId(id), &hash).await?;
+    let Some((grant_id, hash)) = jwt_access_token::parse(app, presented).await? else { return Ok(None) };
+    let token = standing::access_token(app, grant_id, &hash).await?;
     Ok(token.map(|token| ActiveToken {
         client_id: token.client_id,
         user_id: token.user_id,
         scope: token.scope,
+        claims: token.claims,
+        pairwise: token.pairwise,
         issued_at: token.issued_at,
         expires_at: token.expires_at,
     }))

@@ -8,7 +8,7 @@
 mod arrival;
 
 use form_urlencoded::{Serializer, byte_serialize};
-use grantlog_domain::client::{ClientMetadata, ResponseType};
+use grantlog_domain::client::{ClientMetadata, GrantType, ResponseType};
 use grantlog_domain::{ClientId, CodeChallenge, Scope};
 
 pub use self::arrival::Arrival;
@@ -27,6 +27,9 @@ pub const STATE_BYTES_MAX: usize = 2048;
 /// Longest request, in bytes of this endpoint's path and query: what browsers and proxies carry. It is as long again
 /// when the browser comes back from the sign-in page.
 pub const REQUEST_BYTES_MAX: usize = 8000;
+
+/// The scope for use when the user is away (OpenID Connect Core 11).
+pub const OFFLINE_ACCESS: &str = "offline_access";
 
 /// The authorization endpoint.
 const PATH: &str = "/oauth/authorize";
@@ -78,7 +81,7 @@ impl AuthorizationRequest {
             let response_type = response_type(parameters, client)?;
             response_mode(parameters, response_type)?;
             check_unsupported(parameters)?;
-            let scope = scope(parameters, client)?;
+            let scope = without_needless_offline_access(scope(parameters, client)?, client, response_type);
             let code_challenge = code_challenge(parameters, response_type)?;
             check_pkce(client, response_type, code_challenge, require_pkce)?;
             let prompt = prompt(parameters)?;
@@ -245,6 +248,18 @@ pub fn scope(parameters: &Parameters, client: &ClientMetadata) -> Result<Scope, 
         return Ok(scope);
     }
     Err(OAuthError::new(ErrorCode::InvalidScope, "the client is not registered for all of this scope"))
+}
+
+/// OpenID Connect Core 11: `offline_access` is ignored where no code comes back; and where the client cannot refresh. The
+/// user is always asked for it, or was before: no scope is given without that.
+fn without_needless_offline_access(scope: Scope, client: &ClientMetadata, response_type: ResponseType) -> Scope {
+    let useful = response_type.has_code() && client.allows(GrantType::RefreshToken);
+    if useful || !scope.contains("openid") || !scope.contains(OFFLINE_ACCESS) {
+        return scope;
+    }
+    let rest: Vec<&str> = scope.tokens().filter(|token| *token != OFFLINE_ACCESS).collect();
+    // Tokens of a scope make a scope.
+    Scope::parse(&rest.join(" ")).unwrap_or_default()
 }
 
 /// RFC 7636 4.3: S256 only; without a method it would be plain.

@@ -22,6 +22,8 @@ use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
 use crate::http::handler::Handler;
 use crate::http::request_id::{RequestContext, request_context};
 use crate::oidc::hint::{self, BadHint};
+use crate::oidc::id_token::may_be_unsigned;
+use crate::oidc::subject::subject;
 use crate::pages::failure::PageError;
 use crate::pages::{self, SignedIn};
 use crate::standing::{self, is_fresh};
@@ -90,12 +92,17 @@ async fn authorize(
         match hint::read(app, hint) {
             Ok(hint) if hint.client_id != request.client_id => return Err(refuse(request, foreign_hint())),
             // OpenID Connect Core 3.1.2.1: this user or nobody.
-            Ok(hint) if hint.user_id != session.user_id => {
+            Ok(hint) if !hint.is_of(app, session.user_id) => {
                 return sign_in(app, visit, as_somebody_else(request), signed_in).await;
             }
             Ok(_) => {}
             Err(BadHint) => return Err(refuse(request, foreign_hint())),
         }
+    }
+    // OpenID Connect Core 3.1.2.2 and 5.5.1: nor with a `sub` that was asked for.
+    let sub = || subject(app, request.client_id, &request.client, session.user_id);
+    if request.openid.claims.names_a_subject() && !request.openid.claims.is_for(&sub()) {
+        return sign_in(app, visit, as_somebody_else(request), signed_in).await;
     }
     if visit.posted && parameters.get("decision").is_some() {
         return decided(app, visit, request, &session, &parameters).await;
@@ -161,6 +168,13 @@ async fn checked(
     if let Err(error) = request.check_length(app) {
         return Err(refuse(request, error));
     }
+    if request.scope.contains("openid")
+        && client.metadata.openid.id_token_alg().is_none()
+        && !may_be_unsigned(&app.settings)
+    {
+        let why = "the client is registered for ID tokens without a signature, which this server does not give";
+        return Err(refuse(request, OAuthError::new(ErrorCode::UnauthorizedClient, why)));
+    }
     request.recall(app, parameters.get("arrival"));
     Ok(request)
 }
@@ -200,9 +214,10 @@ async fn sign_in(
 
 /// Whether the user is asked: unless they allowed all of it before, and may not have taken it back meanwhile.
 fn needs_consent(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> bool {
+    let named = request.openid.claims.beyond(&request.scope);
     !counts_earlier_consent(request)
         || !is_fresh(app)
-        || !app.live.has_consented(session.user_id, request.client_id, &request.scope, app.now())
+        || !app.live.has_consented(session.user_id, request.client_id, &request.scope, &named, app.now())
 }
 
 /// RFC 8252 8.6: never for native clients, whose identity nobody can prove; for others when they are confidential, or

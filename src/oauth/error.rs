@@ -70,6 +70,8 @@ error_codes! {
     RequestUriNotSupported = "request_uri_not_supported" BAD_REQUEST;
     /// OpenID Connect Core 3.1.2.6: `prompt=none`, and nobody is signed in.
     LoginRequired = "login_required" FORBIDDEN;
+    /// OpenID Connect Core Unmet Authentication Requirements 1.0, 2: the user cannot sign in as the client asked.
+    UnmetAuthenticationRequirements = "unmet_authentication_requirements" FORBIDDEN;
     /// OpenID Connect Core 3.1.2.6: `prompt=none`, and the user was not asked before.
     ConsentRequired = "consent_required" FORBIDDEN;
 }

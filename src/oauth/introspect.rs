@@ -13,8 +13,9 @@ use super::posted::{Posted, not_read, posted};
 use crate::app::App;
 use crate::http::form::Encodings;
 use crate::http::handler::Handler;
+use crate::oidc::subject;
 use crate::secrets::Kind;
-use crate::standing::parties_stand;
+use crate::standing::{self, parties_stand};
 use crate::store::StoreError;
 
 pub fn route(app: &App) -> Handler {
@@ -35,11 +36,17 @@ async fn introspected(app: &App, asking: ClientId, token: &str) -> Result<Option
         return Box::pin(refresh_token(app, asking, GrantId(id), hash)).await;
     }
     let Some(token) = active_token(app, token).await? else { return Ok(None) };
-    let profile = match token.user_id {
+    // The name would undo a pairwise subject (OpenID Connect Core 8.1), unless the user shows it.
+    let profile = match token.user_id.filter(|_| !token.pairwise || token.scope.contains("profile")) {
         Some(user_id) => app.profiles().get_if_possible(app, user_id).await,
         None => None,
     };
-    Ok(Some(access_token(app, &token, profile.as_ref().map(|profile| profile.username.as_str()))))
+    let username = profile.as_ref().map(|profile| profile.username.as_str());
+    if token.pairwise {
+        let sub = Box::pin(subject::of_token(app, &token)).await?;
+        return Ok(Some(access_token(app, &token, Some(&sub), username)));
+    }
+    Ok(Some(access_token(app, &token, None, username)))
 }
 
 /// What is said of an active token (RFC 7662 2.2).
@@ -57,12 +64,13 @@ struct Introspection<'a> {
     exp: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     iat: Option<Timestamp>,
-    /// The user; the client itself when it acts for itself (RFC 9068 2.2).
+    /// The user, as the token's client knows them; the client itself when it acts for itself (RFC 9068 2.2).
     sub: &'a str,
     iss: &'a str,
 }
 
-fn access_token(app: &App, token: &ActiveToken, username: Option<&str>) -> Vec<u8> {
+/// `pairwise`: the `sub` that is not the user's own identifier.
+fn access_token(app: &App, token: &ActiveToken, pairwise: Option<&str>, username: Option<&str>) -> Vec<u8> {
     let (mut client_id, mut user_id) = ([0; 36], [0; 36]);
     let client_id: &str = token.client_id.0.hyphenated().encode_lower(&mut client_id);
     let user_id: Option<&str> = token.user_id.map(|id| &*id.0.hyphenated().encode_lower(&mut user_id));
@@ -74,7 +82,7 @@ fn access_token(app: &App, token: &ActiveToken, username: Option<&str>) -> Vec<u
         token_type: Some("Bearer"),
         exp: token.expires_at,
         iat: Some(token.issued_at),
-        sub: user_id.unwrap_or(client_id),
+        sub: pairwise.or(user_id).unwrap_or(client_id),
         iss: app.settings.issuer.as_str(),
     })
 }
@@ -96,7 +104,11 @@ async fn refresh_token(
         return Ok(None);
     }
     let client_id = authorization.client_id.to_string();
-    let sub = authorization.user_id.map_or_else(|| client_id.clone(), |id| id.to_string());
+    let client = standing::client(app, authorization.client_id).await?;
+    let sub = match (authorization.user_id, client) {
+        (Some(user_id), Some(client)) => subject::subject(app, client.id, &client.metadata, user_id),
+        _ => client_id.clone(),
+    };
     Ok(Some(written(&Introspection {
         active: true,
         scope: &authorization.scope.to_string(),

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use grantlog_domain::client::{GrantType, ResponseType};
+use grantlog_domain::client::{GrantType, ResponseType, SubjectType};
 use grantlog_domain::signing_key::Algorithm;
 use http::HeaderValue;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Map, Value, json};
 use warp::reply::Response;
 
+use super::authorization_request::OFFLINE_ACCESS;
 use super::authorization_response::ResponseMode;
 use super::endpoints::ENDPOINTS;
 use crate::app::App;
@@ -20,10 +21,11 @@ use crate::config::Issuer;
 use crate::http::client_auth::SUPPORTED;
 use crate::http::handler::Handler;
 use crate::oidc::claims::CLAIMS;
-use crate::oidc::id_token::ACR_VALUES;
+use crate::oidc::id_token::{ACR_VALUES, may_be_unsigned};
 
 pub fn route(app: &App) -> Handler {
-    let document = Bytes::from(Value::Object(document(&app.settings.issuer)).to_string());
+    let document =
+        Bytes::from(Value::Object(document(&app.settings.issuer, may_be_unsigned(&app.settings))).to_string());
     // Made once, with its headers.
     let headers = public_json(Bytes::new(), MAX_AGE).headers().clone();
     Handler::fixed(move || {
@@ -35,7 +37,7 @@ pub fn route(app: &App) -> Handler {
 
 /// The metadata document (RFC 8414 2).
 #[must_use]
-pub fn document(issuer: &Issuer) -> Map<String, Value> {
+pub fn document(issuer: &Issuer, unsigned_id_tokens: bool) -> Map<String, Value> {
     let methods: Vec<_> = SUPPORTED.iter().map(|method| method.as_str()).collect();
     // RFC 7662 2.1: introspection is for clients that prove who they are.
     let confidential: Vec<_> = methods.iter().filter(|method| **method != "none").collect();
@@ -61,25 +63,29 @@ pub fn document(issuer: &Issuer) -> Map<String, Value> {
         ("request_uri_parameter_supported", json!(false)),
     ];
     document.extend(supported.map(|(name, value)| (name.to_owned(), value)));
-    document.extend(openid());
+    document.extend(openid(unsigned_id_tokens));
     document
 }
 
 /// What OpenID Connect Discovery 3 adds.
-fn openid() -> Map<String, Value> {
+fn openid(unsigned_id_tokens: bool) -> Map<String, Value> {
     let in_id_tokens = ["iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid"];
     let claims = in_id_tokens.into_iter().chain(CLAIMS.iter().map(|claim| claim.name));
     let mut scopes = vec!["openid"];
     scopes.extend(CLAIMS.iter().map(|claim| claim.scope));
     scopes.dedup();
+    scopes.push(OFFLINE_ACCESS);
+    let algs = Algorithm::ALL.iter().map(|alg| alg.as_str());
+    let id_token_algs: Vec<_> = algs.chain(unsigned_id_tokens.then_some("none")).collect();
     let document = json!({
         "scopes_supported": scopes,
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": Algorithm::ALL,
+        "subject_types_supported": SubjectType::ALL,
+        "id_token_signing_alg_values_supported": id_token_algs,
+        "userinfo_signing_alg_values_supported": Algorithm::ALL,
         "acr_values_supported": ACR_VALUES,
         "claim_types_supported": ["normal"],
         "claims_supported": claims.collect::<Vec<_>>(),
-        "claims_parameter_supported": false,
+        "claims_parameter_supported": true,
         "display_values_supported": ["page"],
         "ui_locales_supported": ["en"],
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
@@ -108,7 +114,7 @@ mod tests {
     use super::*;
 
     fn document() -> Map<String, Value> {
-        super::document(&"https://id.example".parse().expect("an issuer"))
+        super::document(&"https://id.example".parse().expect("an issuer"), false)
     }
 
     #[test]
@@ -128,7 +134,10 @@ mod tests {
         let document = document();
         assert_eq!(document["grant_types_supported"].as_array().map(Vec::len), Some(GrantType::ALL.len()));
         assert_eq!(document["response_types_supported"].as_array().map(Vec::len), Some(ResponseType::ALL.len()));
-        assert_eq!(document["scopes_supported"], json!(["openid", "profile", "email", "address", "phone"]));
+        assert_eq!(
+            document["scopes_supported"],
+            json!(["openid", "profile", "email", "address", "phone", "offline_access"])
+        );
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
     }
 

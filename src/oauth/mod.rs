@@ -18,6 +18,7 @@ pub mod endpoints;
 pub mod error;
 pub mod introspect;
 pub mod jwks;
+pub mod jwt_access_token;
 pub mod metadata;
 pub mod posted;
 pub mod profiles;

@@ -10,7 +10,9 @@ use std::time::Duration;
 use grantlog_domain::UserId;
 use moka::sync::Cache;
 
+use super::error::OAuthError;
 use crate::app::App;
+use crate::http::request_id::RequestContext;
 use crate::standing::is_fresh;
 use crate::store::vault::{Profile, VaultError};
 
@@ -60,6 +62,17 @@ impl Profiles {
             tracing::warn!(%error, "the vault was not asked for a name");
             None
         })
+    }
+}
+
+/// What is heard when personal data cannot be read: try again, or that the server failed.
+pub fn not_told(error: &VaultError, context: &RequestContext) -> OAuthError {
+    match error {
+        VaultError::Database(_) => {
+            tracing::warn!(request_id = context.id.as_str(), %error, "the vault is not available");
+            OAuthError::unavailable()
+        }
+        other => OAuthError::fault(Some(context.id.as_str()), other),
     }
 }
 

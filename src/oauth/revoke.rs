@@ -5,7 +5,8 @@ use grantlog_domain::{Actor, ClientId, GrantId};
 use warp::reply::Response;
 
 use super::error::{OAuthError, no_store};
-use super::posted::{Posted, not_executed, posted};
+use super::jwt_access_token;
+use super::posted::{Posted, not_executed, not_read, posted};
 use super::token::refused;
 use crate::app::App;
 use crate::http::form::Encodings;
@@ -23,9 +24,10 @@ async fn revoke(posted: Result<Posted, OAuthError>, app: App) -> Result<Response
     let client_id = posted.authenticate(&app).await?.id;
     let token = posted.required("token")?;
     let at = app.now();
-    if let Some((id, hash)) = app.secrets.parse(Kind::AccessToken, token) {
+    let access_token = jwt_access_token::parse(&app, token).await;
+    if let Some((grant_id, hash)) = access_token.map_err(|error| not_read(&error, &posted.context))? {
         let command = GrantCommand::RevokeAccessToken { client_id, token: hash.into(), at };
-        end(&app, &posted, client_id, GrantId(id), command).await?;
+        end(&app, &posted, client_id, grant_id, command).await?;
     } else if let Some((id, hash)) = app.secrets.parse(Kind::RefreshToken, token) {
         let command = GrantCommand::RevokeRefreshToken { client_id, token: hash.into(), at };
         end(&app, &posted, client_id, GrantId(id), command).await?;

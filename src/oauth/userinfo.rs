@@ -1,5 +1,5 @@
 //! Who a token speaks for: `/api/me`, which needs the scope `profile`, and `/oauth/userinfo` (OpenID Connect Core 5.3),
-//! which needs `openid`. The claims are chosen by scope (5.4).
+//! which needs `openid`. The claims are chosen by scope (5.4) and by the request's `claims` (5.5).
 
 use std::sync::Arc;
 
@@ -12,22 +12,56 @@ use warp::reply::Response;
 
 use super::active_token::ActiveToken;
 use super::error::{OAuthError, no_store};
-use super::posted::answer;
+use super::posted::{answer, not_read};
+use super::profiles::not_told;
 use crate::app::App;
 use crate::http::handler::Handler;
 use crate::http::request_id::RequestContext;
 use crate::oidc::claims::opened_by;
+use crate::oidc::subject;
 use crate::resource::Protected;
-use crate::store::vault::VaultError;
+use crate::standing;
 
 /// `/api/me`.
 pub fn me_route(app: &App) -> Handler {
-    protected(app, "profile", |_| Ok(()))
+    let asked = async |app: App, token, context| Ok(json(&Value::Object(claims(&app, &token, &context).await?)));
+    protected(app, "profile", asked)
 }
 
 /// `/oauth/userinfo`.
 pub fn route(app: &App) -> Handler {
-    protected(app, "", check_scope)
+    protected(app, "", async |app, token, context| userinfo(&app, &token, &context).await)
+}
+
+fn protected<F, A>(app: &App, needed: &str, answered: F) -> Handler
+where
+    F: Fn(App, ActiveToken, RequestContext) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Result<Response, OAuthError>> + Send + 'static,
+{
+    let (app, protected) = (app.clone(), Arc::new(Protected::new(app, needed)));
+    Handler::new(move |request, context| {
+        let (app, protected, answered) = (app.clone(), Arc::clone(&protected), answered.clone());
+        let asked = async move {
+            let token = protected.check(request).await?;
+            answered(app, token, context).await
+        };
+        Box::pin(asked.map(answer))
+    })
+}
+
+/// 5.3.2: plain JSON, or a JSON Web Token for clients that registered for one.
+async fn userinfo(app: &App, token: &ActiveToken, context: &RequestContext) -> Result<Response, OAuthError> {
+    check_scope(&token.scope)?;
+    let mut claims = claims(app, token, context).await?;
+    let client = standing::client(app, token.client_id).await.map_err(|error| not_read(&error, context))?;
+    let Some(alg) = client.and_then(|client| client.metadata.openid.userinfo_signed_response_alg) else {
+        return Ok(json(&Value::Object(claims)));
+    };
+    claims.insert("iss".into(), app.settings.issuer.as_str().into());
+    claims.insert("aud".into(), token.client_id.to_string().into());
+    let signed = app.signing().sign(app, alg, "JWT", &claims).await;
+    let signed = signed.map_err(|error| OAuthError::fault(Some(context.id.as_str()), &error))?;
+    Ok(reply(signed, "application/jwt"))
 }
 
 /// `openid` (OpenID Connect Core 5.3), or `profile`, with which `/api/me` says the same.
@@ -38,43 +72,27 @@ fn check_scope(scope: &Scope) -> Result<(), OAuthError> {
     Err(OAuthError::insufficient_scope(&Scope::parse("openid").unwrap_or_default()))
 }
 
-fn protected(app: &App, needed: &str, check: fn(&Scope) -> Result<(), OAuthError>) -> Handler {
-    let (app, protected) = (app.clone(), Arc::new(Protected::new(app, needed)));
-    Handler::new(move |request, context| {
-        let (app, protected) = (app.clone(), Arc::clone(&protected));
-        let asked = async move {
-            let token = protected.check(request).await?;
-            check(&token.scope)?;
-            userinfo(&app, &token, &context).await
-        };
-        Box::pin(asked.map(answer))
-    })
-}
-
-async fn userinfo(app: &App, token: &ActiveToken, context: &RequestContext) -> Result<Response, OAuthError> {
+async fn claims(app: &App, token: &ActiveToken, context: &RequestContext) -> Result<Map<String, Value>, OAuthError> {
     // RFC 6749 4.4: a client that acts for itself has no "me".
     let user_id = token.user_id.ok_or_else(OAuthError::no_user)?;
     let profile = app.profiles().get(app, user_id).await.map_err(|error| not_told(&error, context))?;
     let profile = profile.ok_or_else(OAuthError::no_user)?;
+    let sub = subject::of_token(app, token).await.map_err(|error| not_read(&error, context))?;
     let mut claims = Map::new();
-    claims.insert("sub".into(), user_id.to_string().into());
-    claims.extend(opened_by(&token.scope, &profile));
-    Ok(json(&Value::Object(claims)))
-}
-
-fn not_told(error: &VaultError, context: &RequestContext) -> OAuthError {
-    match error {
-        VaultError::Database(_) => {
-            tracing::warn!(request_id = context.id.as_str(), %error, "the vault is not available");
-            OAuthError::unavailable()
-        }
-        other => OAuthError::fault(Some(context.id.as_str()), other),
-    }
+    claims.insert("sub".into(), sub.into());
+    // A token that was narrowed to less than `openid` has lost what came with it.
+    let named = token.claims.as_ref().filter(|_| token.scope.contains("openid"));
+    claims.extend(opened_by(&token.scope, named.map_or(&[], |claims| &claims.userinfo), &profile));
+    Ok(claims)
 }
 
 fn json(claims: &Value) -> Response {
-    let mut response = Response::new(claims.to_string().into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply(claims.to_string(), "application/json")
+}
+
+fn reply(body: String, content_type: &'static str) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     no_store(response.headers_mut());
     response
 }

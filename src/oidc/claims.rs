@@ -1,4 +1,4 @@
-//! Claims about a user: OpenID Connect Core 5.1 (names and types) and 5.4 (which scope opens which).
+//! Claims about a user: OpenID Connect Core 5.1 (names and types), 5.4 (which scope opens which) and 5.5 (asked by name).
 
 use grantlog_domain::{Scope, Timestamp};
 use serde_json::{Map, Value};
@@ -27,33 +27,35 @@ pub struct Claim {
     pub name: &'static str,
     pub scope: &'static str,
     pub kind: Kind,
+    /// For people, as the end of "see your ...".
+    pub words: &'static str,
 }
 
-const fn claim(name: &'static str, scope: &'static str, kind: Kind) -> Claim {
-    Claim { name, scope, kind }
+const fn claim(name: &'static str, scope: &'static str, kind: Kind, words: &'static str) -> Claim {
+    Claim { name, scope, kind, words }
 }
 
 /// Every claim that this server knows.
 pub const CLAIMS: &[Claim] = &[
-    claim("name", "profile", Kind::Text),
-    claim("family_name", "profile", Kind::Text),
-    claim("given_name", "profile", Kind::Text),
-    claim("middle_name", "profile", Kind::Text),
-    claim("nickname", "profile", Kind::Text),
-    claim("preferred_username", "profile", Kind::Own),
-    claim("profile", "profile", Kind::Url),
-    claim("picture", "profile", Kind::Url),
-    claim("website", "profile", Kind::Url),
-    claim("gender", "profile", Kind::Text),
-    claim("birthdate", "profile", Kind::Text),
-    claim("zoneinfo", "profile", Kind::Text),
-    claim("locale", "profile", Kind::Text),
-    claim("updated_at", "profile", Kind::Own),
-    claim("email", "email", Kind::Text),
-    claim("email_verified", "email", Kind::Flag),
-    claim("address", "address", Kind::Address),
-    claim("phone_number", "phone", Kind::Text),
-    claim("phone_number_verified", "phone", Kind::Flag),
+    claim("name", "profile", Kind::Text, "full name"),
+    claim("family_name", "profile", Kind::Text, "family name"),
+    claim("given_name", "profile", Kind::Text, "given name"),
+    claim("middle_name", "profile", Kind::Text, "middle name"),
+    claim("nickname", "profile", Kind::Text, "nickname"),
+    claim("preferred_username", "profile", Kind::Own, "user name"),
+    claim("profile", "profile", Kind::Url, "profile page"),
+    claim("picture", "profile", Kind::Url, "picture"),
+    claim("website", "profile", Kind::Url, "website"),
+    claim("gender", "profile", Kind::Text, "gender"),
+    claim("birthdate", "profile", Kind::Text, "date of birth"),
+    claim("zoneinfo", "profile", Kind::Text, "time zone"),
+    claim("locale", "profile", Kind::Text, "language"),
+    claim("updated_at", "profile", Kind::Own, "last change of your profile"),
+    claim("email", "email", Kind::Text, "e-mail address"),
+    claim("email_verified", "email", Kind::Flag, "e-mail address’s verification"),
+    claim("address", "address", Kind::Address, "postal address"),
+    claim("phone_number", "phone", Kind::Text, "phone number"),
+    claim("phone_number_verified", "phone", Kind::Flag, "phone number’s verification"),
 ];
 
 /// The members of an address (OpenID Connect Core 5.1.1).
@@ -76,15 +78,21 @@ pub enum ClaimError {
     Address,
 }
 
-/// The claims of a user that these scopes open.
+/// The claims of a user that these scopes open (5.4), and those that were named (5.5).
 #[must_use]
-pub fn opened_by(scope: &Scope, profile: &Profile) -> Map<String, Value> {
-    let open = CLAIMS.iter().filter(|claim| scope.contains(claim.scope));
-    let value = |claim: &Claim| match claim.name {
+pub fn opened_by(scope: &Scope, named: &[String], profile: &Profile) -> Map<String, Value> {
+    let open = |claim: &&Claim| scope.contains(claim.scope) || named.iter().any(|name| name == claim.name);
+    let told = |claim: &Claim| held(profile, claim.name).map(|value| (claim.name.to_owned(), value));
+    CLAIMS.iter().filter(open).filter_map(told).collect()
+}
+
+/// The value of a claim.
+#[must_use]
+pub fn held(profile: &Profile, name: &str) -> Option<Value> {
+    match name {
         "preferred_username" => Some(profile.username.clone().into()),
         name => profile.claims.get(name).cloned(),
-    };
-    open.filter_map(|claim| value(claim).map(|value| (claim.name.to_owned(), value))).collect()
+    }
 }
 
 /// The claims after `changes` (`None` takes one away), and the names of those that are different then. A new e-mail
@@ -166,11 +174,14 @@ mod tests {
     fn a_scope_opens_its_own_claims_only() {
         let claims = json!({"name": "Ann", "email": "ann@example.org", "address": {"country": "FR"}});
         let profile = Profile { username: "ann".to_owned(), claims: claims.as_object().cloned().unwrap_or_default() };
-        let opened = |scope: &str| Value::Object(opened_by(&Scope::parse(scope).expect("a scope"), &profile));
+        let opened = |scope: &str| Value::Object(opened_by(&Scope::parse(scope).expect("a scope"), &[], &profile));
         assert_eq!(opened("openid"), json!({}));
         assert_eq!(opened("openid email"), json!({"email": "ann@example.org"}));
         assert_eq!(opened("profile"), json!({"name": "Ann", "preferred_username": "ann"}));
         assert_eq!(opened("address"), json!({"address": {"country": "FR"}}));
+        let named = ["email".to_owned(), "phone_number".to_owned()];
+        let told = Value::Object(opened_by(&Scope::default(), &named, &profile));
+        assert_eq!(told, json!({"email": "ann@example.org"}));
     }
 
     #[test]

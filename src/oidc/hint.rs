@@ -1,24 +1,31 @@
 //! `id_token_hint`: an ID token of this server that comes back (OpenID Connect Core 3.1.2.1, RP-Initiated Logout 2).
-//!
-//! Anybody may send one, so it is read with bounds, and believed only with a good signature of a key that this server
-//! publishes, made with that key's own algorithm (RFC 8725 3.1, 3.2). What its header names beside `kid` is not followed.
 
 use grantlog_domain::{ClientId, SessionId, UserId};
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 
+use super::own_token;
+use super::subject::subject;
 use crate::app::App;
-
-/// Longest token that is looked at, in bytes.
-pub const HINT_BYTES_MAX: usize = 4096;
 
 /// What the hint tells. It may have expired: it says who was signed in, it opens nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
     pub client_id: ClientId,
-    pub user_id: UserId,
+    /// The user, as that client knows them (OpenID Connect Core 8).
+    pub sub: String,
     pub session_id: Option<SessionId>,
+}
+
+impl Hint {
+    /// Whether it speaks of that user.
+    #[must_use]
+    pub fn is_of(&self, app: &App, user_id: UserId) -> bool {
+        let as_known = || {
+            let client = app.live.client(self.client_id)?;
+            Some(subject(app, client.id, &client.metadata, user_id))
+        };
+        self.sub == user_id.to_string() || as_known().is_some_and(|sub| self.sub == sub)
+    }
 }
 
 /// Not an ID token of this server.
@@ -28,9 +35,11 @@ pub struct BadHint;
 
 #[derive(Deserialize)]
 struct Claims {
-    iss: String,
     sub: String,
     aud: String,
+    /// What else this server signs (UserInfo) has no such time (OpenID Connect Core 2, 5.3.2).
+    #[serde(rename = "exp")]
+    _exp: i64,
     sid: Option<String>,
 }
 
@@ -39,34 +48,11 @@ struct Claims {
 /// # Errors
 /// [`BadHint`], whatever is wrong with it.
 pub fn read(app: &App, token: &str) -> Result<Hint, BadHint> {
-    if token.len() > HINT_BYTES_MAX {
-        return Err(BadHint);
-    }
-    let header = decode_header(token).map_err(|_| BadHint)?;
-    // RFC 7515 4.1.11: an extension that is not understood; none is. RFC 8725 3.11: another kind of token is none.
-    if header.crit.is_some() || header.typ.as_deref() != Some("JWT") {
-        return Err(BadHint);
-    }
-    let kid = header.kid.ok_or(BadHint)?;
-    let keys = app.live.keys();
-    let key = keys.iter().find(|key| key.id.0 == kid).ok_or(BadHint)?;
-    let alg: Algorithm = key.algorithm.as_str().parse().map_err(|_| BadHint)?;
-    if header.alg != alg {
-        return Err(BadHint);
-    }
-    let jwk: Jwk = serde_json::from_value(key.public_jwk.clone().into()).map_err(|_| BadHint)?;
-    let decoding_key = DecodingKey::from_jwk(&jwk).map_err(|_| BadHint)?;
-    let mut validation = Validation::new(alg);
-    validation.validate_exp = false;
-    validation.validate_aud = false;
-    validation.required_spec_claims.clear();
-    let claims = decode::<Claims>(token, &decoding_key, &validation).map_err(|_| BadHint)?.claims;
-    if claims.iss != app.settings.issuer.as_str() {
-        return Err(BadHint);
-    }
+    let claims: Option<Claims> = own_token::read(&app.live.keys(), app.settings.issuer.as_str(), "JWT", token);
+    let claims = claims.ok_or(BadHint)?;
     Ok(Hint {
         client_id: claims.aud.parse().map_err(|_| BadHint)?,
-        user_id: claims.sub.parse().map_err(|_| BadHint)?,
+        sub: claims.sub,
         session_id: claims.sid.and_then(|sid| sid.parse().ok()),
     })
 }

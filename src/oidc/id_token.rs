@@ -10,10 +10,24 @@ use grantlog_domain::{ClientId, SessionId, Timestamp, UserId};
 use serde_json::{Map, Value, json};
 
 use super::signing::SigningError;
+use super::subject::subject;
 use crate::app::App;
+use crate::config::Settings;
 
 /// Authentication context classes (OpenID Connect Core 2 `acr`): nothing was proved, or a secret was.
 pub const ACR_VALUES: [&str; 2] = ["0", "1"];
+
+/// The class of a sign-in, by its methods.
+#[must_use]
+pub const fn acr(amr: &[String]) -> &'static str {
+    if amr.is_empty() { ACR_VALUES[0] } else { ACR_VALUES[1] }
+}
+
+/// Whether clients may register for ID tokens without a signature (`id_token_signed_response_alg` `none`).
+#[must_use]
+pub const fn may_be_unsigned(settings: &Settings) -> bool {
+    settings.oauth.unsigned_id_tokens
+}
 
 /// What an ID token says.
 pub struct IdToken<'a> {
@@ -39,32 +53,37 @@ impl IdToken<'_> {
     /// # Errors
     /// See [`SigningError`].
     pub async fn sign(self, app: &App) -> Result<String, SigningError> {
-        let alg = self.client.openid.id_token_alg();
-        app.signing().sign(app, alg, "JWT", &self.claims(app, alg)).await
+        match self.client.openid.id_token_alg() {
+            Some(alg) => app.signing().sign(app, alg, "JWT", &self.claims(app, Some(alg))).await,
+            // OpenID Connect Core 3.1.3.7: only straight from the token endpoint; the setting may have changed since the client
+            // registered.
+            None if may_be_unsigned(&app.settings) => Ok(unsigned(&self.claims(app, None))),
+            None => Err(SigningError::Unsigned),
+        }
     }
 
-    fn claims(self, app: &App, alg: Algorithm) -> Map<String, Value> {
+    fn claims(self, app: &App, alg: Option<Algorithm>) -> Map<String, Value> {
         let lifetime = i64::try_from(app.settings.oauth.id_token_lifetime.as_secs()).unwrap_or(i64::MAX);
-        let Authentication { auth_time, amr, nonce } = self.authentication;
+        let Authentication { auth_time, amr, nonce, .. } = self.authentication;
         let mut claims = self.claims;
         let mut say = |name: &str, value: Value| claims.insert(name.to_owned(), value);
         say("iss", app.settings.issuer.as_str().into());
-        say("sub", self.user_id.to_string().into());
+        say("sub", subject(app, self.client_id, self.client, self.user_id).into());
         say("aud", self.client_id.to_string().into());
         say("azp", self.client_id.to_string().into());
         say("exp", self.at.plus_seconds(lifetime).0.into());
         say("iat", self.at.0.into());
         say("auth_time", auth_time.0.into());
-        say("acr", ACR_VALUES[usize::from(!amr.is_empty())].into());
+        say("acr", acr(amr).into());
         if !amr.is_empty() {
             say("amr", json!(amr));
         }
         let optional = [
             ("nonce", nonce.clone()),
             ("sid", self.session_id.map(|id| id.to_string())),
-            ("at_hash", self.access_token.map(|token| half_hash(alg, token))),
-            ("c_hash", self.code.map(|code| half_hash(alg, code))),
-            ("s_hash", self.state.map(|state| half_hash(alg, state))),
+            ("at_hash", self.access_token.and_then(|token| Some(half_hash(alg?, token)))),
+            ("c_hash", self.code.and_then(|code| Some(half_hash(alg?, code)))),
+            ("s_hash", self.state.and_then(|state| Some(half_hash(alg?, state)))),
         ];
         for (name, value) in optional {
             if let Some(value) = value {
@@ -73,6 +92,13 @@ impl IdToken<'_> {
         }
         claims
     }
+}
+
+/// An unsecured JWS (RFC 7515 A.5).
+fn unsigned(claims: &Map<String, Value>) -> String {
+    // A map of texts and numbers: this always serializes.
+    let claims = serde_json::to_vec(claims).unwrap_or_default();
+    format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode(claims))
 }
 
 /// The left half of the hash that the signature uses, in base64url (OpenID Connect Core 3.1.3.6). Ed25519 uses SHA-512

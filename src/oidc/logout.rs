@@ -97,7 +97,7 @@ async fn logout(visit: &Visit, posted: bool) -> Result<Response, PageError> {
     };
     if posted && visit.parameters.get("decision").is_some() {
         visit.check_form()?;
-    } else if !request.is_of(session) {
+    } else if !request.is_of(&visit.app, session) {
         let client_name = request.client.as_ref().map(|client| client.metadata.client_name.as_str());
         let asking = Asking { client_name, action: PATH, fields: request.fields, goes_to: request.goes_to.as_deref() };
         return sign_out::ask(visit, asking).await;
@@ -158,8 +158,8 @@ fn with_state(uri: &str, state: Option<&str>) -> String {
 
 impl LogoutRequest {
     /// Whether the hint is an ID token of that session.
-    fn is_of(&self, session: &SignedIn) -> bool {
-        let of = |hint: &Hint| hint.user_id == session.user_id && hint.session_id == Some(session.session_id);
+    fn is_of(&self, app: &App, session: &SignedIn) -> bool {
+        let of = |hint: &Hint| hint.session_id == Some(session.session_id) && hint.is_of(app, session.user_id);
         self.hint.as_ref().is_some_and(of)
     }
 

@@ -6,6 +6,7 @@
 use grantlog_domain::Scope;
 use grantlog_domain::client::{ClientMetadata, ResponseType};
 
+use super::claims_request::ClaimsRequest;
 use crate::http::form::Parameters;
 use crate::oauth::error::OAuthError;
 
@@ -24,6 +25,7 @@ pub struct OpenIdRequest {
     pub login_hint: Option<String>,
     /// An ID token of this server, not yet believed.
     pub id_token_hint: Option<String>,
+    pub claims: ClaimsRequest,
 }
 
 impl OpenIdRequest {
@@ -54,11 +56,13 @@ impl OpenIdRequest {
             }
         };
         let login_hint = parameters.get("login_hint").filter(|hint| hint.len() <= LOGIN_HINT_BYTES_MAX);
+        let claims = parameters.get("claims").filter(|_| is_openid).map(ClaimsRequest::parse).transpose()?;
         Ok(Self {
             nonce: nonce.filter(|_| is_openid).map(str::to_owned),
             max_age,
             login_hint: login_hint.map(str::to_owned),
             id_token_hint: parameters.get("id_token_hint").map(str::to_owned),
+            claims: claims.unwrap_or_default(),
         })
     }
 
@@ -69,6 +73,7 @@ impl OpenIdRequest {
             ("max_age", self.max_age.map(|seconds| seconds.to_string())),
             ("login_hint", self.login_hint.clone()),
             ("id_token_hint", self.id_token_hint.clone()),
+            ("claims", Some(self.claims.text.clone()).filter(|text| !text.is_empty())),
         ];
         named.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
     }

@@ -36,6 +36,9 @@ pub enum SigningError {
     Log(#[from] StoreError),
     #[error("the claims cannot be written: {0}")]
     Claims(#[from] serde_json::Error),
+    /// The client is registered for ID tokens without a signature, which the settings do not allow.
+    #[error("ID tokens without a signature are not allowed")]
+    Unsigned,
     #[error("signing was interrupted")]
     Interrupted,
 }

@@ -44,12 +44,14 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
     let chrome = named_chrome(app, session, "").await?;
     let allowed = allowed_before(app, request, session);
     let redirect_uri = request.redirect.redirect_uri();
+    let mut asks = scopes::asks(&request.scope, &allowed);
+    asks.extend(claims_ask(app, request, session, &allowed));
     let view = ConsentPage {
         chrome: chrome.clone(),
         client_name: &request.client.client_name,
         client_uri: request.client.client_uri.as_deref(),
         monogram: monogram(&request.client.client_name),
-        asks: scopes::asks(&request.scope, &allowed),
+        asks,
         account: chrome.user.as_deref().unwrap_or_default(),
         destination: destination(redirect_uri),
         switch_account: request.switching_account().to_path(),
@@ -63,10 +65,19 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
 fn allowed_before(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Scope {
     let allowed = |token: &&str| {
         let token = Scope::parse(token).unwrap_or_default();
-        app.live.has_consented(session.user_id, request.client_id, &token, app.now())
+        app.live.has_consented(session.user_id, request.client_id, &token, &[], app.now())
     };
     let tokens: Vec<&str> = request.scope.tokens().filter(allowed).collect();
     Scope::parse(&tokens.join(" ")).unwrap_or_default()
+}
+
+/// The claims that the request names beyond its scope (OpenID Connect Core 5.5).
+fn claims_ask(app: &App, request: &AuthorizationRequest, session: &SignedIn, allowed: &Scope) -> Option<Ask> {
+    let named = request.openid.claims.beyond(&request.scope);
+    let (user_id, client_id) = (session.user_id, request.client_id);
+    let known = || app.live.has_consented(user_id, client_id, &Scope::default(), &named, app.now());
+    let new = !allowed.is_empty() && !known();
+    scopes::claims_ask(&named, new)
 }
 
 /// The host of a redirect URI, or the application on this device that a private-use scheme names (RFC 8252 7.1).

@@ -2,6 +2,8 @@
 
 use grantlog_domain::Scope;
 
+use crate::oidc::claims::CLAIMS;
+
 /// What a scope token allows, for people.
 pub struct KnownScope {
     pub token: &'static str,
@@ -25,6 +27,11 @@ pub const KNOWN: &[KnownScope] = &[
     KnownScope { token: "email", title: "See your e-mail address", detail: "And whether it was verified." },
     KnownScope { token: "address", title: "See your postal address", detail: "As your profile has it." },
     KnownScope { token: "phone", title: "See your phone number", detail: "And whether it was verified." },
+    KnownScope {
+        token: "offline_access",
+        title: "Do all this while you are away",
+        detail: "Until you take it back, or it ends by itself.",
+    },
 ];
 
 /// One line of the consent page.
@@ -51,6 +58,14 @@ pub fn asks(scope: &Scope, allowed: &Scope) -> Vec<Ask> {
         }
     };
     scope.tokens().map(ask).collect()
+}
+
+/// One line for claims that are asked for by name; nothing when there are none.
+pub fn claims_ask(names: &[&str], new: bool) -> Option<Ask> {
+    let words: Vec<&str> = CLAIMS.iter().filter(|claim| names.contains(&claim.name)).map(|claim| claim.words).collect();
+    let (last, rest) = words.split_last()?;
+    let list = if rest.is_empty() { (*last).to_owned() } else { format!("{} and {last}", rest.join(", ")) };
+    Some(Ask { title: format!("See your {list}"), detail: "As far as your profile has it.".to_owned(), new })
 }
 
 /// A scope as one short sentence: "see who you are, use “reports”".
@@ -101,6 +116,15 @@ mod tests {
     fn what_was_not_allowed_before_is_marked() {
         let asks = asks(&scope("profile reports"), &scope("profile"));
         assert_eq!(asks.iter().map(|ask| ask.new).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn claims_are_named_in_words() {
+        let title = |names: &[&str]| claims_ask(names, false).map(|ask| ask.title);
+        assert_eq!(title(&["email"]).as_deref(), Some("See your e-mail address"));
+        let three = title(&["phone_number", "name", "email"]);
+        assert_eq!(three.as_deref(), Some("See your full name, e-mail address and phone number"));
+        assert_eq!(title(&[]), None);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::http::request::RequestBody;
 use crate::oauth::active_token::{ActiveToken, active_token};
 use crate::oauth::error::OAuthError;
 use crate::oauth::posted::limits;
+use crate::oidc::subject;
+use crate::store::StoreError;
 
 #[derive(Clone)]
 pub(super) struct Local(App);
@@ -22,25 +24,25 @@ impl Local {
     }
 
     pub(super) async fn validate(&self, token: &str) -> Result<Option<Authorized>, Unavailable> {
-        Ok(self.active(token).await?.map(|token| {
-            let client_id = token.client_id.to_string();
-            let sub = token.user_id.map_or_else(|| client_id.clone(), |user_id| user_id.to_string());
-            Authorized {
-                client_id,
-                sub,
-                username: None,
-                scope: token.scope.scope.clone(),
-                expires_at: Some(token.expires_at),
-            }
+        let Some(token) = self.active(token).await? else { return Ok(None) };
+        let sub = subject::of_token(&self.0, &token).await.map_err(|error| unavailable(&error))?;
+        Ok(Some(Authorized {
+            client_id: token.client_id.to_string(),
+            sub,
+            username: None,
+            scope: token.scope.scope.clone(),
+            expires_at: Some(token.expires_at),
         }))
     }
 
     async fn active(&self, token: &str) -> Result<Option<ActiveToken>, Unavailable> {
-        active_token(&self.0, token).await.map_err(|error| {
-            tracing::warn!(%error, "an access token cannot be checked");
-            Unavailable
-        })
+        active_token(&self.0, token).await.map_err(|error| unavailable(&error))
     }
+}
+
+fn unavailable(error: &StoreError) -> Unavailable {
+    tracing::warn!(%error, "an access token cannot be checked");
+    Unavailable
 }
 
 /// What [`super::ResourceServer::require_oauth`] is to a filter, for a handler of this server: the same checks in the

@@ -61,7 +61,7 @@ impl RemoteSettings {
 /// The settings do not make a client.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    #[error("the introspection endpoint must be an https URL, or http on this machine")]
+    #[error("the endpoint must be an https URL, or http on this machine")]
     Endpoint,
     #[error("no HTTP client can be made: {0}")]
     Http(reqwest::Error),
@@ -90,7 +90,7 @@ struct Introspection {
 
 /// Why a question had no answer; for the log.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("{0}")]
     Http(#[from] reqwest::Error),
     #[error("it answered {0}")]
@@ -143,19 +143,24 @@ impl Remote {
         let (id, secret) = (encoded(&self.settings.client_id), encoded(self.settings.client_secret.expose()));
         let question = self.http.post(&self.settings.introspection_endpoint).basic_auth(id, Some(secret));
         let question = question.form(&[("token", token), ("token_type_hint", "access_token")]);
-        let mut answer = question.send().await.map_err(reqwest::Error::without_url)?;
-        if answer.status() != http::StatusCode::OK {
-            return Err(Failure::Status(answer.status()));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(Failure::TooLong);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(authorized(serde_json::from_slice(&body)?))
+        let answer = question.send().await.map_err(reqwest::Error::without_url)?;
+        Ok(authorized(serde_json::from_slice(&body(answer).await?)?))
     }
+}
+
+/// The body of a good answer, as far as it may go.
+pub(super) async fn body(mut answer: reqwest::Response) -> Result<Vec<u8>, Failure> {
+    if answer.status() != http::StatusCode::OK {
+        return Err(Failure::Status(answer.status()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(Failure::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 fn authorized(introspection: Introspection) -> Option<Authorized> {
@@ -175,7 +180,7 @@ fn authorized(introspection: Introspection) -> Option<Authorized> {
     })
 }
 
-fn is_this_machine(url: &url::Url) -> bool {
+pub(super) fn is_this_machine(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

@@ -46,6 +46,8 @@ pub enum Purpose {
     Arrival,
     /// Finds a user by name.
     UsernameIndex,
+    /// Names a user to the clients of one sector.
+    PairwiseSubject,
     /// Counts failed sign-ins of an account or an address.
     AttemptIndex,
 }
@@ -57,6 +59,7 @@ impl Purpose {
             Self::BrowserState => "browser_state",
             Self::Arrival => "arrival",
             Self::UsernameIndex => "username_index",
+            Self::PairwiseSubject => "pairwise_subject",
             Self::AttemptIndex => "attempt_index",
         }
     }

@@ -23,6 +23,8 @@ const RAW_BYTES: usize = ID_BYTES + PEPPER_ID_BYTES + RANDOM_BYTES;
 pub enum Kind {
     /// `access_token` (RFC 6749 1.4).
     AccessToken,
+    /// `jti` of an access token that is a JSON Web Token (RFC 9068 2.2); opens nothing alone.
+    JwtId,
     /// `refresh_token` (RFC 6749 1.5).
     RefreshToken,
     /// `code` (RFC 6749 4.1.2).
@@ -35,14 +37,15 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, for tests and for scanners that look for leaked secrets.
-    pub const ALL: [Self; 5] =
-        [Self::AccessToken, Self::RefreshToken, Self::Code, Self::ClientSecret, Self::SessionCookie];
+    pub const ALL: [Self; 6] =
+        [Self::AccessToken, Self::JwtId, Self::RefreshToken, Self::Code, Self::ClientSecret, Self::SessionCookie];
 
     /// The first characters of every secret of this kind.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::AccessToken => "gla_",
+            Self::JwtId => "glj_",
             Self::RefreshToken => "glr_",
             Self::Code => "glc_",
             Self::ClientSecret => "gls_",
@@ -53,6 +56,7 @@ impl Kind {
     const fn label(self) -> &'static str {
         match self {
             Self::AccessToken => "access_token",
+            Self::JwtId => "jwt_id",
             Self::RefreshToken => "refresh_token",
             Self::Code => "code",
             Self::ClientSecret => "client_secret",

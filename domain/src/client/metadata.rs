@@ -231,7 +231,12 @@ impl ClientMetadata {
         self.client_uri.as_deref().map_or(Ok(()), Self::check_client_uri)?;
         self.check_redirect_uris()?;
         self.check_response_types()?;
-        self.openid.validate(self.is_native(), &self.redirect_uris, self.token_endpoint_auth_method)?;
+        self.openid.validate(
+            self.is_native(),
+            &self.redirect_uris,
+            &self.response_types,
+            self.token_endpoint_auth_method,
+        )?;
         // RFC 6749 4.4: the client credentials grant MUST only be used by confidential clients.
         if self.is_public() && self.allows(GrantType::ClientCredentials) {
             return Err(ClientError::PublicClientCredentials);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::metadata::{AccessTokenFormat, JwsAlgorithm, SubjectType, TokenEndpointAuthMethod};
+use super::metadata::{AccessTokenFormat, JwsAlgorithm, ResponseType, SubjectType, TokenEndpointAuthMethod};
 use super::{ClientError, REDIRECT_URIS_MAX};
 use crate::RedirectUri;
 use crate::redirect_uri::{REDIRECT_URI_BYTES_MAX, is_loopback};
@@ -45,9 +45,9 @@ pub struct OpenIdMetadata {
     pub jwks: Option<Map<String, Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks_uri: Option<String>,
-    /// How its ID tokens are signed; RS256 when absent.
+    /// How its ID tokens are signed; RS256 when absent. Never HS256; `none` only where they come from the token endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id_token_signed_response_alg: Option<Algorithm>,
+    pub id_token_signed_response_alg: Option<JwsAlgorithm>,
     /// How its UserInfo answers are signed; plain JSON when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub userinfo_signed_response_alg: Option<Algorithm>,
@@ -98,10 +98,14 @@ pub struct OpenIdMetadata {
 }
 
 impl OpenIdMetadata {
-    /// The algorithm of this client's ID tokens.
+    /// The algorithm of this client's ID tokens; `None` when they are not signed.
     #[must_use]
-    pub fn id_token_alg(&self) -> Algorithm {
-        self.id_token_signed_response_alg.unwrap_or(Algorithm::RS256)
+    pub fn id_token_alg(&self) -> Option<Algorithm> {
+        match self.id_token_signed_response_alg {
+            Some(JwsAlgorithm::None) => None,
+            Some(alg) => Some(alg.as_str().parse().unwrap_or(Algorithm::RS256)),
+            None => Some(Algorithm::RS256),
+        }
     }
 
     #[must_use]
@@ -109,11 +113,13 @@ impl OpenIdMetadata {
         self.subject_type == Some(SubjectType::Pairwise)
     }
 
-    /// Whether the parts fit together, for a client that is `native` or not, with those redirect URIs and that method.
+    /// Whether the parts fit together, for a client that is `native` or not, with those redirect URIs, response types
+    /// and that method.
     pub(super) fn validate(
         &self,
         native: bool,
         redirect_uris: &[RedirectUri],
+        response_types: &[ResponseType],
         method: TokenEndpointAuthMethod,
     ) -> Result<(), ClientError> {
         if self.post_logout_redirect_uris.len() > REDIRECT_URIS_MAX {
@@ -125,7 +131,19 @@ impl OpenIdMetadata {
         self.check_uris(redirect_uris)?;
         self.check_texts()?;
         self.check_keys(method)?;
+        self.check_id_tokens(response_types)?;
         self.check_sector(redirect_uris)
+    }
+
+    /// Core 3.1.3.7: an ID token needs no signature only where it comes straight from the token endpoint.
+    fn check_id_tokens(&self, response_types: &[ResponseType]) -> Result<(), ClientError> {
+        match self.id_token_signed_response_alg {
+            Some(JwsAlgorithm::None) if response_types.iter().any(|asked| asked.has_id_token()) => {
+                Err(ClientError::SigningAlgorithm)
+            }
+            Some(JwsAlgorithm::HS256) => Err(ClientError::SigningAlgorithm),
+            _ => Ok(()),
+        }
     }
 
     fn check_uris(&self, redirect_uris: &[RedirectUri]) -> Result<(), ClientError> {
@@ -215,16 +233,29 @@ impl OpenIdMetadata {
         if signs && !has_keys { Err(ClientError::NoKeys) } else { Ok(()) }
     }
 
+    /// The sector of pairwise subjects (Core 8.1): a host. `None` when subjects are public.
+    #[must_use]
+    pub fn sector(&self, redirect_uris: &[RedirectUri]) -> Option<String> {
+        if !self.is_pairwise() {
+            return None;
+        }
+        let redirect_uri = redirect_uris.first().map(RedirectUri::as_str);
+        self.sector_identifier_uri.as_deref().or(redirect_uri).and_then(host)
+    }
+
     /// Core 8.1: without `sector_identifier_uri`, all redirect URIs of a pairwise client have one host.
     fn check_sector(&self, redirect_uris: &[RedirectUri]) -> Result<(), ClientError> {
         if !self.is_pairwise() || self.sector_identifier_uri.is_some() {
             return Ok(());
         }
-        let host = |uri: &RedirectUri| Url::parse(uri.as_str()).ok().and_then(|url| url.host_str().map(str::to_owned));
-        let mut hosts = redirect_uris.iter().map(host);
+        let mut hosts = redirect_uris.iter().map(|uri| host(uri.as_str()));
         let first = hosts.next().flatten();
         if first.is_some() && hosts.all(|host| host == first) { Ok(()) } else { Err(ClientError::Sector) }
     }
+}
+
+fn host(uri: &str) -> Option<String> {
+    Url::parse(uri).ok()?.host_str().map(str::to_owned)
 }
 
 fn web(uri: &str) -> Option<Url> {

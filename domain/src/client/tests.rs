@@ -233,6 +233,10 @@ fn openid_metadata_must_fit_together() {
             OpenIdMetadata { token_endpoint_auth_signing_alg: Some(JwsAlgorithm::None), ..none() },
             ClientError::SigningAlgorithm,
         ),
+        (
+            OpenIdMetadata { id_token_signed_response_alg: Some(JwsAlgorithm::HS256), ..none() },
+            ClientError::SigningAlgorithm,
+        ),
     ];
     for (openid, why) in cases {
         assert_eq!(register(ClientMetadata { openid: Box::new(openid), ..metadata() }, Some(secret(1))), Err(why));
@@ -271,4 +275,34 @@ fn a_client_that_signs_its_assertions_has_keys_and_no_secret() {
     assert_eq!(register(keys(None), None), Err(ClientError::NoKeys));
     assert_eq!(register(keys(uri), Some(secret(1))), Err(ClientError::SecretUnexpected));
     assert!(register(keys(uri), None).is_ok());
+}
+
+#[test]
+fn unsigned_id_tokens_come_from_the_token_endpoint_only() {
+    let unsigned = |response_types: Vec<ResponseType>, grant_types: Vec<GrantType>| ClientMetadata {
+        response_types,
+        grant_types,
+        openid: Box::new(OpenIdMetadata {
+            id_token_signed_response_alg: Some(JwsAlgorithm::None),
+            ..OpenIdMetadata::default()
+        }),
+        ..metadata()
+    };
+    let code = unsigned(vec![ResponseType::Code], vec![GrantType::AuthorizationCode]);
+    assert_eq!(code.openid.id_token_alg(), None);
+    assert!(register(code, Some(secret(1))).is_ok());
+    let both = vec![GrantType::AuthorizationCode, GrantType::Implicit];
+    let hybrid = unsigned(vec![ResponseType::CodeIdToken], both);
+    assert_eq!(register(hybrid, Some(secret(1))), Err(ClientError::SigningAlgorithm));
+}
+
+#[test]
+fn the_sector_of_pairwise_subjects_is_a_host() {
+    let pairwise = OpenIdMetadata { subject_type: Some(SubjectType::Pairwise), ..OpenIdMetadata::default() };
+    let uris = metadata().redirect_uris;
+    assert_eq!(pairwise.sector(&uris).as_deref(), Some("app.example"));
+    let sector_identifier_uri = Some("https://Sector.example/uris".to_owned());
+    let named = OpenIdMetadata { sector_identifier_uri, ..pairwise };
+    assert_eq!(named.sector(&uris).as_deref(), Some("sector.example"));
+    assert_eq!(OpenIdMetadata::default().sector(&uris), None);
 }

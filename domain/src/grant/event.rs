@@ -52,7 +52,7 @@ pub struct CodeIssued {
     pub access_token: Option<AccessToken>,
 }
 
-/// What ID tokens of a grant say of how the user signed in (OpenID Connect Core 2).
+/// What ID tokens of a grant say of how the user signed in (OpenID Connect Core 2), and what else the request asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authentication {
     /// When the user last proved who they are.
@@ -63,6 +63,32 @@ pub struct Authentication {
     /// As the authorization request had it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
+    #[serde(default, skip_serializing_if = "RequestedClaims::is_empty")]
+    pub claims: RequestedClaims,
+}
+
+/// Claims that the authorization request named, beside those that its scope opens (OpenID Connect Core 5.5). Names only:
+/// what they hold is personal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestedClaims {
+    /// For the UserInfo endpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub userinfo: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub id_token: Vec<String>,
+}
+
+impl RequestedClaims {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.userinfo.is_empty() && self.id_token.is_empty()
+    }
+
+    /// Whether `name` was asked for, wherever it was to be told.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        self.userinfo.iter().chain(&self.id_token).any(|named| named == name)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

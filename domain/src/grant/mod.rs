@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub use command::{GrantCommand, IssueCode, NewAccessToken, OpenGrant, RedeemCode, Refresh};
 pub use error::GrantError;
 pub use event::{
-    AccessToken, Authentication, CodeIssued, GrantEvent, GrantOpened, IdTokenIssued, Refreshed, RevocationReason,
+    AccessToken, Authentication, CodeIssued, GrantEvent, GrantOpened, IdTokenIssued, Refreshed, RequestedClaims,
+    RevocationReason,
 };
 
 use crate::ids::{ClientId, SessionId, UserId};

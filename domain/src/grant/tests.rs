@@ -506,7 +506,12 @@ fn a_token_beside_the_code_ends_by_itself_and_with_the_grant() {
 
 #[test]
 fn the_sign_in_stays_with_the_grant_when_its_code_is_redeemed() {
-    let authentication = Authentication { auth_time: NOW, amr: vec!["pwd".to_owned()], nonce: Some("n".to_owned()) };
+    let authentication = Authentication {
+        auth_time: NOW,
+        amr: vec!["pwd".to_owned()],
+        nonce: Some("n".to_owned()),
+        claims: RequestedClaims { userinfo: vec!["email".to_owned()], id_token: Vec::new() },
+    };
     let code = CodeIssued { authentication: Some(authentication.clone()), ..code_issued() };
     let grant = folded(vec![GrantEvent::CodeIssued(code), redeemed_event()]);
     assert_eq!(grant.authorization().and_then(|allowed| allowed.authentication.as_ref()), Some(&authentication));

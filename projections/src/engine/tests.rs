@@ -382,7 +382,9 @@ async fn a_new_version_is_built_before_it_answers_and_the_earlier_one_goes() {
         assert_eq!(loaded(db).await, folded(&events));
         let tables = checkpoint::all(db).await.unwrap();
         assert_eq!(tables.len(), names().len());
-        assert!(tables.iter().all(|(table, active)| *active && table.version == 1), "{tables:?}");
+        let current = |name: &str| if name == "grants" { grants::VERSION } else { 1 };
+        let as_they_are = tables.iter().all(|(table, active)| *active && table.version == current(&table.name));
+        assert!(as_they_are, "{tables:?}");
         assert!(check(db, "tokens", NOW, |_| ()).await.unwrap().comparison.is_equal());
     })
     .await;

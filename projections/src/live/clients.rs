@@ -31,6 +31,7 @@ pub struct LiveClient {
 pub(super) struct ClientCell {
     pub(super) id: ClientId,
     usable: AtomicBool,
+    pairwise: AtomicBool,
     state: RwLock<State>,
 }
 
@@ -52,10 +53,17 @@ impl ClientCell {
         self.usable.load(Ordering::Acquire)
     }
 
+    /// OpenID Connect Core 8.1.
+    pub(super) fn is_pairwise(&self) -> bool {
+        self.pairwise.load(Ordering::Acquire)
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.write();
         change(&mut state);
         state.current = state.view(self.id).map(Arc::new);
+        let pairwise = state.current.as_ref().is_some_and(|client| client.metadata.openid.is_pairwise());
+        self.pairwise.store(pairwise, Ordering::Release);
         self.usable.store(state.current.as_ref().is_some_and(|client| client.enabled), Ordering::Release);
     }
 }
@@ -106,7 +114,10 @@ impl Clients {
         if let Some(cell) = self.0.read().get(&id) {
             return Arc::clone(cell);
         }
-        let new = || Arc::new(ClientCell { id, usable: AtomicBool::new(false), state: RwLock::default() });
+        let new = || {
+            let (usable, pairwise) = (AtomicBool::new(false), AtomicBool::new(false));
+            Arc::new(ClientCell { id, usable, pairwise, state: RwLock::default() })
+        };
         Arc::clone(self.0.write().entry(id).or_insert_with(new))
     }
 

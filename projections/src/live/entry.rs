@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grantlog_domain::grant::ACCESS_TOKENS_MAX;
+use grantlog_domain::grant::{ACCESS_TOKENS_MAX, RequestedClaims};
 use grantlog_domain::{SecretHash, Timestamp};
 
 use super::ENDED_KEPT_SECONDS;
@@ -86,6 +86,8 @@ pub(super) struct Entry {
     pub(super) user: Option<Arc<UserCell>>,
     /// What the user allowed on the consent page.
     pub(super) consent: Option<Arc<LiveScope>>,
+    /// What the request named beside its scope.
+    pub(super) claims: Option<Arc<RequestedClaims>>,
     pub(super) tokens: Tokens,
     /// Absolute end of the grant.
     pub(super) expires_at: Seconds,

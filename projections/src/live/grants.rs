@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use grantlog_domain::client::GrantType;
-use grantlog_domain::grant::{AccessToken, GrantEvent};
+use grantlog_domain::grant::{AccessToken, Authentication, GrantEvent, RequestedClaims};
 use grantlog_domain::{ClientId, GrantId, SecretHash, Timestamp, UserId};
 use parking_lot::RwLock;
 
@@ -26,8 +26,18 @@ pub struct LiveToken {
     /// Absent for client credentials.
     pub user_id: Option<UserId>,
     pub scope: Arc<LiveScope>,
+    /// What the request named for the UserInfo endpoint and for ID tokens (OpenID Connect Core 5.5).
+    pub claims: Option<Arc<RequestedClaims>>,
+    /// Whether the client knows its users by pairwise subjects (OpenID Connect Core 8.1).
+    pub pairwise: bool,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
+}
+
+/// What a user allowed on the consent page.
+pub(super) struct Consent {
+    pub(super) scope: Arc<LiveScope>,
+    pub(super) claims: Option<Arc<RequestedClaims>>,
 }
 
 /// Who a grant is for.
@@ -36,6 +46,7 @@ pub(super) struct Parties {
     pub(super) user_id: Option<UserId>,
     /// What the user allowed on the consent page.
     pub(super) consent: Option<Arc<LiveScope>>,
+    pub(super) claims: Option<Arc<RequestedClaims>>,
     pub(super) expires_at: Timestamp,
     /// Set when a code stands between the grant and its first token.
     pub(super) code_expires_at: Option<Timestamp>,
@@ -94,17 +105,20 @@ impl Grants {
             client_id: client.id,
             user_id: entry.user.as_ref().map(|user| user.id),
             scope: Arc::clone(token.scope.as_ref()?),
+            claims: entry.claims.clone(),
+            pairwise: client.is_pairwise(),
             issued_at: token.issued_at.into(),
             expires_at: token.expires_at.into(),
         })
     }
 
     /// What the user allowed in this grant, while it stands.
-    pub(super) fn consent(&self, id: GrantId, client_id: ClientId, now: Timestamp) -> Option<Arc<LiveScope>> {
+    pub(super) fn consent(&self, id: GrantId, client_id: ClientId, now: Timestamp) -> Option<Consent> {
         let shard = self.0[shard_of(id.0)].read();
         let entry = shard.get(&id)?;
         let stands = entry.is_living(now.into()) && entry.client.as_ref().is_some_and(|client| client.id == client_id);
-        if stands { entry.consent.clone() } else { None }
+        let scope = entry.consent.clone().filter(|_| stands)?;
+        Some(Consent { scope, claims: entry.claims.clone() })
     }
 
     pub(super) fn apply(&self, around: &Around<'_>, id: GrantId, sequence: i64, event: &GrantEvent) {
@@ -114,6 +128,7 @@ impl Grants {
                     client_id: issued.client_id,
                     user_id: Some(issued.user_id),
                     consent: Some(around.scopes.share(&issued.scope)),
+                    claims: claims(issued.authentication.as_ref()),
                     expires_at: issued.expires_at,
                     code_expires_at: Some(issued.code_expires_at),
                 };
@@ -127,6 +142,7 @@ impl Grants {
                     client_id: issued.client_id,
                     user_id: Some(issued.user_id),
                     consent: Some(around.scopes.share(&issued.scope)),
+                    claims: claims(Some(&issued.authentication)),
                     expires_at: issued.expires_at,
                     code_expires_at: None,
                 };
@@ -139,6 +155,7 @@ impl Grants {
                     client_id: opened.client_id,
                     user_id: opened.user_id,
                     consent: asked.then(|| around.scopes.share(&opened.scope)),
+                    claims: claims(opened.authentication.as_ref()),
                     expires_at: opened.expires_at,
                     code_expires_at: None,
                 };
@@ -162,7 +179,7 @@ impl Grants {
     }
 
     pub(super) fn open(&self, around: &Around<'_>, id: GrantId, parties: Parties) {
-        let Parties { client_id, user_id, consent, expires_at, code_expires_at } = parties;
+        let Parties { client_id, user_id, consent, claims, expires_at, code_expires_at } = parties;
         let client = around.clients.cell(client_id);
         let user = user_id.map(|user_id| around.users.cell(user_id));
         self.change(id, |entry| {
@@ -175,6 +192,7 @@ impl Grants {
             entry.client = Some(client);
             entry.user = user;
             entry.consent = consent;
+            entry.claims = claims;
             entry.expires_at = expires_at.into();
             if let Some(code_expires_at) = code_expires_at {
                 entry.code_expires_at = code_expires_at.into();
@@ -257,10 +275,11 @@ impl Grants {
                     .collect();
                 tokens.sort_unstable();
                 all.push(format!(
-                    "{id} {:?} {:?} {:?} {} {} {tokens:?}",
+                    "{id} {:?} {:?} {:?} {:?} {} {} {tokens:?}",
                     entry.client.as_ref().map(|client| client.id),
                     entry.user.as_ref().map(|user| user.id),
                     entry.consent.as_ref().map(|scope| &scope.text),
+                    entry.claims,
                     entry.expires_at.0,
                     entry.refreshable,
                 ));
@@ -269,6 +288,15 @@ impl Grants {
         all.sort_unstable();
         all
     }
+}
+
+fn claims(authentication: Option<&Authentication>) -> Option<Arc<RequestedClaims>> {
+    shared_claims(&authentication?.claims)
+}
+
+/// Few requests name claims, so nothing is kept for the others.
+pub(super) fn shared_claims(claims: &RequestedClaims) -> Option<Arc<RequestedClaims>> {
+    (!claims.is_empty()).then(|| Arc::new(claims.clone()))
 }
 
 /// Bytes of a map entry and of what it points to.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use grantlog_domain::{KeyId, Scope, Timestamp};
 
 use super::clients::Stored as StoredClient;
-use super::grants::{Issued, Parties};
+use super::grants::{Issued, Parties, shared_claims};
 use super::scopes::Scopes;
 use super::{Live, LiveClient, LiveKey, LiveScope, LiveSession};
 use crate::db::{Block, Db, DbError, Scan, Tx};
@@ -137,6 +137,7 @@ impl Live {
                 client_id: row.client_id,
                 user_id: row.user_id,
                 consent: if row.is_consent { Some(scopes.get(&inner.scopes, row.scope)?) } else { None },
+                claims: shared_claims(&row.claims),
                 expires_at: row.expires_at,
                 code_expires_at: row.code_expires_at,
             };

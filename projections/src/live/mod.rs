@@ -110,18 +110,30 @@ impl Live {
         self.0.keys.published()
     }
 
-    /// Whether the user has allowed this client all of `scope` on the consent page, in grants that still stand. Looks at
-    /// the user's newest [`CONSENTS_MAX`] grants; what is older has to be allowed again.
+    /// Whether the user has allowed this client all of `scope`, and these `claims` by name, on the consent page, in
+    /// grants that still stand. Looks at the user's newest [`CONSENTS_MAX`] grants; what is older has to be allowed again.
     #[must_use]
-    pub fn has_consented(&self, user: UserId, client: ClientId, scope: &Scope, now: Timestamp) -> bool {
+    pub fn has_consented(
+        &self,
+        user: UserId,
+        client: ClientId,
+        scope: &Scope,
+        claims: &[&str],
+        now: Timestamp,
+    ) -> bool {
         let mut allowed = Scope::default();
+        let mut missing = claims.to_vec();
         for grant in self.0.users.consents(user, CONSENTS_MAX) {
             let Some(consent) = self.0.grants.consent(grant, client, now) else { continue };
-            if scope.is_subset_of(&consent.scope) {
+            if let Some(named) = consent.claims {
+                missing.retain(|claim| !named.names(claim));
+            }
+            // Nearly always the newest one has all of it.
+            if missing.is_empty() && scope.is_subset_of(&consent.scope.scope) {
                 return true;
             }
-            allowed = allowed.union(&consent.scope);
-            if scope.is_subset_of(&allowed) {
+            allowed = allowed.union(&consent.scope.scope);
+            if missing.is_empty() && scope.is_subset_of(&allowed) {
                 return true;
             }
         }

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use grantlog_domain::client::ClientEvent;
-use grantlog_domain::grant::{ACCESS_TOKENS_MAX, GrantEvent, Refreshed, RevocationReason};
+use grantlog_domain::grant::{
+    ACCESS_TOKENS_MAX, Authentication, GrantEvent, GrantOpened, Refreshed, RequestedClaims, RevocationReason,
+};
 use grantlog_domain::user::UserEvent;
 use grantlog_domain::{ClientId, GrantId, Recorded, Timestamp, UserId};
 use proptest::prelude::*;
@@ -129,7 +131,7 @@ fn expired_tokens_leave_by_themselves() {
     sweep_all(&live, token(5).expires_at);
     assert_eq!(live.tokens(), 0);
     // The grant itself can still be refreshed; it leaves when it has expired.
-    assert!(live.has_consented(USER, CLIENT, &token(5).scope, NOW));
+    assert!(live.has_consented(USER, CLIENT, &token(5).scope, &[], NOW));
     sweep_all(&live, NOW.plus_seconds(7200));
     assert!(live.0.users.consents(USER, 9).is_empty());
     sweep_all(&live, NOW.plus_seconds(7200));
@@ -139,10 +141,24 @@ fn expired_tokens_leave_by_themselves() {
 #[test]
 fn consent_holds_while_its_grant_stands() {
     let mut events = one_token();
-    assert!(live(&events).has_consented(USER, CLIENT, &token(5).scope, NOW));
-    assert!(!live(&events).has_consented(USER, ClientId(Uuid::from_u128(9)), &token(5).scope, NOW));
+    assert!(live(&events).has_consented(USER, CLIENT, &token(5).scope, &[], NOW));
+    assert!(!live(&events).has_consented(USER, ClientId(Uuid::from_u128(9)), &token(5).scope, &[], NOW));
     events.push(recorded(GRANT, 2, GrantEvent::Revoked { reason: RevocationReason::User, at: NOW }));
-    assert!(!live(&events).has_consented(USER, CLIENT, &token(5).scope, NOW));
+    assert!(!live(&events).has_consented(USER, CLIENT, &token(5).scope, &[], NOW));
+}
+
+#[test]
+fn claims_that_were_named_are_allowed_by_name() {
+    let claims = RequestedClaims { userinfo: vec!["email".to_owned()], id_token: vec!["name".to_owned()] };
+    let authentication = Some(Authentication { auth_time: NOW, amr: Vec::new(), nonce: None, claims });
+    let opened = GrantOpened { authentication, ..opened(CLIENT, Some(USER), 5) };
+    let mut events = registered();
+    events.push(recorded(GRANT, 1, GrantEvent::Opened(opened)));
+    let allows = |claims: &[&str]| live(&events).has_consented(USER, CLIENT, &token(5).scope, claims, NOW);
+    assert!(allows(&[]) && allows(&["email"]) && allows(&["name", "email"]));
+    assert!(!allows(&["phone_number"]) && !allows(&["email", "phone_number"]));
+    let held = live(&events).introspect(GRANT, &hash(5), NOW).and_then(|token| token.claims);
+    assert_eq!(held.map(|claims| claims.userinfo.clone()), Some(vec!["email".to_owned()]));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! `grantlog grant`. Reads every event of grants; rows leave when they have expired.
 
 use grantlog_domain::client::GrantType;
-use grantlog_domain::grant::GrantEvent;
+use grantlog_domain::grant::{Authentication, GrantEvent, RequestedClaims};
 use grantlog_domain::{ClientId, Event, GrantId, Recorded, Scope, SessionId, Timestamp, UserId};
 
 use super::Page;
@@ -10,7 +10,7 @@ use crate::db::{Db, DbError, Fields, Row, Value};
 use crate::table::{Column, FoldError, Table, follows};
 
 pub const NAME: &str = "grants";
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// `living` (see [`GrantRow::is_living`]) in SQL; `$1` is the time.
 const LIVING: &str = "stage <> 'revoked' AND expires_at > $1 AND (stage = 'open' OR code_expires_at > $1)";
@@ -53,6 +53,8 @@ pub struct GrantRow {
     pub session_id: Option<SessionId>,
     pub grant_type: GrantType,
     pub scope: Scope,
+    /// Beside those that the scope opens (OpenID Connect Core 5.5).
+    pub claims: RequestedClaims,
     pub stage: GrantStage,
     /// A refresh token is out.
     pub refreshable: bool,
@@ -91,6 +93,7 @@ impl GrantRow {
                 session_id: Some(issued.session_id),
                 grant_type: GrantType::AuthorizationCode,
                 scope: issued.scope.clone(),
+                claims: claims(issued.authentication.as_ref()),
                 // An access token beside the code stands whether the code is redeemed or not.
                 stage: if issued.access_token.is_some() { GrantStage::Open } else { GrantStage::CodeIssued },
                 refreshable: false,
@@ -109,6 +112,7 @@ impl GrantRow {
                 session_id: opened.session_id,
                 grant_type: opened.grant_type,
                 scope: opened.scope.clone(),
+                claims: claims(opened.authentication.as_ref()),
                 stage: GrantStage::Open,
                 refreshable: opened.refresh_token.is_some(),
                 created_at: opened.at,
@@ -126,6 +130,7 @@ impl GrantRow {
                 session_id: Some(issued.session_id),
                 grant_type: GrantType::Implicit,
                 scope: issued.scope.clone(),
+                claims: issued.authentication.claims.clone(),
                 stage: GrantStage::Open,
                 refreshable: false,
                 created_at: issued.at,
@@ -163,6 +168,7 @@ impl Table for Grants {
         Column::int("code_expires_at").or_null(),
         Column::int("revoked_at").or_null(),
         Column::text("revoked_reason").or_null(),
+        Column::text("claims").or_null(),
     ];
     const KEY: usize = 1;
     const ORDER: &'static str = "grant_id";
@@ -226,6 +232,7 @@ impl Table for Grants {
             code_expires_at: row.opt_int(12)?.map(Timestamp),
             revoked_at: row.opt_int(13)?.map(Timestamp),
             revoked_reason: row.opt_text(14)?,
+            claims: read_claims(row.opt_text(15)?.as_deref())?,
         })
     }
 
@@ -246,8 +253,24 @@ impl Table for Grants {
             row.code_expires_at.map(|at| at.0).into(),
             row.revoked_at.map(|at| at.0).into(),
             row.revoked_reason.clone().into(),
+            write_claims(&row.claims).into(),
         ]
     }
+}
+
+fn claims(authentication: Option<&Authentication>) -> RequestedClaims {
+    authentication.map(|authentication| authentication.claims.clone()).unwrap_or_default()
+}
+
+/// As JSON; nothing for the many grants that name none.
+fn write_claims(claims: &RequestedClaims) -> Option<String> {
+    // Lists of texts: this always serializes.
+    (!claims.is_empty()).then(|| serde_json::to_string(claims).unwrap_or_default())
+}
+
+fn read_claims(text: Option<&str>) -> Result<RequestedClaims, DbError> {
+    let Some(text) = text else { return Ok(RequestedClaims::default()) };
+    serde_json::from_str(text).map_err(|error| DbError::Malformed(error.to_string()))
 }
 
 /// The grant, unless it is unknown or its row has left.
@@ -396,13 +419,14 @@ pub(crate) struct LivingGrant<'a> {
     pub(crate) expires_at: Timestamp,
     pub(crate) code_expires_at: Option<Timestamp>,
     pub(crate) scope: &'a str,
+    pub(crate) claims: RequestedClaims,
 }
 
 /// All grants that live at `now`, in the columns that [`LivingGrant::read`] reads.
 pub(crate) fn living(now: Timestamp) -> String {
     format!(
-        "SELECT grant_id, client_id, user_id, grant_type, stage, refreshable, expires_at, code_expires_at, scope \
-         FROM {NAME}_v{VERSION} WHERE {}",
+        "SELECT grant_id, client_id, user_id, grant_type, stage, refreshable, expires_at, code_expires_at, scope, \
+         claims FROM {NAME}_v{VERSION} WHERE {}",
         LIVING.replace("$1", &now.to_string())
     )
 }
@@ -419,6 +443,7 @@ impl<'a> LivingGrant<'a> {
             expires_at: Timestamp(row.int()?),
             code_expires_at: row.opt_int()?.map(Timestamp),
             scope: row.str()?,
+            claims: read_claims(row.opt_str()?)?,
         })
     }
 }

@@ -110,3 +110,34 @@ fn a_nonce_survives_the_way_through_the_browser_only_with_openid() {
     assert_eq!(check(&openid, &request.to_query()).expect("the same"), request);
     assert_eq!(check(&openid, "response_type=code&scope=a&nonce=n").expect("a request").openid.nonce, None);
 }
+
+#[test]
+fn offline_access_is_ignored_where_nothing_can_be_refreshed() {
+    let scope = Scope::parse("openid offline_access").expect("a scope");
+    let code = ClientMetadata { scope, ..confidential() };
+    let refreshing =
+        ClientMetadata { grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken], ..code.clone() };
+    let all = ClientMetadata {
+        response_types: vec![ResponseType::Code, ResponseType::IdTokenToken],
+        grant_types: vec![GrantType::AuthorizationCode, GrantType::Implicit, GrantType::RefreshToken],
+        ..code.clone()
+    };
+    for (client, response_type, given) in
+        [(&code, "code", "openid"), (&refreshing, "code", "offline_access openid"), (&all, "id_token+token", "openid")]
+    {
+        let query = format!("response_type={response_type}&nonce=n&scope=openid+offline_access");
+        assert_eq!(check(client, &query).expect("a request").scope.to_string(), given, "{response_type}");
+    }
+}
+
+#[test]
+fn claims_survive_the_way_through_the_browser_only_with_openid() {
+    let openid = ClientMetadata { scope: Scope::parse("openid a").expect("a scope"), ..confidential() };
+    let claims = "claims=%7B%22userinfo%22%3A%7B%22email%22%3Anull%7D%7D";
+    let request = check(&openid, &format!("response_type=code&scope=openid&{claims}")).expect("a request");
+    assert_eq!(request.openid.claims.beyond(&request.scope), ["email"]);
+    assert_eq!(check(&openid, &request.to_query()).expect("the same"), request);
+    let plain = check(&openid, &format!("response_type=code&scope=a&{claims}")).expect("a request");
+    assert!(plain.openid.claims.beyond(&plain.scope).is_empty());
+    assert_eq!(error(&openid, "response_type=code&scope=openid&claims=x"), "invalid_request");
+}

@@ -1,25 +1,30 @@
 //! What the user agreed to goes out: a code (RFC 6749 4.1.2), an access token (4.2.2), an ID token (OpenID Connect
 //! Core 3.2.2.5), or several of them (3.3.2.5). One event of one grant, whatever it is.
 
+use std::sync::Arc;
+
 use grantlog_domain::client::GrantType;
 use grantlog_domain::grant::{
     Authentication, Grant, GrantCommand, IdTokenIssued, IssueCode, NewAccessToken, OpenGrant,
 };
 use grantlog_domain::session::{Session, Stage};
-use grantlog_domain::{Actor, GrantId, SecretHash, Timestamp};
-use serde_json::{Map, Value};
+use grantlog_domain::{Actor, GrantId, Scope, SecretHash, Timestamp};
+use serde_json::Map;
 use warp::reply::Response;
 
 use crate::app::App;
 use crate::http::request_id::RequestContext;
 use crate::oauth::authorization_request::AuthorizationRequest;
 use crate::oauth::error::{AuthorizationError, ErrorCode, OAuthError};
+use crate::oauth::jwt_access_token::{self, AccessToken};
 use crate::oauth::posted::{not_executed, not_read};
+use crate::oauth::profiles::not_told;
 use crate::oauth::token::{after, refused};
 use crate::oidc::claims;
-use crate::oidc::id_token::IdToken;
+use crate::oidc::id_token::{IdToken, acr};
 use crate::pages::SignedIn;
 use crate::secrets::{Kind, Secret};
+use crate::store::vault::Profile;
 
 /// A request that is granted.
 struct Granted<'a> {
@@ -57,17 +62,31 @@ async fn authentication(
     context: &RequestContext,
 ) -> Result<Authentication, OAuthError> {
     let stored = app.store.load::<Session>(&session.session_id.to_string()).await;
-    match stored.map_err(|error| not_read(&error, context))?.aggregate.stage() {
-        Stage::Started(started) => Ok(Authentication {
-            auth_time: started.auth_time,
-            amr: started.amr.clone(),
-            nonce: request.openid.nonce.clone(),
-        }),
+    let stored = stored.map_err(|error| not_read(&error, context))?.aggregate;
+    let Stage::Started(started) = stored.stage() else {
         // It ended a moment ago, on another node.
-        Stage::Absent | Stage::Ended { .. } => {
-            Err(OAuthError::new(ErrorCode::LoginRequired, "the user is not signed in any more"))
-        }
+        return Err(OAuthError::new(ErrorCode::LoginRequired, "the user is not signed in any more"));
+    };
+    let wanted = &request.openid.claims;
+    if !wanted.takes_acr(acr(&started.amr)) {
+        let why = "the user cannot sign in here in the way that the claim acr asks for";
+        return Err(OAuthError::new(ErrorCode::UnmetAuthenticationRequirements, why));
     }
+    let profile = match wanted.depends_on_values() {
+        true => profile(app, session, context).await?,
+        false => None,
+    };
+    Ok(Authentication {
+        auth_time: started.auth_time,
+        amr: started.amr.clone(),
+        nonce: request.openid.nonce.clone(),
+        claims: wanted.granted(profile.as_deref()),
+    })
+}
+
+async fn profile(app: &App, session: &SignedIn, context: &RequestContext) -> Result<Option<Arc<Profile>>, OAuthError> {
+    let profile = app.profiles().get(app, session.user_id).await;
+    profile.map_err(|error| not_told(&error, context))
 }
 
 impl Granted<'_> {
@@ -75,8 +94,14 @@ impl Granted<'_> {
         let (app, response_type) = (self.app, self.request.response_type);
         let grant_id = GrantId(app.new_id());
         let code = response_type.has_code().then(|| app.secrets.mint(Kind::Code, grant_id.0));
-        let token = response_type.has_token().then(|| app.secrets.mint(Kind::AccessToken, grant_id.0));
-        let token_expires_at = after(self.at, app.settings.oauth.access_token_lifetime);
+        let token = response_type
+            .has_token()
+            .then(|| app.secrets.mint(jwt_access_token::kind(&self.request.client), grant_id.0));
+        let mut token_expires_at = after(self.at, app.settings.oauth.access_token_lifetime);
+        if response_type.has_code() {
+            // No longer than the grant.
+            token_expires_at = token_expires_at.min(after(self.at, app.settings.oauth.grant_lifetime));
+        }
         let access_token = token.as_ref().map(|(_, hash)| NewAccessToken { hash: *hash, expires_at: token_expires_at });
         let command = match (&code, access_token) {
             (Some((_, code)), access_token) => self.code_command(*code, access_token),
@@ -88,6 +113,10 @@ impl Granted<'_> {
         let executed = app.store.create::<Grant>(&grant_id.to_string(), command, &by).await;
         executed.map_err(|error| not_executed(error, self.context, refused))?;
 
+        let token = match token {
+            Some(minted) => Some(self.written(minted, token_expires_at).await?),
+            None => None,
+        };
         let expires_in = token_expires_at.seconds_since(self.at).to_string();
         let scope = self.request.scope.to_string();
         let id_token = self.id_token(code.as_ref(), token.as_ref()).await?;
@@ -157,6 +186,19 @@ impl Granted<'_> {
         }))
     }
 
+    async fn written(&self, minted: Secret<String>, expires_at: Timestamp) -> Result<Secret<String>, OAuthError> {
+        let going_out = AccessToken {
+            client_id: self.request.client_id,
+            client: &self.request.client,
+            user_id: Some(self.session.user_id),
+            authentication: self.authentication.as_ref(),
+            scope: &self.request.scope,
+            at: self.at,
+            expires_at,
+        };
+        going_out.written(self.app, minted).await.map_err(|error| self.fault(&error))
+    }
+
     /// The ID token that goes through the browser.
     async fn id_token(
         &self,
@@ -168,7 +210,15 @@ impl Granted<'_> {
             return Ok(None);
         };
         // OpenID Connect Core 5.4: where there is no access token to ask the UserInfo endpoint with.
-        let claims = if code.is_none() && token.is_none() { self.claims().await? } else { Map::new() };
+        let alone = code.is_none() && token.is_none();
+        let claims = if alone || !authentication.claims.id_token.is_empty() {
+            let scope = if alone { &self.request.scope } else { &Scope::default() };
+            let profile = profile(self.app, self.session, self.context).await?;
+            let told = profile.map(|profile| claims::opened_by(scope, &authentication.claims.id_token, &profile));
+            told.unwrap_or_default()
+        } else {
+            Map::new()
+        };
         let id_token = IdToken {
             client_id: self.request.client_id,
             client: &self.request.client,
@@ -182,12 +232,6 @@ impl Granted<'_> {
             claims,
         };
         id_token.sign(self.app).await.map(Some).map_err(|error| self.fault(&error))
-    }
-
-    async fn claims(&self) -> Result<Map<String, Value>, OAuthError> {
-        let profile = self.app.profiles().get(self.app, self.session.user_id).await;
-        let profile = profile.map_err(|error| self.fault(&error))?;
-        Ok(profile.map(|profile| claims::opened_by(&self.request.scope, &profile)).unwrap_or_default())
     }
 
     fn fault(&self, fault: &dyn std::fmt::Display) -> OAuthError {

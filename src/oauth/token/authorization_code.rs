@@ -28,8 +28,9 @@ pub(super) async fn redeem(app: &App, request: TokenRequest) -> Result<TokenResp
     match app.store.execute::<Grant>(&grant_id.to_string(), command, &by).await {
         Ok(executed) => {
             request.check_user(app, grant_id, &executed.aggregate).await?;
-            let tokens = tokens.issued(request.issued(&executed)?, request.at);
-            request.with_id_token(app, executed.aggregate.authorization(), tokens).await
+            let authorization = executed.aggregate.authorization();
+            let tokens = request.answer(app, authorization, tokens, request.issued(&executed)?).await?;
+            request.with_id_token(app, authorization, tokens).await
         }
         Err(error) => {
             // RFC 6749 4.1.2: a second use ends what the first one gave. The refusal itself leaves no trace.

@@ -8,13 +8,14 @@ use super::{NewTokens, TokenRequest, TokenResponse};
 use crate::app::App;
 use crate::oauth::authorization_request::scope;
 use crate::oauth::error::{ErrorCode, OAuthError};
-use crate::secrets::Kind;
+use crate::oauth::jwt_access_token::kind;
 
 pub(super) async fn open(app: &App, request: TokenRequest) -> Result<TokenResponse, OAuthError> {
     check_confidential(&request)?;
     let scope = scope(&request.posted.parameters, &request.client.metadata)?;
     let grant_id = GrantId(app.new_id());
-    let tokens = NewTokens { access_token: app.secrets.mint(Kind::AccessToken, grant_id.0), refresh_token: None };
+    let tokens =
+        NewTokens { access_token: app.secrets.mint(kind(&request.client.metadata), grant_id.0), refresh_token: None };
     let access_token = tokens.access_token(app, request.at);
     // Nothing can be refreshed, so the grant ends with its token.
     let expires_at = access_token.expires_at;
@@ -33,7 +34,7 @@ pub(super) async fn open(app: &App, request: TokenRequest) -> Result<TokenRespon
     let by = request.by_client(app, grant_id);
     let executed = app.store.create::<Grant>(&grant_id.to_string(), command, &by).await;
     let executed = executed.map_err(|error| request.not_executed(error))?;
-    Ok(tokens.issued(request.issued(&executed)?, request.at))
+    request.answer(app, executed.aggregate.authorization(), tokens, request.issued(&executed)?).await
 }
 
 /// RFC 6749 4.4: MUST only be used by confidential clients.

@@ -22,11 +22,15 @@ use serde::Serialize;
 use warp::reply::Response;
 
 use super::error::{ErrorCode, OAuthError, no_store};
+use super::jwt_access_token::{self, kind};
 use super::posted::{Posted, not_executed, not_read, posted};
+use super::profiles::not_told;
 use crate::app::App;
 use crate::http::form::{Encodings, Parameters};
 use crate::http::handler::Handler;
+use crate::oidc::claims::opened_by;
 use crate::oidc::id_token::IdToken;
+use crate::oidc::signing::SigningError;
 use crate::secrets::{Kind, Secret};
 use crate::standing;
 use crate::store::{CommandContext, ExecuteError, Executed};
@@ -101,7 +105,7 @@ impl NewTokens {
     fn mint(app: &App, client: &LiveClient, grant_id: GrantId) -> Self {
         let refreshes = client.metadata.allows(GrantType::RefreshToken);
         Self {
-            access_token: app.secrets.mint(Kind::AccessToken, grant_id.0),
+            access_token: app.secrets.mint(kind(&client.metadata), grant_id.0),
             refresh_token: refreshes.then(|| app.secrets.mint(Kind::RefreshToken, grant_id.0)),
         }
     }
@@ -113,17 +117,6 @@ impl NewTokens {
 
     fn refresh_token(&self) -> Option<SecretHash> {
         self.refresh_token.as_ref().map(|(_, hash)| *hash)
-    }
-
-    /// The answer, with scope and lifetime as the log has them.
-    fn issued(self, access_token: &AccessToken, at: Timestamp) -> TokenResponse {
-        TokenResponse {
-            access_token: self.access_token.0,
-            expires_in: access_token.expires_at.seconds_since(at).max(0),
-            refresh_token: self.refresh_token.map(|(secret, _)| secret),
-            scope: access_token.scope.clone(),
-            id_token: None,
-        }
     }
 }
 
@@ -198,6 +191,37 @@ impl TokenRequest {
         })
     }
 
+    /// The answer, with scope and lifetime as the log has them. `authorization` is that of the grant.
+    async fn answer(
+        &self,
+        app: &App,
+        authorization: Option<&Authorization>,
+        tokens: NewTokens,
+        access_token: &AccessToken,
+    ) -> Result<TokenResponse, OAuthError> {
+        let going_out = jwt_access_token::AccessToken {
+            client_id: self.client.id,
+            client: &self.client.metadata,
+            user_id: authorization.and_then(|all| all.user_id),
+            authentication: authorization.and_then(|all| all.authentication.as_ref()),
+            scope: &access_token.scope,
+            at: self.at,
+            expires_at: access_token.expires_at,
+        };
+        let written = going_out.written(app, tokens.access_token.0).await;
+        Ok(TokenResponse {
+            access_token: written.map_err(|error| self.fault(&error))?,
+            expires_in: access_token.expires_at.seconds_since(self.at).max(0),
+            refresh_token: tokens.refresh_token.map(|(secret, _)| secret),
+            scope: access_token.scope.clone(),
+            id_token: None,
+        })
+    }
+
+    fn fault(&self, error: &SigningError) -> OAuthError {
+        OAuthError::fault(Some(self.posted.context.id.as_str()), error)
+    }
+
     /// Ends a grant; what the client hears is another matter, except when the store is not there.
     async fn revoke(&self, app: &App, grant_id: GrantId, reason: RevocationReason) -> Result<(), OAuthError> {
         let command = GrantCommand::Revoke { reason, at: self.at };
@@ -221,6 +245,16 @@ impl TokenRequest {
         let Some(user_id) = authorization.user_id.filter(|_| tokens.scope.contains("openid")) else {
             return Ok(tokens);
         };
+        let named = &authentication.claims.id_token;
+        let claims = match named.is_empty() {
+            true => serde_json::Map::new(),
+            // OpenID Connect Core 5.5: those that the request wanted here.
+            false => {
+                let profile = Box::pin(app.profiles().get(app, user_id)).await;
+                let profile = profile.map_err(|error| not_told(&error, &self.posted.context))?;
+                profile.map(|profile| opened_by(&Scope::default(), named, &profile)).unwrap_or_default()
+            }
+        };
         let id_token = IdToken {
             client_id: self.client.id,
             client: &self.client.metadata,
@@ -231,11 +265,10 @@ impl TokenRequest {
             access_token: Some(tokens.access_token.expose()),
             code: None,
             state: None,
-            claims: serde_json::Map::new(),
+            claims,
         };
         let signed = id_token.sign(app).await;
-        let fault = |error| OAuthError::fault(Some(self.posted.context.id.as_str()), &error);
-        tokens.id_token = Some(signed.map_err(fault)?);
+        tokens.id_token = Some(signed.map_err(|error| self.fault(&error))?);
         Ok(tokens)
     }
 

@@ -42,7 +42,7 @@ pub(super) async fn open(app: &App, request: TokenRequest) -> Result<TokenRespon
     let by = request.by_client(app, grant_id);
     let executed = app.store.create::<Grant>(&grant_id.to_string(), command, &by).await;
     let executed = executed.map_err(|error| request.not_executed(error))?;
-    Ok(tokens.issued(request.issued(&executed)?, request.at))
+    request.answer(app, executed.aggregate.authorization(), tokens, request.issued(&executed)?).await
 }
 
 async fn user(

@@ -11,6 +11,7 @@ use grantlog_domain::{GrantId, Scope};
 use super::{NOT_VALID, NewTokens, TokenRequest, TokenResponse, parse};
 use crate::app::App;
 use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::jwt_access_token::kind;
 use crate::oauth::posted::not_read;
 use crate::secrets::Kind;
 use crate::store::ExecuteError;
@@ -22,8 +23,8 @@ pub(super) async fn refresh(app: &App, request: TokenRequest) -> Result<TokenRes
     let grace_seconds = i64::try_from(app.settings.oauth.refresh_grace.as_secs()).unwrap_or(0);
     let salt = (grace_seconds > 0).then(|| URL_SAFE_NO_PAD.encode(app.secrets.entropy().bytes::<16>()));
     let tokens = match &salt {
-        Some(salt) => derive(app, grant_id, salt, presented),
-        None => mint(app, grant_id),
+        Some(salt) => derive(app, &request, grant_id, salt, presented),
+        None => mint(app, &request, grant_id),
     };
     let Some(refresh_token) = tokens.refresh_token() else { return Err(not_valid()) };
     let command = GrantCommand::Refresh(Refresh {
@@ -40,7 +41,8 @@ pub(super) async fn refresh(app: &App, request: TokenRequest) -> Result<TokenRes
     match app.store.execute::<Grant>(&grant_id.to_string(), command, &by).await {
         Ok(executed) => {
             request.check_user(app, grant_id, &executed.aggregate).await?;
-            let tokens = tokens.issued(request.issued(&executed)?, request.at);
+            let authorization = executed.aggregate.authorization();
+            let tokens = request.answer(app, authorization, tokens, request.issued(&executed)?).await?;
             with_id_token(app, &request, &executed.aggregate, tokens).await
         }
         Err(ExecuteError::Refused(GrantError::RefreshRepeatedWithinGrace)) => {
@@ -66,17 +68,18 @@ fn scope(request: &TokenRequest) -> Result<Option<Scope>, OAuthError> {
     scope.map_err(|error| OAuthError::new(ErrorCode::InvalidScope, error.to_string()))
 }
 
-fn mint(app: &App, grant_id: GrantId) -> NewTokens {
+fn mint(app: &App, request: &TokenRequest, grant_id: GrantId) -> NewTokens {
     NewTokens {
-        access_token: app.secrets.mint(Kind::AccessToken, grant_id.0),
+        access_token: app.secrets.mint(kind(&request.client.metadata), grant_id.0),
         refresh_token: Some(app.secrets.mint(Kind::RefreshToken, grant_id.0)),
     }
 }
 
-fn derive(app: &App, grant_id: GrantId, salt: &str, presented: &str) -> NewTokens {
+fn derive(app: &App, request: &TokenRequest, grant_id: GrantId, salt: &str, presented: &str) -> NewTokens {
     let from = format!("{salt}.{presented}");
+    let kind = kind(&request.client.metadata);
     NewTokens {
-        access_token: app.secrets.mint_derived(Kind::AccessToken, grant_id.0, from.as_bytes()),
+        access_token: app.secrets.mint_derived(kind, grant_id.0, from.as_bytes()),
         refresh_token: Some(app.secrets.mint_derived(Kind::RefreshToken, grant_id.0, from.as_bytes())),
     }
 }
@@ -93,12 +96,12 @@ async fn repeat(
     request.check_user(app, grant_id, &grant).await?;
     let rotation = last_rotation(&grant).ok_or_else(not_valid)?;
     let salt = rotation.replay_salt.as_deref().ok_or_else(not_valid)?;
-    let tokens = derive(app, grant_id, salt, presented);
+    let tokens = derive(app, request, grant_id, salt, presented);
     // The pepper may have been rotated in between; then they cannot be made again.
     if tokens.access_token.1 != rotation.access_token.hash {
         return Err(not_valid());
     }
-    let tokens = tokens.issued(&rotation.access_token, request.at);
+    let tokens = request.answer(app, grant.authorization(), tokens, &rotation.access_token).await?;
     with_id_token(app, request, &grant, tokens).await
 }
 

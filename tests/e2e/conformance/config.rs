@@ -45,6 +45,9 @@ async fn oidcc_discovery_endpoint_verification(server: Server) {
     for (list, value) in [
         ("scopes_supported", "openid"),
         ("subject_types_supported", "public"),
+        ("subject_types_supported", "pairwise"),
+        ("scopes_supported", "offline_access"),
+        ("userinfo_signing_alg_values_supported", "RS256"),
         ("id_token_signing_alg_values_supported", "RS256"),
         ("claims_supported", "sub"),
         ("claims_supported", "phone_number"),
@@ -61,7 +64,7 @@ async fn both_documents_are_one(server: Server) {
 async fn what_is_not_supported_is_not_announced(server: Server) {
     // Discovery 3: what is left out of these has a default that would be wrong.
     let configuration = configuration(&server).await;
-    for absent in ["request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"] {
+    for absent in ["request_parameter_supported", "request_uri_parameter_supported"] {
         assert_eq!(configuration[absent], json!(false), "{absent}");
     }
     for absent in ["check_session_iframe", "registration_endpoint", "backchannel_logout_supported"] {
@@ -87,8 +90,12 @@ async fn signing_kid(rp: &Rp, browser: &mut Browser, user: &crate::harness::User
 
 async fn oidcc_server_rotate_keys(store: Store) {
     // Core 10.1.1: the next key is published before it signs, the old one afterwards; then it goes.
-    let settings =
-        [("KEYS_PUBLISH_SECONDS", "4"), ("KEYS_RETIRED_SECONDS", "10"), ("OAUTH_ID_TOKEN_LIFETIME_SECONDS", "10")];
+    let settings = [
+        ("KEYS_PUBLISH_SECONDS", "4"),
+        ("KEYS_RETIRED_SECONDS", "10"),
+        ("OAUTH_ID_TOKEN_LIFETIME_SECONDS", "10"),
+        ("OAUTH_ACCESS_TOKEN_LIFETIME_SECONDS", "10"),
+    ];
     let server = Server::start(store, &settings).await;
     let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
     let mut browser = Browser::signed_in(&server, &user).await;

@@ -1,30 +1,36 @@
 //! The core set of the suite: the flows, ID tokens, UserInfo and scopes. OpenID Connect Core 1.0.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::rp::{RESPONSE_TYPES, Rp};
 use crate::harness::{
-    Browser, Server, User,
-    suite::{Case, shared},
+    Browser, Server, Store, User,
+    suite::{Case, own, shared},
 };
 
-pub const CASES: &[&[Case]] = &[shared![
-    oidcc_server,
-    oidcc_form_post,
-    oidcc_idtoken_signature,
-    oidcc_idtoken_algorithms,
-    oidcc_userinfo_get,
-    oidcc_userinfo_post_header,
-    oidcc_userinfo_post_body,
-    oidcc_scope_profile,
-    oidcc_scope_email,
-    oidcc_scope_address,
-    oidcc_scope_phone,
-    oidcc_scope_all,
-    oidcc_server_client_secret_post,
-    oidcc_alternate_happy_flow,
-    claims_can_be_set_on_the_account_page,
-]];
+pub const CASES: &[&[Case]] = &[
+    own![oidcc_idtoken_unsigned],
+    shared![
+        oidcc_server,
+        oidcc_form_post,
+        oidcc_idtoken_signature,
+        oidcc_idtoken_algorithms,
+        oidcc_userinfo_get,
+        oidcc_userinfo_post_header,
+        oidcc_userinfo_post_body,
+        oidcc_scope_profile,
+        oidcc_scope_email,
+        oidcc_scope_address,
+        oidcc_scope_phone,
+        oidcc_scope_all,
+        oidcc_server_client_secret_post,
+        oidcc_alternate_happy_flow,
+        claims_can_be_set_on_the_account_page,
+        oidcc_userinfo_rs256,
+        offline_access_is_asked_for_and_gives_a_refresh_token,
+    ],
+];
 
 async fn oidcc_server(server: Server) {
     // 3.1, 3.2, 3.3: every response type, validated to the end.
@@ -102,7 +108,7 @@ async fn oidcc_userinfo_post_body(server: Server) {
 }
 
 /// A user of whom everything is known.
-async fn known_user(server: &Server) -> User {
+pub async fn known_user(server: &Server) -> User {
     let user = server.user().await;
     let claims = [
         "name=Ann Example",
@@ -211,4 +217,65 @@ async fn claims_can_be_set_on_the_account_page(server: Server) {
     let userinfo = rp.userinfo(login.access_token().expect("a token")).await;
     assert_eq!((&userinfo["name"], &userinfo["email"]), (&json!("Bea Example"), &json!("bea@example.org")));
     assert!(userinfo.get("website").is_none() && userinfo.get("email_verified").is_none(), "{userinfo}");
+}
+
+async fn oidcc_userinfo_rs256(server: Server) {
+    // 5.3.2: signed, with iss and aud, when the client registered for that.
+    let user = known_user(&server).await;
+    for alg in ["RS256", "ES256"] {
+        let rp = Rp::with(&server, "code", &["--userinfo-alg", alg, "--id-token-alg", alg]).await;
+        let login = rp.login(&mut Browser::new(&server), &user, &[("scope", "openid email")]).await;
+        let token = login.access_token().expect("a token");
+        let answer = server.get("/oauth/userinfo").bearer(token).send().await.expect(200);
+        assert_eq!(answer.header("content-type"), Some("application/jwt"), "{answer}");
+        let claims = rp.verified(&answer.text()).await;
+        assert_eq!((&claims["sub"], &claims["email"]), (&login.claims["sub"], &json!("ann@example.org")));
+        // It is no ID token, and is not taken for one.
+        let hint = [("prompt", "none"), ("id_token_hint", &answer.text())];
+        let mut browser = Browser::signed_in(&server, &user).await;
+        assert_eq!(rp.response(&browser.open(&rp.url(&hint)).await)["error"], "invalid_request");
+    }
+}
+
+async fn oidcc_idtoken_unsigned(store: Store) {
+    // 3.1.3.7: from the token endpoint only, and only where the setting says so.
+    let server = Server::start(store, &[("OAUTH_UNSIGNED_ID_TOKENS", "true")]).await;
+    let configuration = server.get("/.well-known/openid-configuration").send().await.expect(200).json();
+    let algs = configuration["id_token_signing_alg_values_supported"].as_array().expect("a list").clone();
+    assert!(algs.contains(&json!("none")), "{algs:?}");
+    let (user, rp) = (server.user().await, Rp::with(&server, "code", &["--id-token-alg", "none"]).await);
+    let response = rp.authorize(&mut Browser::new(&server), &user, &[]).await;
+    let tokens = rp.redeem(&response["code"]).await;
+    let id_token = tokens["id_token"].as_str().expect("an ID token");
+    let parts: Vec<&str> = id_token.split('.').collect();
+    let part = |at: usize| -> Value {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[at]).expect("base64url")).expect("JSON")
+    };
+    assert_eq!((parts.len(), parts[2], &part(0)), (3, "", &json!({ "alg": "none" })));
+    assert_eq!((&part(1)["aud"], &part(1)["iss"]), (&json!(rp.client.id), &json!(server.base())));
+    // Nobody else's word: it is no hint.
+    let hint = [("prompt", "none"), ("id_token_hint", id_token)];
+    let mut browser = Browser::signed_in(&server, &user).await;
+    assert_eq!(rp.response(&browser.open(&rp.url(&hint)).await)["error"], "invalid_request");
+    // Through the browser it would be worth nothing.
+    let hybrid = ["client", "create", "--name", "Hybrid", "--redirect-uri", "https://client.example/callback"];
+    let types = ["--response-type", "code id_token", "--grant-type", "authorization_code", "--grant-type", "implicit"];
+    let refused = server.site().run(&[&hybrid[..], &types, &["--id-token-alg", "none"]].concat()).await;
+    assert!(!refused.status.success());
+}
+
+async fn offline_access_is_asked_for_and_gives_a_refresh_token(server: Server) {
+    // 11: the user is asked for it, and it stays in the scope; where no code comes back it is ignored.
+    let user = server.user().await;
+    let rp = Rp::new(&server, "code").await;
+    let asked = [("scope", "openid offline_access"), ("prompt", "consent")];
+    let mut browser = Browser::signed_in(&server, &user).await;
+    let page = browser.open(&rp.url(&asked)).await;
+    assert!(page.answer.text().contains("while you are away"), "{}", page.answer);
+    let login = rp.login(&mut browser, &user, &asked).await;
+    assert!(login.tokens["refresh_token"].is_string());
+    assert_eq!(login.tokens["scope"], "offline_access openid");
+    let implicit = Rp::new(&server, "id_token token").await;
+    let response = implicit.authorize(&mut browser, &user, &[("scope", "openid offline_access")]).await;
+    assert_eq!(response["scope"], "openid");
 }

@@ -23,7 +23,6 @@ pub const CASES: &[&[Case]] = &[shared![
     oidcc_ui_locales,
     oidcc_claims_locales,
     oidcc_ensure_request_with_acr_values_succeeds,
-    oidcc_claims_essential,
     oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupported,
     oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported,
     oidcc_ensure_request_object_with_redirect_uri,
@@ -94,11 +93,6 @@ async fn oidcc_ensure_request_with_acr_values_succeeds(server: Server) {
 
 async fn oidcc_ensure_request_with_unknown_parameter_succeeds(server: Server) {
     changes_nothing(&server, "extra", "foobar").await;
-}
-
-async fn oidcc_claims_essential(server: Server) {
-    // 5.5: not supported, so it is not announced and not read; the request succeeds.
-    changes_nothing(&server, "claims", r#"{"userinfo":{"name":{"essential":true}}}"#).await;
 }
 
 async fn oidcc_prompt_login(server: Server) {

@@ -3,6 +3,7 @@
 pub mod authorize;
 pub mod implicit;
 pub mod introspect;
+pub mod jwt_access_token;
 pub mod metadata;
 pub mod pkce;
 pub mod prompt;

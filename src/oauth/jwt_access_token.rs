@@ -1,0 +1,121 @@
+//! Access tokens that resource servers read by themselves: RFC 9068, for clients registered for them
+//! (`access_token_format` `jwt`).
+//!
+//! Only the form differs: the grant holds the hash of `jti`, as it holds that of an opaque token, so such a token is
+//! introspected and revoked like any other. A `jti` alone opens nothing here: it has a prefix of its own, and is looked up
+//! only when it comes in a signed token.
+
+use grantlog_domain::client::{AccessTokenFormat, ClientMetadata};
+use grantlog_domain::grant::Authentication;
+use grantlog_domain::{ClientId, GrantId, Scope, SecretHash, Timestamp, UserId};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::app::App;
+use crate::oidc::id_token::acr;
+use crate::oidc::own_token;
+use crate::oidc::signing::SigningError;
+use crate::oidc::subject::subject;
+use crate::secrets::{Kind, Secret};
+use crate::standing;
+use crate::store::StoreError;
+
+/// `typ` (RFC 9068 2.1).
+pub const TYP: &str = "at+jwt";
+
+/// What is minted as the access token of that client: the token, or the `jti` of one.
+#[must_use]
+pub fn kind(client: &ClientMetadata) -> Kind {
+    match client.openid.access_token_format {
+        Some(AccessTokenFormat::Jwt) => Kind::JwtId,
+        Some(AccessTokenFormat::Opaque) | None => Kind::AccessToken,
+    }
+}
+
+/// An access token as the log has it, about to go out.
+pub struct AccessToken<'a> {
+    pub client_id: ClientId,
+    pub client: &'a ClientMetadata,
+    /// Absent when the client acts for itself.
+    pub user_id: Option<UserId>,
+    /// Absent when nobody signed in for it.
+    pub authentication: Option<&'a Authentication>,
+    pub scope: &'a Scope,
+    pub at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+impl AccessToken<'_> {
+    /// What the client gets for a secret that was minted as [`kind`] says.
+    ///
+    /// # Errors
+    /// See [`SigningError`].
+    pub async fn written(&self, app: &App, minted: Secret<String>) -> Result<Secret<String>, SigningError> {
+        if kind(self.client) == Kind::AccessToken {
+            return Ok(minted);
+        }
+        let alg = app.settings.oauth.access_token_alg;
+        let claims = self.claims(app, minted.expose());
+        app.signing().sign(app, alg, TYP, &claims).await.map(Secret::new)
+    }
+
+    /// RFC 9068 2.2.
+    fn claims(&self, app: &App, jti: &str) -> Map<String, Value> {
+        let client_id = self.client_id.to_string();
+        let sub = self.user_id.map(|user_id| subject(app, self.client_id, self.client, user_id));
+        let mut claims = Map::new();
+        let mut say = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+        say("iss", app.settings.issuer.as_str().into());
+        say("aud", audience(app, self.scope));
+        say("sub", sub.unwrap_or_else(|| client_id.clone()).into());
+        say("client_id", client_id.into());
+        say("iat", self.at.0.into());
+        say("exp", self.expires_at.0.into());
+        say("jti", jti.into());
+        if !self.scope.is_empty() {
+            say("scope", self.scope.to_string().into());
+        }
+        if let Some(authentication) = self.authentication {
+            say("auth_time", authentication.auth_time.0.into());
+            say("acr", acr(&authentication.amr).into());
+            if !authentication.amr.is_empty() {
+                say("amr", json!(authentication.amr));
+            }
+        }
+        claims
+    }
+}
+
+/// RFC 9068 3: the default resource indicator, and this server where it is a resource itself (UserInfo, `/api/me`).
+fn audience(app: &App, scope: &Scope) -> Value {
+    let issuer = app.settings.issuer.as_str();
+    match app.settings.oauth.access_token_audience.as_deref() {
+        Some(audience) if scope.contains("openid") || scope.contains("profile") => json!([audience, issuer]),
+        Some(audience) => audience.into(),
+        None => issuer.into(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Presented {
+    jti: String,
+}
+
+/// Which grant a presented access token is of, and its hash there; `None` when it is none of this server's making. It says
+/// nothing about whether the token stands.
+///
+/// # Errors
+/// When the signing keys cannot be read.
+pub async fn parse(app: &App, presented: &str) -> Result<Option<(GrantId, SecretHash)>, StoreError> {
+    if let Some((id, hash)) = app.secrets.parse(Kind::AccessToken, presented) {
+        return Ok(Some((GrantId(id), hash)));
+    }
+    // Every JSON object in base64url begins like this.
+    if !presented.starts_with("ey") {
+        return Ok(None);
+    }
+    let keys = Box::pin(standing::keys(app)).await?;
+    let read = own_token::read::<Presented>(&keys, app.settings.issuer.as_str(), TYP, presented);
+    let parsed = read.and_then(|token| app.secrets.parse(Kind::JwtId, &token.jti));
+    Ok(parsed.map(|(id, hash)| (GrantId(id), hash)))
+}

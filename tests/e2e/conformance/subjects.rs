@@ -1,0 +1,82 @@
+//! Subject identifiers: OpenID Connect Core 8.
+
+use super::rp::{RESPONSE_TYPES, Rp, SIGNED_OUT};
+use crate::harness::{
+    Browser, Server,
+    suite::{Case, shared},
+};
+
+pub const CASES: &[&[Case]] = &[shared![
+    a_pairwise_subject_is_the_same_everywhere_for_one_client,
+    a_sector_shares_its_subjects_and_nobody_else,
+    a_pairwise_hint_is_taken,
+    an_introspection_does_not_undo_a_pairwise_subject,
+]];
+
+const PAIRWISE: [&str; 2] = ["--subject-type", "pairwise"];
+
+async fn a_pairwise_subject_is_the_same_everywhere_for_one_client(server: Server) {
+    // 8: in ID tokens of both channels, UserInfo, and after a refresh; and it is not the user's own.
+    let user = server.user().await;
+    let public = Rp::new(&server, "code").await.login(&mut Browser::new(&server), &user, &[]).await;
+    for response_type in RESPONSE_TYPES {
+        let rp = Rp::with(&server, response_type, &PAIRWISE).await;
+        let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+        assert_ne!(login.claims["sub"], public.claims["sub"]);
+        assert!(!login.claims.to_string().contains(public.claims["sub"].as_str().expect("a sub")), "{}", login.claims);
+        if let Some(token) = login.access_token() {
+            assert_eq!(rp.userinfo(token).await["sub"], login.claims["sub"]);
+        }
+        if let Some(refresh_token) = login.tokens["refresh_token"].as_str() {
+            let again = server.refresh(&rp.client, refresh_token).await.expect(200).json();
+            let claims = rp.validated(again["id_token"].as_str().expect("an ID token")).await;
+            assert_eq!(claims["sub"], login.claims["sub"]);
+        }
+    }
+    let configuration = server.get("/.well-known/openid-configuration").send().await.expect(200).json();
+    assert_eq!(configuration["subject_types_supported"], serde_json::json!(["public", "pairwise"]));
+}
+
+async fn a_sector_shares_its_subjects_and_nobody_else(server: Server) {
+    // 8.1: the host of the redirect URIs, or of sector_identifier_uri.
+    let (ann, ben) = (server.user().await, server.user().await);
+    let sub = async |user, more: &[&str]| {
+        let rp = Rp::with(&server, "code", &[&PAIRWISE[..], more].concat()).await;
+        rp.login(&mut Browser::new(&server), user, &[]).await.claims["sub"].clone()
+    };
+    let here = sub(&ann, &[]).await;
+    assert_eq!(here, sub(&ann, &[]).await);
+    assert_eq!(here, sub(&ann, &["--sector-identifier-uri", "https://client.example/sector.json"]).await);
+    assert_ne!(here, sub(&ann, &["--sector-identifier-uri", "https://other.example/sector.json"]).await);
+    assert_ne!(here, sub(&ben, &[]).await);
+}
+
+async fn a_pairwise_hint_is_taken(server: Server) {
+    // 3.1.2.1 and RP-Initiated Logout 2.
+    let (ann, ben) = (server.user().await, server.user().await);
+    let rp = Rp::with(&server, "code", &PAIRWISE).await;
+    let mut browser = Browser::new(&server);
+    let login = rp.login(&mut browser, &ann, &[]).await;
+    let hint = [("prompt", "none"), ("id_token_hint", login.id_token())];
+    assert!(rp.response(&browser.open(&rp.url(&hint)).await).contains_key("code"));
+    let mut other = Browser::signed_in(&server, &ben).await;
+    assert_eq!(rp.response(&other.open(&rp.url(&hint)).await)["error"], "login_required");
+    let logout = format!("/oauth/logout?id_token_hint={}&post_logout_redirect_uri={SIGNED_OUT}", login.id_token());
+    assert_eq!(browser.open(&logout).await.callback().as_str(), SIGNED_OUT);
+}
+
+async fn an_introspection_does_not_undo_a_pairwise_subject(server: Server) {
+    // 8.1, RFC 7662 2.2 `sub`, `username`: an API hears the subject of the token's client, and no name unless it was shown.
+    let (user, service) = (server.user().await, server.service_client().await);
+    let rp = Rp::with(&server, "code", &PAIRWISE).await;
+    let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+    for client in [&rp.client, &service] {
+        let said = server.introspect_as(client, login.access_token().expect("a token")).await;
+        assert_eq!((&said["sub"], said.get("username")), (&login.claims["sub"], None));
+    }
+    let refresh = server.introspect_as(&rp.client, login.tokens["refresh_token"].as_str().expect("a token")).await;
+    assert_eq!(refresh["sub"], login.claims["sub"]);
+    let named = rp.login(&mut Browser::new(&server), &user, &[("scope", "openid profile")]).await;
+    let said = server.introspect_as(&service, named.access_token().expect("a token")).await;
+    assert_eq!(said["username"], user.username.as_str());
+}
