@@ -1,19 +1,21 @@
 //! What follows by itself: when a client or a user is disabled, what was allowed before ends, so that enabling them again
-//! brings no old token back. When they are enabled, what was given before that ends too: a node that had not heard of the
-//! disabling yet may have given it meanwhile.
+//! brings no old token back; the user's sessions end too, and their clients hear of it (`oidc::backchannel`). When they are
+//! enabled, what was given before that ends too: a node that had not heard of the disabling yet may have given it meanwhile.
 //!
-//! Both are the same rule, and the order of the log decides: an event ends the grants that were opened before it, and none
-//! that was opened after. Every node does this; what another has done already changes nothing. It looks at the log only as
-//! far as the table of grants has come, so that no grant from before the event is missing there.
+//! Both are the same rule, and the order of the log decides: an event ends the grants and sessions that were begun before
+//! it, and none that was begun after. Every node does this; what another has done already changes nothing. It looks at the
+//! log only as far as the tables of grants and sessions have come, so that none from before the event is missing there.
 
 use std::time::Duration;
 
 use grantlog_domain::Actor;
 use grantlog_domain::grant::RevocationReason;
+use grantlog_domain::session::EndReason;
 use grantlog_projections::checkpoint;
 use grantlog_projections::db::DbError;
 use grantlog_projections::feed::Cursor;
 use grantlog_projections::tables::grants::{self, GrantsOf};
+use grantlog_projections::tables::sessions;
 
 use crate::store::{CommandContext, EndingError, Store};
 
@@ -37,9 +39,9 @@ pub async fn run(store: Store) {
     }
 }
 
-/// Takes in the log from where the last step stopped to where the table of grants has come; after a failure again.
+/// Takes in the log from where the last step stopped to where the tables have come; after a failure again.
 async fn step(store: &Store) -> Result<(), EndingError> {
-    let Some(to) = grants_cursor(store).await? else { return Ok(()) };
+    let Some(to) = tables_cursor(store).await? else { return Ok(()) };
     let from = store.db().fetch("SELECT txid, position FROM consequences_checkpoint", &[]).await?;
     let from = match from.first() {
         Some(row) => Cursor { txid: row.int(0)?, position: row.int(1)? },
@@ -51,18 +53,25 @@ async fn step(store: &Store) -> Result<(), EndingError> {
     let by = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
     for Cause { of, reason, at } in causes(store, from, to).await? {
         store.end_grants_before(at, of, reason, &by).await?;
+        if let GrantsOf::User(user_id) = of {
+            store.end_sessions_before(at, user_id, EndReason::UserDisabled, &by).await?;
+        }
     }
     let sql = "UPDATE consequences_checkpoint SET txid = $1, position = $2 WHERE (txid, position) < ($1, $2)";
     store.db().execute(sql, &[to.txid.into(), to.position.into()]).await?;
     Ok(())
 }
 
-async fn grants_cursor(store: &Store) -> Result<Option<Cursor>, DbError> {
+async fn tables_cursor(store: &Store) -> Result<Option<Cursor>, DbError> {
     let all = checkpoint::all(store.db()).await?;
-    Ok(all.into_iter().find(|(found, answers)| *answers && found.name == grants::NAME).map(|(found, _)| found.cursor))
+    let of = |name: &str| {
+        let found = all.iter().find(|(found, answers)| *answers && found.name == name);
+        found.map(|(found, _)| found.cursor)
+    };
+    Ok(of(grants::NAME).zip(of(sessions::NAME)).map(|(grants, sessions)| grants.min(sessions)))
 }
 
-/// An event after which no grant stands that was opened before it.
+/// An event after which no grant stands that was opened before it, and no session of a user.
 struct Cause {
     of: GrantsOf,
     reason: RevocationReason,

@@ -20,6 +20,7 @@ use crate::entropy::Entropy;
 use crate::http::request::Surroundings;
 use crate::http::server::{Server, ServerError};
 use crate::http::{metrics, open_files};
+use crate::oidc::backchannel;
 use crate::oidc::keys::{KeyError, Keys};
 use crate::routes::routes;
 use crate::store::vault::{Vault, VaultError};
@@ -80,6 +81,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let projector = Projector::start(app.store.db(), &wake, ProjectorOptions::new(now));
     observe(&app, &wake);
     let following = tokio::spawn(consequences::run(app.store.clone()));
+    let telling = tokio::spawn(backchannel::run(app.clone()));
     let partitions = tokio::spawn(app.store.clone().keep_partitions());
     let keys = signing_keys(&app);
     keys.tend(&app.settings.keys).await?;
@@ -95,6 +97,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let surroundings = Arc::new(Surroundings::new(&app.settings.http, process));
     server.run(routes(&app, handle), surroundings, stop).await;
     following.abort();
+    telling.abort();
     partitions.abort();
     tending.abort();
     // Appends under way are finished; what the models have not seen they will read at the next start.

@@ -287,7 +287,8 @@ fn session_stream(dice: &mut Dice, id: u128, user_id: UserId) -> Vec<Recorded> {
     let expires_at = at.plus_seconds(3600);
     let mut events = vec![SessionEvent::Started { user_id, cookie: hash(70), amr: amr.clone(), expires_at, at }];
     for number in 0..dice.below(3) {
-        events.push(SessionEvent::Reauthenticated { cookie: hash(71 + number), amr: amr.clone(), at });
+        let expires_at = (dice.below(2) == 0).then(|| expires_at.plus_seconds(60 * (1 + number as i64)));
+        events.push(SessionEvent::Reauthenticated { cookie: hash(71 + number), amr: amr.clone(), expires_at, at });
     }
     if dice.below(3) == 0 {
         events.push(SessionEvent::Ended { reason: EndReason::SignedOut, at });

@@ -138,6 +138,15 @@ struct Choices {
     /// Users prove again who they are when that is longer ago than so many seconds
     #[arg(long, value_name = "SECONDS")]
     default_max_age: Option<u32>,
+    /// Told when a session ends in which it took part (Back-Channel Logout)
+    #[arg(long, value_name = "URL")]
+    backchannel_logout_uri: Option<String>,
+    /// Shown in a frame when a session ends (Front-Channel Logout)
+    #[arg(long, value_name = "URL")]
+    frontchannel_logout_uri: Option<String>,
+    /// It needs iss and sid there
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    frontchannel_logout_session_required: Option<bool>,
 }
 
 /// Takes one of the words of `all`; anything else is an error that lists them.
@@ -367,6 +376,10 @@ impl Choices {
         openid.subject_type = self.subject_type.or(openid.subject_type);
         openid.sector_identifier_uri = self.sector_identifier_uri.or(openid.sector_identifier_uri.take());
         openid.default_max_age = self.default_max_age.or(openid.default_max_age);
+        openid.backchannel_logout_uri = self.backchannel_logout_uri.or(openid.backchannel_logout_uri.take());
+        openid.frontchannel_logout_uri = self.frontchannel_logout_uri.or(openid.frontchannel_logout_uri.take());
+        openid.frontchannel_logout_session_required =
+            self.frontchannel_logout_session_required.unwrap_or(openid.frontchannel_logout_session_required);
         if !self.post_logout_redirect_uris.is_empty() {
             metadata.openid.post_logout_redirect_uris =
                 uris(&self.post_logout_redirect_uris, "--post-logout-redirect-uri", metadata.is_native())?;

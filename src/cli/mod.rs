@@ -14,6 +14,7 @@ mod output;
 mod projections;
 mod read_models;
 mod serve;
+mod session;
 mod user;
 
 use std::path::PathBuf;
@@ -81,6 +82,9 @@ enum Noun {
     /// Look at grants and revoke them
     #[command(subcommand)]
     Grant(grant::Grant),
+    /// Look at sessions, end them, and see who still has to hear of it
+    #[command(subcommand)]
+    Session(session::Session),
     /// Look at signing keys and change them
     #[command(subcommand)]
     Key(key::Key),
@@ -130,6 +134,7 @@ fn execute(cli: Cli, settings: Settings) -> Result<(), CliError> {
             Noun::Client(command) => client::run(command, &settings, json).await,
             Noun::User(command) => user::run(command, &settings, json).await,
             Noun::Grant(command) => grant::run(command, &settings, json).await,
+            Noun::Session(command) => session::run(command, &settings, json).await,
             Noun::Key(command) => key::run(command, &settings, json).await,
             Noun::Events(command) => events::run(command, &settings, json).await,
             Noun::Projections(command) => projections::run(command, &settings, json).await,

@@ -30,8 +30,8 @@ pub use issuer::Issuer;
 pub use layers::ConfigError;
 pub use proxies::TrustedProxies;
 pub use settings::{
-    HttpSettings, KeySettings, LogSettings, OAuthSettings, RemoteSettings, RequirePkce, Settings, SignInSettings,
-    SourceAddress, StoreSettings, TlsSettings,
+    HttpSettings, KeySettings, LogSettings, LogoutSettings, OAuthSettings, RemoteSettings, RequirePkce, Settings,
+    SignInSettings, SourceAddress, StoreSettings, TlsSettings,
 };
 
 use crate::secrets::{PepperSource, Secret};
@@ -111,6 +111,11 @@ impl Settings {
                 allow_private: flag(values, "remote.allow_private"),
                 timeout: seconds(values, "remote.timeout_seconds"),
                 concurrent: count(values, "remote.concurrent"),
+            },
+            logout: LogoutSettings {
+                attempts: number(values, "logout.attempts"),
+                retry: seconds(values, "logout.retry_seconds"),
+                window: seconds(values, "logout.window_seconds"),
             },
             session_lifetime: seconds(values, "session.lifetime_seconds"),
             sign_in: sign_in(values),

@@ -24,6 +24,7 @@ pub struct Settings {
     pub oauth: OAuthSettings,
     pub keys: KeySettings,
     pub remote: RemoteSettings,
+    pub logout: LogoutSettings,
     /// How long a browser stays signed in.
     pub session_lifetime: Duration,
     pub sign_in: SignInSettings,
@@ -109,6 +110,17 @@ pub struct RemoteSettings {
     pub timeout: Duration,
     /// Questions at the same time.
     pub concurrent: usize,
+}
+
+/// How clients are told that a session has ended (Back-Channel Logout).
+#[derive(Clone, Copy, Debug)]
+pub struct LogoutSettings {
+    /// Most attempts to tell one client.
+    pub attempts: u32,
+    /// Pause after the first failure; later ones are longer.
+    pub retry: Duration,
+    /// From the end of the session to the last attempt.
+    pub window: Duration,
 }
 
 /// How failed sign-ins are slowed down.

@@ -188,6 +188,24 @@ pub const SETTINGS: &[Setting] = &[
         "Time for one question to a client's server: name, connection, TLS and the whole answer. Nothing is redirected.",
     ),
     number("remote.concurrent", [32, 4, 256], "questions", "Questions to clients' servers at once; further ones wait."),
+    number(
+        "logout.attempts",
+        [10, 1, 50],
+        "attempts",
+        "How often a client is told of the end of a session (Back-Channel Logout) before it is given up.",
+    ),
+    number(
+        "logout.retry_seconds",
+        [5, 1, 3600],
+        "seconds",
+        "Pause after the first failure; each further one is three times as long, up to an hour.",
+    ),
+    number(
+        "logout.window_seconds",
+        [DAY, 60, 7 * DAY],
+        "seconds",
+        "How long after the end of a session clients are told.",
+    ),
     number("session.lifetime_seconds", [DAY / 2, 60, 30 * DAY], "seconds", "How long a browser stays signed in."),
     number(
         "sign_in.attempts_per_account",

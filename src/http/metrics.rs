@@ -19,6 +19,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::app::{App, with};
+use crate::oidc::backchannel::outbox;
 
 /// Requests answered; labels `route` and `status`.
 pub const HTTP_REQUESTS: &str = "grantlog_http_requests_total";
@@ -52,6 +53,13 @@ pub const REMOTE_SECONDS: &str = "grantlog_remote_request_seconds";
 /// 1 for a projection that this process keeps, 0 for one that another keeps or nobody; label `projection`.
 pub const PROJECTION_KEPT: &str = "grantlog_projection_kept";
 
+/// Attempts to tell a client that a session has ended; label `outcome`: delivered, refused, failed, given_up, gone.
+pub const LOGOUT_DELIVERIES: &str = "grantlog_logout_deliveries_total";
+/// Clients that are still to be told.
+pub const LOGOUT_PENDING: &str = "grantlog_logout_deliveries_pending";
+/// Deliveries that were given up in the last days.
+pub const LOGOUT_GIVEN_UP: &str = "grantlog_logout_deliveries_given_up";
+
 const SECONDS: &[f64] =
     &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const BATCHES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1000.0];
@@ -77,6 +85,9 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(REMOTE_REQUESTS, "Questions to servers of clients, by outcome");
     describe_histogram!(REMOTE_SECONDS, Unit::Seconds, "From the question to the end of the answer");
     describe_gauge!(PROJECTION_KEPT, "Whether this process keeps the projection");
+    describe_counter!(LOGOUT_DELIVERIES, "Attempts to tell a client that a session has ended, by outcome");
+    describe_gauge!(LOGOUT_PENDING, "Clients that are still to be told that a session has ended");
+    describe_gauge!(LOGOUT_GIVEN_UP, "Clients that could not be told that a session has ended");
     Ok(handle)
 }
 
@@ -118,6 +129,11 @@ async fn measure(app: &App, measured: &Mutex<Option<Instant>>) {
             gauge!(PROJECTION_KEPT, "projection" => table.name.clone()).set(f64::from(u8::from(kept)));
             gauge!(PROJECTION_POISON, "projection" => table.name).set(table.poison as f64);
         }
+    }
+    let counts = tokio::time::timeout(MEASURE_EVERY, outbox::counts(app.store.db())).await;
+    if let Ok(Ok((pending, given_up))) = counts {
+        gauge!(LOGOUT_PENDING).set(pending as f64);
+        gauge!(LOGOUT_GIVEN_UP).set(given_up as f64);
     }
     *last = Some(Instant::now());
 }

@@ -88,6 +88,9 @@ fn openid(unsigned_id_tokens: bool) -> Map<String, Value> {
         "claims_parameter_supported": true,
         "display_values_supported": ["page"],
         "ui_locales_supported": ["en"],
+        // A session is known to each client by its sid.
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
     });
     if let Value::Object(document) = document { document } else { Map::new() }

@@ -1,6 +1,6 @@
 //! `id_token_hint`: an ID token of this server that comes back (OpenID Connect Core 3.1.2.1, RP-Initiated Logout 2).
 
-use grantlog_domain::{ClientId, SessionId, UserId};
+use grantlog_domain::{ClientId, UserId};
 use serde::Deserialize;
 
 use super::own_token;
@@ -13,7 +13,8 @@ pub struct Hint {
     pub client_id: ClientId,
     /// The user, as that client knows them (OpenID Connect Core 8).
     pub sub: String,
-    pub session_id: Option<SessionId>,
+    /// The session, as that client knows it.
+    pub sid: Option<String>,
 }
 
 impl Hint {
@@ -53,6 +54,6 @@ pub fn read(app: &App, token: &str) -> Result<Hint, BadHint> {
     Ok(Hint {
         client_id: claims.aud.parse().map_err(|_| BadHint)?,
         sub: claims.sub,
-        session_id: claims.sid.and_then(|sid| sid.parse().ok()),
+        sid: claims.sid,
     })
 }

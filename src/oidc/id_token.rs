@@ -9,6 +9,7 @@ use grantlog_domain::signing_key::Algorithm;
 use grantlog_domain::{ClientId, SessionId, Timestamp, UserId};
 use serde_json::{Map, Value, json};
 
+use super::sid::sid;
 use super::signing::SigningError;
 use super::subject::subject;
 use crate::app::App;
@@ -80,7 +81,7 @@ impl IdToken<'_> {
         }
         let optional = [
             ("nonce", nonce.clone()),
-            ("sid", self.session_id.map(|id| id.to_string())),
+            ("sid", self.session_id.map(|id| sid(&app.secrets, id, self.client_id))),
             ("at_hash", self.access_token.and_then(|token| Some(half_hash(alg?, token)))),
             ("c_hash", self.code.and_then(|code| Some(half_hash(alg?, code)))),
             ("s_hash", self.state.and_then(|state| Some(half_hash(alg?, state)))),

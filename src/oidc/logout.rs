@@ -16,6 +16,7 @@ use warp::Filter;
 use warp::reply::Response;
 
 use super::hint::{self, Hint};
+use super::sid::sid;
 use crate::app::{App, with};
 use crate::http::form::{self, Encodings, FormError, FormLimits, Parameters, raw_query};
 use crate::http::handler::Handler;
@@ -159,7 +160,10 @@ fn with_state(uri: &str, state: Option<&str>) -> String {
 impl LogoutRequest {
     /// Whether the hint is an ID token of that session.
     fn is_of(&self, app: &App, session: &SignedIn) -> bool {
-        let of = |hint: &Hint| hint.session_id == Some(session.session_id) && hint.is_of(app, session.user_id);
+        let of = |hint: &Hint| {
+            let known_by = sid(&app.secrets, session.session_id, hint.client_id);
+            hint.sid.as_ref() == Some(&known_by) && hint.is_of(app, session.user_id)
+        };
         self.hint.as_ref().is_some_and(of)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! - `request`: the parameters of an authentication request; `id_token`: what comes of it; `hint`: ID tokens that come back;
 //!   `own_token`: any JSON Web Token of this server that comes back
-//! - `logout`: the endpoint that signs people out
+//! - `logout`: the endpoint that signs people out; `backchannel`: telling clients; `sid`: what they know a session by
 //! - `claims`: what can be said of a user, and which scope opens what; `claims_request`: what a request names one by one;
 //!   `subject`: under which identifier a client knows a user
 //! - `remote`: documents of clients, fetched with bounds
@@ -10,6 +10,7 @@
 //!
 //! Not here: the endpoints that both have (`oauth`), the pages (`pages`), the rules (the domain crate).
 
+pub mod backchannel;
 pub mod claims;
 pub mod claims_request;
 pub mod hint;
@@ -19,5 +20,6 @@ pub mod logout;
 pub mod own_token;
 pub mod remote;
 pub mod request;
+pub mod sid;
 pub mod signing;
 pub mod subject;

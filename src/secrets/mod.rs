@@ -50,6 +50,10 @@ pub enum Purpose {
     PairwiseSubject,
     /// Counts failed sign-ins of an account or an address.
     AttemptIndex,
+    /// Names a session to one client.
+    SessionAtClient,
+    /// Names a logout token.
+    LogoutToken,
 }
 
 impl Purpose {
@@ -61,6 +65,8 @@ impl Purpose {
             Self::UsernameIndex => "username_index",
             Self::PairwiseSubject => "pairwise_subject",
             Self::AttemptIndex => "attempt_index",
+            Self::SessionAtClient => "session_at_client",
+            Self::LogoutToken => "logout_token",
         }
     }
 }

@@ -68,7 +68,7 @@ impl Store {
             for grant_id in page {
                 let id = grant_id.to_string();
                 if let Some(place) = before
-                    && self.opened_at(&id).await?.is_some_and(|opened| opened > place)
+                    && self.began_at("grant", &id).await?.is_some_and(|opened| opened > place)
                 {
                     continue;
                 }
@@ -81,11 +81,11 @@ impl Store {
         }
     }
 
-    /// Where a grant's first event stands; `None` when it is not in the log any more.
-    async fn opened_at(&self, grant_id: &str) -> Result<Option<Cursor>, DbError> {
+    /// Where the first event of an aggregate stands; `None` when it is not in the log any more.
+    async fn began_at(&self, aggregate_type: &str, id: &str) -> Result<Option<Cursor>, DbError> {
         let sql = "SELECT txid, position FROM events \
-                   WHERE aggregate_type = 'grant' AND aggregate_id = $1 AND sequence = 1";
-        let rows = self.db().fetch(sql, &[grant_id.into()]).await?;
+                   WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence = 1";
+        let rows = self.db().fetch(sql, &[aggregate_type.into(), id.into()]).await?;
         rows.first().map(|row| Ok(Cursor { txid: row.int(0)?, position: row.int(1)? })).transpose()
     }
 
@@ -100,6 +100,31 @@ impl Store {
         reason: EndReason,
         by: &CommandContext,
     ) -> Result<usize, EndingError> {
+        self.end_sessions_where(None, user_id, except, reason, by).await
+    }
+
+    /// Of those, only the sessions that were started before this place in the log.
+    ///
+    /// # Errors
+    /// See [`EndingError`].
+    pub async fn end_sessions_before(
+        &self,
+        place: Cursor,
+        user_id: UserId,
+        reason: EndReason,
+        by: &CommandContext,
+    ) -> Result<usize, EndingError> {
+        self.end_sessions_where(Some(place), user_id, None, reason, by).await
+    }
+
+    async fn end_sessions_where(
+        &self,
+        before: Option<Cursor>,
+        user_id: UserId,
+        except: Option<SessionId>,
+        reason: EndReason,
+        by: &CommandContext,
+    ) -> Result<usize, EndingError> {
         let (mut after, mut count) = (None, 0);
         loop {
             let page = sessions::living_after(self.db(), user_id, self.0.clock.now(), after).await?;
@@ -107,6 +132,11 @@ impl Store {
             after = Some(*last);
             for session_id in page.into_iter().filter(|id| Some(*id) != except) {
                 let id = session_id.to_string();
+                if let Some(place) = before
+                    && self.began_at("session", &id).await?.is_some_and(|started| started > place)
+                {
+                    continue;
+                }
                 let command = SessionCommand::End { reason, at: self.0.clock.now() };
                 match self.execute::<Session>(&id, command, &by.correlated(&id)).await {
                     Ok(_) | Err(ExecuteError::Refused(_)) => count += 1,

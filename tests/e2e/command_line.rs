@@ -159,7 +159,7 @@ async fn a_rebuild_beside_a_running_server_changes_no_answer(store: Store) {
     let (user, client) = (server.user().await, server.web_client().await);
     let (kept, revoked) = (server.tokens(&client, &user).await, server.tokens(&client, &user).await);
     server.revoke_as(&client, &revoked.refresh).await.expect(200);
-    for name in ["clients", "users", "grants", "tokens", "sessions", "keys", "activity"] {
+    for name in ["clients", "users", "grants", "tokens", "sessions", "keys", "activity", "participants"] {
         server.site().run_well(&["projections", "rebuild", name]).await;
         assert!(server.is_active(&client, &kept.access).await, "after the rebuild of {name}");
         assert!(!server.is_active(&client, &revoked.access).await, "after the rebuild of {name}");

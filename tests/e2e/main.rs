@@ -52,6 +52,7 @@ const CASES: &[&[&[Case]]] = &[
     conformance::codes::CASES,
     conformance::config::CASES,
     conformance::logout::CASES,
+    conformance::backchannel::CASES,
     conformance::tampered::CASES,
     http::client_auth::CASES,
     http::bearer::CASES,

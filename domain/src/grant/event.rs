@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::GrantType;
 use crate::ids::{ClientId, SessionId, UserId};
-use crate::{CodeChallenge, Scope, SecretHash, Timestamp};
+use crate::{CodeChallenge, Scope, SecretHash, Timestamp, session};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -189,10 +189,23 @@ impl GrantEvent {
     /// From when on nothing that this event gave is of any use; `None` when it gives nothing.
     #[must_use]
     pub fn holds_until(&self) -> Option<Timestamp> {
+        // An ID token makes its client one that hears of the end of the session (Back-Channel Logout 2.3).
+        let session = |session_id: Option<SessionId>, authentication: &Option<Authentication>, at: Timestamp| {
+            let signed_in = session_id.is_some() && authentication.is_some();
+            if signed_in { at.plus_seconds(session::LIFETIME_SECONDS_MAX) } else { at }
+        };
         match self {
-            Self::CodeIssued(issued) => Some(issued.expires_at.max(issued.code_expires_at)),
-            Self::Opened(opened) => Some(opened.expires_at.max(opened.access_token.expires_at)),
-            Self::IdTokenIssued(issued) => Some(issued.expires_at),
+            Self::CodeIssued(issued) => {
+                let session = session(Some(issued.session_id), &issued.authentication, issued.at);
+                Some(issued.expires_at.max(issued.code_expires_at).max(session))
+            }
+            Self::Opened(opened) => {
+                let session = session(opened.session_id, &opened.authentication, opened.at);
+                Some(opened.expires_at.max(opened.access_token.expires_at).max(session))
+            }
+            Self::IdTokenIssued(issued) => {
+                Some(issued.expires_at.max(issued.at.plus_seconds(session::LIFETIME_SECONDS_MAX)))
+            }
             Self::CodeRedeemed { access_token, .. } => Some(access_token.expires_at),
             Self::Refreshed(refreshed) => Some(refreshed.access_token.expires_at),
             Self::AccessTokenRevoked { .. } | Self::Revoked { .. } => None,

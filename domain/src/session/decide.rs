@@ -1,6 +1,6 @@
 //! Every rule about a session.
 
-use super::{Session, SessionCommand, SessionError, SessionEvent, Stage};
+use super::{LIFETIME_SECONDS_MAX, Session, SessionCommand, SessionError, SessionEvent, Stage};
 
 impl Session {
     /// What follows from a command, or why nothing does. An empty answer means that it holds already.
@@ -11,14 +11,16 @@ impl Session {
             }
             (SessionCommand::Start { .. }, _) => Err(SessionError::AlreadyExists),
             (_, Stage::Absent) => Err(SessionError::NotFound),
-            (SessionCommand::Reauthenticate { user_id, cookie, amr, at }, Stage::Started(started)) => {
+            (SessionCommand::Reauthenticate { user_id, cookie, amr, expires_at, at }, Stage::Started(started)) => {
                 if started.user_id != user_id {
                     return Err(SessionError::WrongUser);
                 }
                 if at >= started.expires_at {
                     return Err(SessionError::Expired);
                 }
-                Ok(vec![SessionEvent::Reauthenticated { cookie, amr, at }])
+                let last = started.started_at.plus_seconds(LIFETIME_SECONDS_MAX);
+                let expires_at = Some(expires_at.min(last)).filter(|expires_at| *expires_at > started.expires_at);
+                Ok(vec![SessionEvent::Reauthenticated { cookie, amr, expires_at, at }])
             }
             (SessionCommand::Reauthenticate { .. }, Stage::Ended { .. }) => Err(SessionError::Ended),
             (SessionCommand::End { reason, at }, Stage::Started(_)) => Ok(vec![SessionEvent::Ended { reason, at }]),

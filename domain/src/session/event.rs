@@ -20,6 +20,9 @@ pub enum SessionEvent {
     Reauthenticated {
         cookie: SecretHash,
         amr: Vec<String>,
+        /// When it ends now, if that changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
         at: Timestamp,
     },
     Ended {
@@ -36,6 +39,8 @@ pub enum EndReason {
     /// Another sign-in in the same browser took its place.
     Replaced,
     Admin,
+    /// The user was disabled or erased.
+    UserDisabled,
 }
 
 impl SessionEvent {

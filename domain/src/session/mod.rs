@@ -16,6 +16,9 @@ pub use event::{EndReason, SessionEvent};
 use crate::ids::UserId;
 use crate::{SecretHash, Timestamp};
 
+/// The longest life of a session, in seconds, however often its user proves again who they are.
+pub const LIFETIME_SECONDS_MAX: i64 = 30 * 86_400;
+
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct Session {
     stage: Stage,
@@ -35,6 +38,7 @@ pub enum Stage {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Started {
     pub user_id: UserId,
+    pub started_at: Timestamp,
     /// Hash of the session cookie.
     pub cookie: SecretHash,
     /// When the user last proved who they are (OpenID Connect Core 2, `auth_time`).
@@ -53,13 +57,15 @@ impl Session {
     fn remember(&mut self, event: SessionEvent) {
         match event {
             SessionEvent::Started { user_id, cookie, amr, expires_at, at } => {
-                self.stage = Stage::Started(Started { user_id, cookie, auth_time: at, amr, expires_at });
+                self.stage =
+                    Stage::Started(Started { user_id, started_at: at, cookie, auth_time: at, amr, expires_at });
             }
-            SessionEvent::Reauthenticated { cookie, amr, at } => {
+            SessionEvent::Reauthenticated { cookie, amr, expires_at, at } => {
                 if let Stage::Started(started) = &mut self.stage {
                     started.cookie = cookie;
                     started.amr = amr;
                     started.auth_time = at;
+                    started.expires_at = expires_at.unwrap_or(started.expires_at);
                 }
             }
             SessionEvent::Ended { reason, at } => self.stage = Stage::Ended { reason, at },

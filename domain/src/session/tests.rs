@@ -31,13 +31,31 @@ fn started() -> Vec<SessionEvent> {
 }
 
 fn reauthenticate(user_byte: u8, at: Timestamp) -> SessionCommand {
-    SessionCommand::Reauthenticate { user_id: user(user_byte), cookie: cookie(2), amr: vec!["pwd".to_owned()], at }
+    let (user_id, expires_at) = (user(user_byte), at.plus_seconds(3600));
+    SessionCommand::Reauthenticate { user_id, cookie: cookie(2), amr: vec!["pwd".to_owned()], expires_at, at }
+}
+
+fn reauthenticated(expires_at: Option<Timestamp>, at: Timestamp) -> SessionEvent {
+    SessionEvent::Reauthenticated { cookie: cookie(2), amr: vec!["pwd".to_owned()], expires_at, at }
 }
 
 #[test]
 fn reauthentication_changes_the_cookie() {
-    let event = SessionEvent::Reauthenticated { cookie: cookie(2), amr: vec!["pwd".to_owned()], at: AT };
-    given(started()).when(reauthenticate(1, AT)).then_expect_events(vec![event]);
+    given(started()).when(reauthenticate(1, AT)).then_expect_events(vec![reauthenticated(None, AT)]);
+}
+
+#[test]
+fn reauthentication_makes_it_longer_but_not_for_ever() {
+    let later = AT.plus_seconds(1800);
+    let longer = reauthenticated(Some(later.plus_seconds(3600)), later);
+    given(started()).when(reauthenticate(1, later)).then_expect_events(vec![longer]);
+    let last = AT.plus_seconds(LIFETIME_SECONDS_MAX);
+    let near = last.plus_seconds(-1);
+    let old = [started(), vec![reauthenticated(Some(last), AT)]].concat();
+    given(old).when(reauthenticate(1, near)).then_expect_events(vec![reauthenticated(None, near)]);
+    let nearly = [started(), vec![reauthenticated(Some(near), AT)]].concat();
+    let at = near.plus_seconds(-1);
+    given(nearly).when(reauthenticate(1, at)).then_expect_events(vec![reauthenticated(Some(last), at)]);
 }
 
 #[test]

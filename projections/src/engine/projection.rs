@@ -14,6 +14,7 @@ use crate::tables::activity::Activity;
 use crate::tables::clients::Clients;
 use crate::tables::grants::Grants;
 use crate::tables::keys::Keys;
+use crate::tables::participants::Participants;
 use crate::tables::sessions::Sessions;
 use crate::tables::tokens::Tokens;
 use crate::tables::users::Users;
@@ -108,6 +109,7 @@ pub(crate) fn all() -> Vec<Arc<dyn Projection>> {
         of::<Tokens>(),
         of::<Keys>(),
         of::<Activity>(),
+        of::<Participants>(),
     ]
 }
 

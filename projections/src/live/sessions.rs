@@ -24,7 +24,9 @@ pub struct LiveSession {
 
 #[derive(Debug, Default)]
 struct Entry {
-    started: Option<(UserId, Timestamp)>,
+    user_id: Option<UserId>,
+    /// The latest that an event has said: it only ever grows.
+    expires_at: Timestamp,
     /// Cookie and `auth_time`.
     proof: Newest<Option<(SecretHash, Timestamp)>>,
     /// For ever; quarantined ones too.
@@ -37,10 +39,12 @@ impl Entry {
     fn apply(&mut self, sequence: i64, event: &SessionEvent) {
         match event {
             SessionEvent::Started { user_id, cookie, expires_at, at, .. } => {
-                self.started = Some((*user_id, *expires_at));
+                self.user_id = Some(*user_id);
+                self.expires_at = self.expires_at.max(*expires_at);
                 self.proof.set(sequence, Some((*cookie, *at)));
             }
-            SessionEvent::Reauthenticated { cookie, at, .. } => {
+            SessionEvent::Reauthenticated { cookie, expires_at, at, .. } => {
+                self.expires_at = expires_at.map_or(self.expires_at, |expires_at| self.expires_at.max(expires_at));
                 self.proof.set(sequence, Some((*cookie, *at)));
                 self.keep_until = self.keep_until.max(at.plus_seconds(ENDED_KEPT_SECONDS));
             }
@@ -52,20 +56,17 @@ impl Entry {
     }
 
     fn refresh(&mut self, id: SessionId) {
-        self.current = match (self.started, *self.proof.get()) {
-            (Some((user_id, expires_at)), Some((cookie, auth_time))) if !self.ended => {
-                Some(Arc::new(LiveSession { id, user_id, cookie, auth_time, expires_at }))
+        self.current = match (self.user_id, *self.proof.get()) {
+            (Some(user_id), Some((cookie, auth_time))) if !self.ended => {
+                Some(Arc::new(LiveSession { id, user_id, cookie, auth_time, expires_at: self.expires_at }))
             }
             _ => None,
         };
     }
 
     fn is_needed(&self, now: Timestamp) -> bool {
-        let until = match self.started {
-            Some((_, expires_at)) if !self.ended => expires_at,
-            _ => self.keep_until,
-        };
-        now < until
+        let stands = self.user_id.is_some() && !self.ended;
+        now < if stands { self.expires_at } else { self.keep_until }
     }
 }
 
@@ -89,7 +90,8 @@ impl Sessions {
 
     pub(super) fn load(&self, session: &LiveSession, sequence: i64) {
         self.change(session.id, |entry| {
-            entry.started = Some((session.user_id, session.expires_at));
+            entry.user_id = Some(session.user_id);
+            entry.expires_at = entry.expires_at.max(session.expires_at);
             entry.proof.set(sequence, Some((session.cookie, session.auth_time)));
         });
     }

@@ -4,6 +4,7 @@ pub mod activity;
 pub mod clients;
 pub mod grants;
 pub mod keys;
+pub mod participants;
 pub mod sessions;
 pub mod tokens;
 pub mod users;

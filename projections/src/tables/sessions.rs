@@ -24,7 +24,7 @@ pub struct SessionRow {
     pub started_at: Timestamp,
     pub expires_at: Timestamp,
     pub ended_at: Option<Timestamp>,
-    /// `signed_out`, `replaced` or `admin`.
+    /// `signed_out`, `replaced`, `admin` or `user_disabled`.
     pub end_reason: Option<String>,
     /// Where it was started from, as far as the log has it.
     pub source_address: Option<String>,
@@ -38,6 +38,7 @@ const fn spell(reason: EndReason) -> &'static str {
         EndReason::SignedOut => "signed_out",
         EndReason::Replaced => "replaced",
         EndReason::Admin => "admin",
+        EndReason::UserDisabled => "user_disabled",
     }
 }
 
@@ -95,9 +96,10 @@ impl Table for Sessions {
         row.sequence = recorded.sequence;
         match event {
             SessionEvent::Started { .. } => {}
-            SessionEvent::Reauthenticated { cookie, at, .. } => {
+            SessionEvent::Reauthenticated { cookie, expires_at, at, .. } => {
                 row.cookie = *cookie;
                 row.auth_time = *at;
+                row.expires_at = expires_at.unwrap_or(row.expires_at);
             }
             SessionEvent::Ended { reason, at } => {
                 row.ended_at = Some(*at);

@@ -2,12 +2,14 @@
 //! `docs/conformance.md` lists all of them, with those that are not here yet. Not the suite itself: these cases ask what its
 //! modules ask, of the real binary.
 
+pub mod backchannel;
 pub mod claims;
 pub mod codes;
 pub mod config;
 pub mod core;
 pub mod logout;
 pub mod parameters;
+mod receiver;
 pub mod rp;
 pub mod subjects;
 pub mod tampered;
