@@ -2,8 +2,9 @@ use grantlog_domain::client::{
     ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::{Grant, GrantCommand, NewAccessToken, OpenGrant, Stage};
+use grantlog_domain::session::{Session, SessionCommand};
 use grantlog_domain::user::{User, UserCommand};
-use grantlog_domain::{ClientId, GrantId, Scope, SecretHash, UserId};
+use grantlog_domain::{ClientId, GrantId, Scope, SecretHash, SessionId, UserId};
 use grantlog_projections::feed::Wake;
 use grantlog_projections::live::Now;
 use grantlog_projections::{Projector, ProjectorOptions, status};
@@ -88,6 +89,19 @@ impl Log {
         id
     }
 
+    async fn start_session(&self, number: u128) -> SessionId {
+        let (id, at) = (SessionId(Uuid::from_u128(number)), self.clock.now());
+        let (amr, expires_at) = (Vec::new(), at.plus_seconds(600));
+        let command = SessionCommand::Start { user_id: USER, cookie: hash(number), amr, expires_at, at };
+        self.store.create::<Session>(&id.to_string(), command, &by()).await.expect("started");
+        id
+    }
+
+    async fn is_signed_in(&self, id: SessionId) -> bool {
+        let session = self.store.load::<Session>(&id.to_string()).await.expect("loaded").aggregate;
+        matches!(session.stage(), grantlog_domain::session::Stage::Started(_))
+    }
+
     async fn stands(&self, id: GrantId) -> bool {
         let grant = self.store.load::<Grant>(&id.to_string()).await.expect("loaded").aggregate;
         matches!(grant.stage(), Stage::Open(_))
@@ -148,4 +162,18 @@ async fn what_a_node_gives_while_the_user_is_disabled_does_not_come_back_with_th
     log.follow().await;
     assert!(!log.stands(before).await && !log.stands(meanwhile).await);
     assert!(log.stands(after).await);
+}
+
+#[tokio::test]
+async fn the_sessions_of_a_disabled_user_end_and_those_of_afterwards_do_not() {
+    let log = Log::new().await;
+    let at = log.clock.now();
+    let before = log.start_session(1).await;
+    log.user(UserCommand::Disable { at }).await;
+    let meanwhile = log.start_session(2).await;
+    log.user(UserCommand::Enable { at }).await;
+    let after = log.start_session(3).await;
+    log.follow().await;
+    assert!(!log.is_signed_in(before).await && !log.is_signed_in(meanwhile).await);
+    assert!(log.is_signed_in(after).await);
 }

@@ -15,7 +15,7 @@ const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-poli
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// One year. For this host alone: what else runs below its name is not ours to decide.
-const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+pub const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Adds the headers of a page. `https`: the issuer is https, so browsers shall never come back without it.
 /// Pages show who is signed in, so nothing keeps them.

@@ -20,6 +20,7 @@ use crate::config::RequirePkce;
 use crate::http::form::Parameters;
 use crate::oidc::request::OpenIdRequest;
 use crate::pages::SignedIn;
+use crate::pages::visit::Proof;
 
 /// Longest `state`, in bytes.
 pub const STATE_BYTES_MAX: usize = 2048;
@@ -50,12 +51,13 @@ pub struct AuthorizationRequest {
     pub arrival: Option<Arrival>,
 }
 
-/// `prompt`: which pages the user must or must not see. `select_account` is answered by the sign-in page too.
+/// `prompt`: which pages the user must or must not see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Prompt {
     pub none: bool,
     pub login: bool,
     pub consent: bool,
+    pub select_account: bool,
 }
 
 impl AuthorizationRequest {
@@ -129,7 +131,7 @@ impl AuthorizationRequest {
         if let Some(prompt) = self.prompt.text() {
             fields.push(("prompt", prompt));
         }
-        if let Some(arrival) = self.arrival {
+        if let Some(arrival) = &self.arrival {
             fields.push((FIELD, arrival.to_string()));
         }
         fields
@@ -147,11 +149,19 @@ impl AuthorizationRequest {
         format!("{PATH}?{}", self.to_query())
     }
 
-    /// The same request, which lets the user sign in as somebody else first.
+    /// The same request, which lets the user choose another account first.
     #[must_use]
     pub fn switching_account(&self) -> Self {
-        let prompt = Prompt { login: true, ..self.prompt };
+        let prompt = Prompt { select_account: true, ..self.prompt };
         Self { prompt, arrival: None, ..self.clone() }
+    }
+
+    /// The same request, once the user has chosen; then nobody else proposes one.
+    #[must_use]
+    pub fn account_chosen(&self) -> Self {
+        let prompt = Prompt { select_account: false, ..self.prompt };
+        let openid = OpenIdRequest { login_hint: None, ..self.openid.clone() };
+        Self { prompt, openid, ..self.clone() }
     }
 
     /// Every request that is taken comes back whole from the sign-in and consent pages, as a URL and as a field of a form.
@@ -170,22 +180,28 @@ impl AuthorizationRequest {
     }
 
     /// Notes that the request arrives now, unless it did before.
-    pub fn arrive(&mut self, app: &App, session: Option<&SignedIn>) {
-        let session = session.map(|session| session.session_id);
-        let now = || Arrival::now(&app.secrets, &self.to_query(), session, app.now());
-        self.arrival = Some(self.arrival.unwrap_or_else(now));
+    pub fn arrive(&mut self, app: &App, accounts: &[SignedIn]) {
+        if self.arrival.is_none() {
+            let proofs: Vec<Proof> = accounts.iter().map(|account| account.proof).collect();
+            self.arrival = Some(Arrival::now(&app.secrets, &self.to_query(), &proofs, app.now()));
+        }
     }
 
     /// Whether the user signed in after the request arrived.
     #[must_use]
     pub fn is_reauthenticated(&self, session: &SignedIn) -> bool {
-        self.arrival.is_some_and(|arrival| arrival.is_before_sign_in(session.session_id, session.auth_time))
+        self.arrival.as_ref().is_some_and(|arrival| arrival.is_before_sign_in(&session.proof, session.auth_time))
     }
 }
 
 impl Prompt {
     fn text(self) -> Option<String> {
-        let named = [(self.none, "none"), (self.login, "login"), (self.consent, "consent")];
+        let named = [
+            (self.none, "none"),
+            (self.login, "login"),
+            (self.consent, "consent"),
+            (self.select_account, "select_account"),
+        ];
         let words: Vec<_> = named.into_iter().filter_map(|(set, word)| set.then_some(word)).collect();
         (!words.is_empty()).then(|| words.join(" "))
     }
@@ -301,12 +317,13 @@ fn prompt(parameters: &Parameters) -> Result<Prompt, OAuthError> {
     for word in parameters.get("prompt").unwrap_or_default().split(' ') {
         match word {
             "none" => prompt.none = true,
-            "login" | "select_account" => prompt.login = true,
+            "login" => prompt.login = true,
             "consent" => prompt.consent = true,
+            "select_account" => prompt.select_account = true,
             _ => {}
         }
     }
-    if prompt.none && (prompt.login || prompt.consent) {
+    if prompt.none && (prompt.login || prompt.consent || prompt.select_account) {
         return Err(OAuthError::invalid_request("prompt none goes with nothing else"));
     }
     Ok(prompt)

@@ -21,12 +21,14 @@ use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
 use crate::http::handler::Handler;
 use crate::http::request_id::{RequestContext, request_context};
-use crate::oidc::hint::{self, BadHint};
+use crate::oidc::hint::{self, BadHint, Hint};
 use crate::oidc::id_token::may_be_unsigned;
 use crate::oidc::subject::subject;
 use crate::pages::failure::PageError;
 use crate::pages::{self, SignedIn};
 use crate::standing::{self, is_fresh};
+use crate::store::StoreError;
+use crate::store::vault::VaultError;
 
 pub fn route(app: &App) -> Handler {
     let limits = limits(app);
@@ -81,43 +83,95 @@ async fn authorize(
 ) -> Result<Response, AuthorizationError> {
     let parameters = parameters.map_err(OAuthError::from)?;
     let request = checked(app, visit, &parameters).await?;
-    let signed_in = match pages::signed_in(app, &visit.headers).await {
-        Ok(signed_in) => signed_in,
+    let accounts = match pages::accounts(app, &visit.headers).await {
+        Ok(accounts) => accounts,
         Err(error) => return Err(refuse(request, not_read(&error, &visit.context))),
     };
-    let Some(session) = signed_in.clone().filter(|session| is_recent(app, session, &request)) else {
-        return sign_in(app, visit, request, signed_in).await;
+    let hint = match request.openid.id_token_hint.as_ref().map(|hint| hint::read(app, hint)).transpose() {
+        Ok(hint) if hint.as_ref().is_none_or(|hint| hint.client_id == request.client_id) => hint,
+        Ok(_) | Err(BadHint) => return Err(refuse(request, foreign_hint())),
     };
-    if let Some(hint) = &request.openid.id_token_hint {
-        match hint::read(app, hint) {
-            Ok(hint) if hint.client_id != request.client_id => return Err(refuse(request, foreign_hint())),
-            // OpenID Connect Core 3.1.2.1: this user or nobody.
-            Ok(hint) if !hint.is_of(app, session.user_id) => {
-                return sign_in(app, visit, as_somebody_else(request), signed_in).await;
-            }
-            Ok(_) => {}
-            Err(BadHint) => return Err(refuse(request, foreign_hint())),
-        }
+    let decides = visit.posted && parameters.get("decision").is_some();
+    if request.prompt.select_account && !accounts.is_empty() && !decides {
+        return Ok(choose_account(app, visit, &request, &accounts).await);
     }
-    // OpenID Connect Core 3.1.2.2 and 5.5.1: nor with a `sub` that was asked for.
-    let sub = || subject(app, request.client_id, &request.client, session.user_id);
-    if request.openid.claims.names_a_subject() && !request.openid.claims.is_for(&sub()) {
-        return sign_in(app, visit, as_somebody_else(request), signed_in).await;
-    }
+    let chosen = match chosen(app, &request, &accounts, hint.as_ref()).await {
+        Ok(chosen) => chosen,
+        Err(error) => return Err(refuse(request, not_read(&error, &visit.context))),
+    };
+    let Some(session) = chosen.clone().filter(|session| is_recent(app, session, &request)) else {
+        let elsewhere = chosen.is_none() && !accounts.is_empty();
+        let request = if elsewhere { as_somebody_else(request) } else { request };
+        return sign_in(app, visit, request, &accounts).await;
+    };
+    answered(app, visit, request, &session, &accounts, &parameters).await
+}
+
+/// What the user, who has signed in, gets to see or the client gets.
+async fn answered(
+    app: &App,
+    visit: &Visit,
+    request: AuthorizationRequest,
+    session: &SignedIn,
+    accounts: &[SignedIn],
+    parameters: &Parameters,
+) -> Result<Response, AuthorizationError> {
     if visit.posted && parameters.get("decision").is_some() {
-        return decided(app, visit, request, &session, &parameters).await;
+        return decided(app, visit, request, (session, accounts), parameters).await;
     }
-    if !needs_consent(app, &request, &session) {
-        return issue(app, &request, &session, &visit.context).await;
+    if !needs_consent(app, &request, session) {
+        return issue(app, &request, (session, accounts), &visit.context).await;
     }
     if request.prompt.none {
         return Err(refuse(request, OAuthError::new(ErrorCode::ConsentRequired, "the user must be asked")));
     }
-    Ok(pages::consent_page(app, &request, &session).await)
+    Ok(pages::consent_page(app, &request, session).await)
 }
 
 fn foreign_hint() -> OAuthError {
     OAuthError::invalid_request("id_token_hint is not an ID token that this client got here")
+}
+
+/// As whom the request goes on: whom the client's ID token names, or nobody (OpenID Connect Core 3.1.2.1); who has signed
+/// in for it; whom `login_hint` names, if they are here; or else the account that acts.
+async fn chosen(
+    app: &App,
+    request: &AuthorizationRequest,
+    accounts: &[SignedIn],
+    hint: Option<&Hint>,
+) -> Result<Option<SignedIn>, StoreError> {
+    // OpenID Connect Core 3.1.2.2 and 5.5.1: the same for a `sub` that was asked for.
+    let names_a_subject = request.openid.claims.names_a_subject();
+    let is_wanted = |account: &&SignedIn| {
+        let sub = || subject(app, request.client_id, &request.client, account.user_id);
+        hint.is_none_or(|hint| hint.is_of(app, account.user_id))
+            && (!names_a_subject || request.openid.claims.is_for(&sub()))
+    };
+    if hint.is_some() || names_a_subject {
+        return Ok(accounts.iter().find(is_wanted).cloned());
+    }
+    let current = accounts.first().cloned();
+    let has_signed_in = current.as_ref().is_some_and(|current| request.is_reauthenticated(current));
+    match &request.openid.login_hint {
+        Some(name) if accounts.len() > 1 && !has_signed_in => {
+            let named = match app.vault.find(name).await {
+                Ok(named) => named,
+                Err(VaultError::Database(error)) => return Err(error.into()),
+                // No name that anybody could have.
+                Err(_) => None,
+            };
+            let of = |user_id| accounts.iter().find(|account| account.user_id == user_id).cloned();
+            Ok(named.and_then(of).or(current))
+        }
+        _ => Ok(current),
+    }
+}
+
+/// OpenID Connect Core 3.1.2.1 `prompt=select_account`: the page stands in the place of the answer, and comes back here.
+async fn choose_account(app: &App, visit: &Visit, request: &AuthorizationRequest, accounts: &[SignedIn]) -> Response {
+    let next = request.account_chosen().to_path();
+    let shown = pages::accounts_page(app, &visit.headers, accounts, &next).await;
+    shown.unwrap_or_else(|error| error.into_response(app, &visit.headers, &visit.context))
 }
 
 /// Somebody other than the user who is signed in has to sign in.
@@ -132,7 +186,7 @@ async fn decided(
     app: &App,
     visit: &Visit,
     request: AuthorizationRequest,
-    session: &SignedIn,
+    (session, accounts): (&SignedIn, &[SignedIn]),
     parameters: &Parameters,
 ) -> Result<Response, AuthorizationError> {
     // RFC 6749 10.12: nothing is decided by a form that was not shown in this browser.
@@ -140,7 +194,7 @@ async fn decided(
         return Ok(PageError::ForeignForm.into_response(app, &visit.headers, &visit.context));
     }
     match parameters.get("decision") {
-        Some("allow") => issue(app, &request, session, &visit.context).await,
+        Some("allow") => issue(app, &request, (session, accounts), &visit.context).await,
         Some("deny") => Err(refuse(request, OAuthError::new(ErrorCode::AccessDenied, "the user did not allow it"))),
         _ => Err(OAuthError::invalid_request("decision must be allow or deny").into()),
     }
@@ -196,8 +250,8 @@ fn is_recent(app: &App, session: &SignedIn, request: &AuthorizationRequest) -> b
 async fn sign_in(
     app: &App,
     visit: &Visit,
-    mut request: AuthorizationRequest,
-    signed_in: Option<SignedIn>,
+    request: AuthorizationRequest,
+    accounts: &[SignedIn],
 ) -> Result<Response, AuthorizationError> {
     if request.prompt.none {
         return Err(refuse(request, OAuthError::new(ErrorCode::LoginRequired, "the user must sign in")));
@@ -206,9 +260,15 @@ async fn sign_in(
     if visit.posted && !request.prompt.login {
         return Ok(see_other(&request.to_path()));
     }
-    request.arrive(app, signed_in.as_ref());
+    // Who signs in has chosen. The page still proposes what the client hints at.
+    let mut request = if request.prompt.select_account {
+        AuthorizationRequest { prompt: request.account_chosen().prompt, ..request }
+    } else {
+        request
+    };
+    request.arrive(app, accounts);
     let next = request.to_path();
-    let shown = pages::sign_in_page(app, &visit.headers, signed_in.as_ref(), &next).await;
+    let shown = pages::sign_in_page(app, &visit.headers, accounts.first(), &next).await;
     Ok(shown.unwrap_or_else(|error| error.into_response(app, &visit.headers, &visit.context)))
 }
 

@@ -7,7 +7,7 @@ use super::error::method_not_allowed;
 use super::{authorize, introspect, jwks, metadata, revoke, token, userinfo};
 use crate::app::App;
 use crate::http::handler::{Handler, at_once};
-use crate::oidc::logout;
+use crate::oidc::{check_session, logout};
 
 /// One endpoint.
 pub struct Endpoint {
@@ -87,6 +87,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
         methods: Methods::GetAndPost,
         metadata_name: Some("end_session_endpoint"),
         route: logout::route,
+    },
+    Endpoint {
+        path: "/oauth/check_session",
+        methods: Methods::Get,
+        metadata_name: Some("check_session_iframe"),
+        route: check_session::route,
     },
     Endpoint {
         path: "/.well-known/oauth-authorization-server",

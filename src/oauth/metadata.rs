@@ -89,6 +89,8 @@ fn openid(unsigned_id_tokens: bool) -> Map<String, Value> {
         "display_values_supported": ["page"],
         "ui_locales_supported": ["en"],
         // A session is known to each client by its sid.
+        "frontchannel_logout_supported": true,
+        "frontchannel_logout_session_supported": true,
         "backchannel_logout_supported": true,
         "backchannel_logout_session_supported": true,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],

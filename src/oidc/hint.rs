@@ -51,9 +51,5 @@ struct Claims {
 pub fn read(app: &App, token: &str) -> Result<Hint, BadHint> {
     let claims: Option<Claims> = own_token::read(&app.live.keys(), app.settings.issuer.as_str(), "JWT", token);
     let claims = claims.ok_or(BadHint)?;
-    Ok(Hint {
-        client_id: claims.aud.parse().map_err(|_| BadHint)?,
-        sub: claims.sub,
-        sid: claims.sid,
-    })
+    Ok(Hint { client_id: claims.aud.parse().map_err(|_| BadHint)?, sub: claims.sub, sid: claims.sid })
 }

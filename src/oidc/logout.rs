@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::Buf;
 use form_urlencoded::Serializer;
 use futures::Stream;
-use grantlog_domain::session::EndReason;
 use grantlog_projections::live::LiveClient;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
@@ -26,7 +25,7 @@ use crate::oauth::authorization_response::see_other;
 use crate::oauth::posted::limits;
 use crate::pages::failure::PageError;
 use crate::pages::sign_out::{self, Asking};
-use crate::pages::visit::{SignedIn, Visit, signed_in};
+use crate::pages::visit::{SignedIn, Visit, accounts};
 use crate::standing;
 
 const PATH: &str = "/oauth/logout";
@@ -46,7 +45,7 @@ pub fn route(app: &App) -> Handler {
         .and(with(app))
         .then(async |(posted, headers, context, parameters): (bool, HeaderMap, RequestContext, _), app: App| {
             let answer = async {
-                let signed_in = signed_in(&app, &headers).await?;
+                let accounts = accounts(&app, &headers).await?;
                 let (headers, context) = (headers.clone(), context.clone());
                 let visit = Visit {
                     app: app.clone(),
@@ -54,7 +53,7 @@ pub fn route(app: &App) -> Handler {
                     headers,
                     target: PATH.to_owned(),
                     parameters: parameters?,
-                    signed_in,
+                    accounts,
                 };
                 logout(&visit, posted).await
             };
@@ -89,27 +88,24 @@ struct LogoutRequest {
 
 async fn logout(visit: &Visit, posted: bool) -> Result<Response, PageError> {
     let request = check(&visit.app, &visit.parameters).await?;
-    let Some(session) = &visit.signed_in else {
+    if visit.accounts.is_empty() {
         // A form posted from the client's site comes without our SameSite cookie: ask again, as a plain visit.
         if posted && visit.parameters.get("decision").is_none() {
             return Ok(see_other(&format!("{PATH}?{}", request.to_query())));
         }
-        return finish(visit, &request).await;
-    };
-    if posted && visit.parameters.get("decision").is_some() {
+        return sign_out::signed_out(visit, &[], request.goes_to.as_deref()).await;
+    }
+    let ended = if posted && visit.parameters.get("decision").is_some() {
         visit.check_form()?;
-    } else if !request.is_of(&visit.app, session) {
+        sign_out::chosen(visit)?
+    } else if let Some(account) = request.account(visit) {
+        vec![account.clone()]
+    } else {
         let client_name = request.client.as_ref().map(|client| client.metadata.client_name.as_str());
         let asking = Asking { client_name, action: PATH, fields: request.fields, goes_to: request.goes_to.as_deref() };
         return sign_out::ask(visit, asking).await;
-    }
-    sign_out::end_session(visit, session.user_id, session.session_id, EndReason::SignedOut).await?;
-    finish(visit, &request).await
-}
-
-/// Nobody is signed in any more.
-async fn finish(visit: &Visit, request: &LogoutRequest) -> Result<Response, PageError> {
-    sign_out::signed_out(visit, request.goes_to.as_deref()).await
+    };
+    sign_out::signed_out(visit, &ended, request.goes_to.as_deref()).await
 }
 
 /// The checks that do not depend on who is signed in. Whatever fails is told on a page, and nobody is redirected (3).
@@ -158,13 +154,13 @@ fn with_state(uri: &str, state: Option<&str>) -> String {
 }
 
 impl LogoutRequest {
-    /// Whether the hint is an ID token of that session.
-    fn is_of(&self, app: &App, session: &SignedIn) -> bool {
-        let of = |hint: &Hint| {
-            let known_by = sid(&app.secrets, session.session_id, hint.client_id);
-            hint.sid.as_ref() == Some(&known_by) && hint.is_of(app, session.user_id)
-        };
-        self.hint.as_ref().is_some_and(of)
+    /// Of those who are signed in here, the one whose session the hint is an ID token of.
+    fn account<'a>(&self, visit: &'a Visit) -> Option<&'a SignedIn> {
+        let hint = self.hint.as_ref()?;
+        visit.accounts.iter().find(|account| {
+            let known_by = sid(&visit.app.secrets, account.session_id, hint.client_id);
+            hint.sid.as_ref() == Some(&known_by) && hint.is_of(&visit.app, account.user_id)
+        })
     }
 
     fn to_query(&self) -> String {

@@ -2,7 +2,8 @@
 //!
 //! - `request`: the parameters of an authentication request; `id_token`: what comes of it; `hint`: ID tokens that come back;
 //!   `own_token`: any JSON Web Token of this server that comes back
-//! - `logout`: the endpoint that signs people out; `backchannel`: telling clients; `sid`: what they know a session by
+//! - `logout`: the endpoint that signs people out; `backchannel`, `frontchannel`, `check_session`: how clients hear of it;
+//!   `sid`: what they know a session by
 //! - `claims`: what can be said of a user, and which scope opens what; `claims_request`: what a request names one by one;
 //!   `subject`: under which identifier a client knows a user
 //! - `remote`: documents of clients, fetched with bounds
@@ -11,8 +12,10 @@
 //! Not here: the endpoints that both have (`oauth`), the pages (`pages`), the rules (the domain crate).
 
 pub mod backchannel;
+pub mod check_session;
 pub mod claims;
 pub mod claims_request;
+pub mod frontchannel;
 pub mod hint;
 pub mod id_token;
 pub mod keys;

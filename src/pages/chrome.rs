@@ -1,12 +1,15 @@
 //! What every page has around its content, and how a page becomes an answer.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use http::StatusCode;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
 use warp::reply::Response;
 
 use super::assets;
-use super::form_action::FormAction;
+use super::form_action::{self, FormAction};
+use super::scripts::script_source;
 use crate::http::security_headers;
 
 /// The frame of a page: banner, navigation, and the token that its forms carry.
@@ -61,6 +64,25 @@ impl Chrome {
             headers.insert(CONTENT_SECURITY_POLICY, policy);
         }
         self.finished(response)
+    }
+
+    /// The page for who has signed out: it shows these addresses in frames, and none else, and may run that script.
+    pub fn page_with_frames(&self, template: &impl Template, frames: &[String], script: Option<&str>) -> Response {
+        let mut response = self.page(StatusCode::OK, template);
+        let sources: BTreeSet<String> = frames.iter().map(|frame| form_action::only(frame)).collect();
+        let sources: Vec<String> = sources.into_iter().collect();
+        let policy = response.headers().get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
+        let mut policy = policy.unwrap_or_default().to_owned();
+        if !sources.is_empty() {
+            policy.push_str(&format!("; frame-src {}", sources.join(" ")));
+        }
+        if let Some(script) = script {
+            policy.push_str(&format!("; script-src {}", script_source(script)));
+        }
+        if let Ok(policy) = HeaderValue::try_from(policy) {
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        response
     }
 
     /// Sends the browser to `path` with a GET.

@@ -14,8 +14,11 @@ const VALUE_BYTES_MAX: usize = 4096;
 /// The cookies of this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cookie {
-    /// Who is signed in.
+    /// Who is signed in: one value for each account, the current one first, with dots between them.
     Session,
+    /// What clients' pages watch through our frame (OpenID Connect Session Management 3.2): the only one that scripts and
+    /// frames see. It signs nobody in.
+    State,
     /// Ties forms to a browser that is not signed in.
     Form,
     /// State of the demo's client between its requests.
@@ -28,6 +31,8 @@ impl Cookie {
         match (self, https) {
             (Self::Session, true) => "__Host-grantlog",
             (Self::Session, false) => "grantlog",
+            (Self::State, true) => "__Host-grantlog_state",
+            (Self::State, false) => "grantlog_state",
             (Self::Form, true) => "__Host-grantlog_form",
             (Self::Form, false) => "grantlog_form",
             (Self::Demo, true) => "__Host-grantlog_demo",
@@ -55,7 +60,13 @@ impl Cookie {
         let max_age = life.map(|life| format!("; Max-Age={}", life.as_secs())).unwrap_or_default();
         let secure = if https { "; Secure" } else { "" };
         let name = self.name(https);
-        HeaderValue::try_from(format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{max_age}{secure}")).ok()
+        let seen_by = match (self, https) {
+            (Self::State, true) => "SameSite=None",
+            // Browsers take None only with Secure.
+            (Self::State, false) => "SameSite=Lax",
+            (Self::Session | Self::Form | Self::Demo, _) => "HttpOnly; SameSite=Lax",
+        };
+        HeaderValue::try_from(format!("{name}={value}; Path=/; {seen_by}{max_age}{secure}")).ok()
     }
 
     /// `Set-Cookie` that takes it away.
@@ -88,9 +99,18 @@ mod tests {
     }
 
     #[test]
+    fn only_the_state_is_seen_by_scripts_and_frames() {
+        let set = |cookie: Cookie| cookie.set("x", None, true).expect("a header").to_str().expect("ASCII").to_owned();
+        assert_eq!(set(Cookie::State), "__Host-grantlog_state=x; Path=/; SameSite=None; Secure");
+        for cookie in [Cookie::Session, Cookie::Form, Cookie::Demo] {
+            assert!(set(cookie).contains("; HttpOnly; SameSite=Lax"), "{cookie:?}");
+        }
+    }
+
+    #[test]
     fn no_cookie_is_for_a_domain() {
         for https in [true, false] {
-            for cookie in [Cookie::Session, Cookie::Form, Cookie::Demo] {
+            for cookie in [Cookie::Session, Cookie::State, Cookie::Form, Cookie::Demo] {
                 let set = cookie.set("x", None, https).expect("a header");
                 assert!(!set.to_str().expect("ASCII").contains("Domain"));
             }

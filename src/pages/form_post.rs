@@ -3,25 +3,17 @@
 //! It sends itself; who has no JavaScript presses its button. The only page with a script: that one, named by its hash,
 //! and nothing else.
 
-use std::sync::LazyLock;
-
 use askama::Template;
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, PRAGMA};
 use warp::reply::Response;
 
 use super::assets;
 use super::form_action;
+use super::scripts::script_source;
 use crate::http::security_headers;
 
 /// What the page runs; the template has exactly this between its script tags.
 const SCRIPT: &str = "document.forms[0].submit()";
-
-/// The script's source expression (CSP Level 3, 2.3.1).
-static SCRIPT_SOURCE: LazyLock<String> =
-    LazyLock::new(|| format!("'sha256-{}'", STANDARD.encode(digest(&SHA256, SCRIPT.as_bytes()))));
 
 #[derive(Template)]
 #[template(path = "form_post.html")]
@@ -42,7 +34,7 @@ pub fn form_post_page(redirect_uri: &str, parameters: &[(&str, &str)], https: bo
     security_headers::page(headers, https);
     let policy = format!(
         "default-src 'none'; style-src 'self'; script-src {}; base-uri 'none'; frame-ancestors 'none'; form-action {}",
-        *SCRIPT_SOURCE,
+        script_source(SCRIPT),
         form_action::only(redirect_uri),
     );
     // Sources hold neither blanks nor line breaks, so this is always a header value.
@@ -70,7 +62,7 @@ mod tests {
     #[test]
     fn only_its_own_script_runs_and_only_to_the_client_it_posts() {
         let (policy, html) = shown(form_post_page("https://app.example/cb?x=1", &[("code", "c")], true));
-        assert!(policy.contains(&format!("script-src {};", *SCRIPT_SOURCE)), "{policy}");
+        assert!(policy.contains(&format!("script-src {};", script_source(SCRIPT))), "{policy}");
         assert!(policy.ends_with("form-action https://app.example"), "{policy}");
         assert!(html.contains(&format!("<script>{SCRIPT}</script>")), "{html}");
         assert_eq!(html.matches("<script").count(), 1);

@@ -61,7 +61,7 @@ pub(super) struct Allowed {
 pub async fn show(visit: &Visit) -> Result<Response, PageError> {
     let chrome = visit.chrome("/").await?;
     let demo = visit.app.settings.demo.then(|| DemoPanel::new(&visit.app));
-    let Some(session) = &visit.signed_in else {
+    let Some(session) = visit.current() else {
         return Ok(chrome.page(StatusCode::OK, &WelcomePage { chrome: chrome.clone(), demo }));
     };
     let (app, user_id) = (&visit.app, session.user_id);

@@ -1,9 +1,9 @@
 //! The pages: plain server-rendered forms that work without JavaScript, one submit each.
 //!
 //! - `routes`: which path is which page; `visit`: who is at the browser; `failure`: the error page
-//! - `sign_in`, `sign_out`, `consent`, `form_post`, `home`, `create_client`, `client`, `account`, `profile`, `demo`: one page (or
+//! - `sign_in`, `sign_out`, `accounts`, `consent`, `form_post`, `home`, `create_client`, `client`, `account`, `profile`, `demo`: one page (or
 //!   a few) each
-//! - `chrome`: what is around every page; `assets`: style sheet and logo; `templates/`: the HTML
+//! - `chrome`: what is around every page; `assets`: style sheet and logo; `scripts`: the few scripts; `templates/`: the HTML
 //! - `csrf`, `cookies`, `next`, `form_action`: the rules that protect a browser, each in one place
 //! - `scopes`, `words`, `moment`: how scopes, events and times are said; `settled`: reading one's own writes; `paging`: long
 //!   lists
@@ -12,6 +12,7 @@
 //! who automate a browser.
 
 pub mod account;
+pub mod accounts;
 pub mod assets;
 pub mod chrome;
 pub mod client;
@@ -33,6 +34,7 @@ pub mod paging;
 pub mod profile;
 pub mod routes;
 pub mod scopes;
+pub mod scripts;
 pub mod settled;
 pub mod sign_in;
 pub mod sign_out;
@@ -41,9 +43,10 @@ mod tests;
 pub mod visit;
 pub mod words;
 
+pub use accounts::accounts_page;
 pub use consent::consent_page;
 pub use failure::error_page;
 pub use form_post::form_post_page;
 pub use routes::routes;
 pub use sign_in::sign_in_page;
-pub use visit::{SignedIn, is_csrf_token, signed_in};
+pub use visit::{SignedIn, accounts, is_csrf_token, kept};

@@ -31,8 +31,17 @@ impl Next {
 
     /// The sign-in page that leads here.
     pub fn login(&self) -> String {
+        self.behind("/login")
+    }
+
+    /// The page that leads here with an account that is signed in.
+    pub fn choose_account(&self) -> String {
+        self.behind("/accounts")
+    }
+
+    fn behind(&self, path: &str) -> String {
         let next: String = form_urlencoded::byte_serialize(self.0.as_bytes()).collect();
-        format!("/login?next={next}")
+        format!("{path}?next={next}")
     }
 }
 

@@ -11,8 +11,8 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::failure::PageError;
-use super::visit::{Visit, bare_chrome, signed_in};
-use super::{account, assets, client, create_client, demo, home, profile, sign_in, sign_out};
+use super::visit::{Visit, bare_chrome};
+use super::{account, accounts, assets, client, create_client, demo, home, profile, sign_in, sign_out};
 use crate::app::{App, with};
 use crate::http::form::{self, Encodings, FormLimits, Parameters};
 use crate::http::request_id::{RequestContext, request_context};
@@ -48,6 +48,7 @@ enum Route<'a> {
     Home,
     SignIn,
     SignOut,
+    Accounts,
     CreateClient,
     Client(ClientId),
     ClientChange(ClientId, client::Change),
@@ -67,6 +68,7 @@ impl Route<'_> {
             [""] => Route::Home,
             ["login"] => Route::SignIn,
             ["logout"] => Route::SignOut,
+            ["accounts"] => Route::Accounts,
             ["create_client"] => Route::CreateClient,
             ["clients", id] => Route::Client(id.parse().ok()?),
             ["clients", id, change] => Route::ClientChange(id.parse().ok()?, client::Change::find(change)?),
@@ -89,9 +91,12 @@ impl Route<'_> {
             | Route::Asset(_)
             | Route::Operations
             | Route::Demo(demo::Page::Result | demo::Page::Callback) => "GET, HEAD",
-            Route::SignIn | Route::SignOut | Route::CreateClient | Route::Client(_) | Route::Profile => {
-                "GET, HEAD, POST"
-            }
+            Route::SignIn
+            | Route::SignOut
+            | Route::Accounts
+            | Route::CreateClient
+            | Route::Client(_)
+            | Route::Profile => "GET, HEAD, POST",
             Route::ClientChange(..) | Route::AccountChange(_) | Route::Demo(_) => "POST",
         }
     }
@@ -149,14 +154,16 @@ async fn page<B: Buf>(
         Parameters::parse(query.as_bytes(), limits.parameters)?
     };
     let target = if query.is_empty() { path.clone() } else { format!("{path}?{query}") };
-    let signed_in = signed_in(app, &headers).await?;
-    let visit = Visit { app: app.clone(), context, headers, target, parameters, signed_in };
+    let accounts = super::visit::accounts(app, &headers).await?;
+    let visit = Visit { app: app.clone(), context, headers, target, parameters, accounts };
     match (route, posted) {
         (Route::Home, _) => home::show(&visit).await,
         (Route::SignIn, false) => sign_in::show(&visit).await,
         (Route::SignIn, true) => sign_in::submit(visit).await,
         (Route::SignOut, false) => sign_out::show(&visit).await,
         (Route::SignOut, true) => sign_out::submit(&visit).await,
+        (Route::Accounts, false) => accounts::show(&visit).await,
+        (Route::Accounts, true) => accounts::choose(&visit),
         (Route::CreateClient, false) => create_client::show(&visit).await,
         (Route::CreateClient, true) => create_client::submit(&visit).await,
         (Route::Client(id), false) => client::show(&visit, id).await,

@@ -5,7 +5,7 @@
 
 use askama::Template;
 use grantlog_domain::session::{EndReason, Session, SessionCommand, SessionError};
-use grantlog_domain::{SessionId, UserId};
+use grantlog_domain::{SessionId, Timestamp, UserId};
 use http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
@@ -15,17 +15,20 @@ use super::failure::PageError;
 use super::form_action::FormAction;
 use super::next::Next;
 use super::sign_out::end_session;
-use super::visit::{SignedIn, Visit, chrome};
+use super::visit::{ACCOUNTS_MAX, SignedIn, Visit, bare_chrome, chrome, kept};
 use crate::app::App;
 use crate::http::form::Parameters;
 use crate::secrets::{Kind, Secret};
 use crate::sign_in::{SignInError, check_password, demo_user, enabled};
+use crate::store::ExecuteError;
 
 #[derive(Template)]
 #[template(path = "login.html")]
 pub(super) struct LoginPage {
     pub chrome: Chrome,
     pub next: String,
+    /// The page on which accounts that are signed in are chosen, and which leads there too.
+    pub choose: String,
     pub username: String,
     /// The client that somebody signs in for.
     pub client_name: Option<String>,
@@ -69,6 +72,7 @@ fn page(
     let view = LoginPage {
         chrome: chrome.clone(),
         next: next.as_str().to_owned(),
+        choose: next.choose_account(),
         username: if username.is_empty() { login_hint(app, &next) } else { username },
         client_name: destination.map(|(name, _)| name),
         error,
@@ -85,7 +89,7 @@ fn login_hint(app: &App, next: &Next) -> String {
 
 /// The client that waits behind the sign-in page, and its redirect URI when it is one that was registered: with an
 /// earlier consent the form leads there at once.
-fn destination(app: &App, next: &Next) -> Option<(String, String)> {
+pub(super) fn destination(app: &App, next: &Next) -> Option<(String, String)> {
     let query = next.as_str().strip_prefix("/oauth/authorize?")?;
     let parameters = Parameters::parse(query.as_bytes(), app.settings.http.parameters).ok()?;
     let client = app.live.client(parameters.get("client_id")?.parse().ok()?)?;
@@ -120,31 +124,63 @@ async fn who(visit: &Visit, username: &str, password: Secret<String>) -> Result<
     enabled(app, demo_user(app, username, context).await?).await
 }
 
-/// A new session with a new cookie; the one that this browser had before ends, so an id from before the sign-in is worth
-/// nothing.
+/// Who proved again who they are goes on with their session, so that clients keep knowing it; anybody else gets one beside
+/// those that are there. Either has a new cookie, so an id from before the sign-in is worth nothing.
 async fn start_session(visit: &Visit, user_id: UserId) -> Result<Response, PageError> {
+    let app = &visit.app;
+    let mut accounts = visit.accounts.clone();
+    let again = match accounts.iter().position(|account| account.user_id == user_id) {
+        Some(at) => reauthenticate(visit, &accounts.remove(at)).await?,
+        None => None,
+    };
+    let signed_in = match again {
+        Some(signed_in) => signed_in,
+        None => start(visit, user_id).await?,
+    };
+    accounts.insert(0, signed_in);
+    for old in accounts.split_off(ACCOUNTS_MAX.min(accounts.len())) {
+        end_session(visit, old.user_id, old.session_id, EndReason::Replaced).await?;
+    }
+    let mut chrome = bare_chrome(app, true);
+    chrome.cookies.extend(kept(app, &accounts));
+    chrome.cookies.extend(Cookie::Form.clear(chrome.https));
+    Ok(chrome.redirect(next(visit).as_str()))
+}
+
+async fn start(visit: &Visit, user_id: UserId) -> Result<SignedIn, PageError> {
     let app = &visit.app;
     let (session_id, at) = (SessionId(app.new_id()), app.now());
     let (cookie, hash) = app.secrets.mint(Kind::SessionCookie, session_id.0);
-    let lifetime = app.settings.session_lifetime;
-    let command = SessionCommand::Start {
-        user_id,
-        cookie: hash,
-        // RFC 8176; nothing was proved in the demo.
-        amr: if app.settings.demo { Vec::new() } else { vec!["pwd".to_owned()] },
-        expires_at: at.plus_seconds(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX)),
-        at,
-    };
+    let (amr, expires_at) = (amr(app), expires_at(app, at));
+    let command = SessionCommand::Start { user_id, cookie: hash, amr, expires_at, at };
     let by = visit.by_user(user_id, Some(session_id.to_string()));
     let started = app.store.create::<Session>(&session_id.to_string(), command, &by).await;
     started.map_err(|error| {
         PageError::not_executed(error, |refusal: SessionError| PageError::Fault(refusal.to_string()))
     })?;
-    if let Some(old) = &visit.signed_in {
-        end_session(visit, old.user_id, old.session_id, EndReason::Replaced).await?;
+    Ok(SignedIn::now(session_id, user_id, at, (cookie, hash)))
+}
+
+/// `None` when the session has ended meanwhile.
+async fn reauthenticate(visit: &Visit, old: &SignedIn) -> Result<Option<SignedIn>, PageError> {
+    let (app, at) = (&visit.app, visit.app.now());
+    let (session_id, user_id) = (old.session_id, old.user_id);
+    let (cookie, hash) = app.secrets.mint(Kind::SessionCookie, session_id.0);
+    let (amr, expires_at) = (amr(app), expires_at(app, at));
+    let command = SessionCommand::Reauthenticate { user_id, cookie: hash, amr, expires_at, at };
+    let by = visit.by_user(user_id, Some(session_id.to_string()));
+    match app.store.execute::<Session>(&session_id.to_string(), command, &by).await {
+        Ok(_) => Ok(Some(SignedIn::now(session_id, user_id, at, (cookie, hash)))),
+        Err(ExecuteError::Refused(SessionError::Ended | SessionError::Expired | SessionError::NotFound)) => Ok(None),
+        Err(error) => Err(PageError::not_executed(error, |refusal| PageError::Fault(refusal.to_string()))),
     }
-    let mut chrome = super::visit::bare_chrome(app, true);
-    chrome.cookies.extend(Cookie::Session.set(cookie.expose(), Some(lifetime), chrome.https));
-    chrome.cookies.extend(Cookie::Form.clear(chrome.https));
-    Ok(chrome.redirect(next(visit).as_str()))
+}
+
+/// RFC 8176; nothing was proved in the demo.
+fn amr(app: &App) -> Vec<String> {
+    if app.settings.demo { Vec::new() } else { vec!["pwd".to_owned()] }
+}
+
+fn expires_at(app: &App, at: Timestamp) -> Timestamp {
+    at.plus_seconds(i64::try_from(app.settings.session_lifetime.as_secs()).unwrap_or(i64::MAX))
 }

@@ -1,5 +1,6 @@
 //! Signing out: asked once, done by a form, so that no link or image on another site does it. Clients send people here
-//! too; what they may ask is checked by `oidc::logout`.
+//! too; what they may ask is checked by `oidc::logout`. What the signed-out page shows clients in frames is in
+//! `oidc::frontchannel`.
 
 use askama::Template;
 use grantlog_domain::session::{EndReason, Session, SessionCommand, SessionError};
@@ -7,11 +8,14 @@ use grantlog_domain::{SessionId, UserId};
 use http::StatusCode;
 use warp::reply::Response;
 
+use super::accounts::{Account, shown};
 use super::chrome::Chrome;
 use super::cookies::Cookie;
 use super::failure::PageError;
 use super::form_action::FormAction;
-use super::visit::{Visit, bare_chrome};
+use super::scripts::CONTINUE;
+use super::visit::{SignedIn, Visit, bare_chrome, kept, username};
+use crate::oidc::frontchannel;
 
 #[derive(Template)]
 #[template(path = "logout.html")]
@@ -21,12 +25,21 @@ pub(super) struct LogoutPage<'a> {
     pub client_name: Option<&'a str>,
     pub action: &'static str,
     pub fields: Vec<(&'static str, String)>,
+    /// Who is signed in here; one of them, or all, can be signed out.
+    pub accounts: Vec<Account>,
 }
 
 #[derive(Template)]
 #[template(path = "logged_out.html")]
-pub(super) struct LoggedOutPage {
+pub(super) struct LoggedOutPage<'a> {
     pub chrome: Chrome,
+    /// Who is still signed in here.
+    pub others: Vec<String>,
+    /// Pages of clients, shown in frames that nobody sees.
+    pub frames: Vec<String>,
+    /// Where the browser goes when they have loaded.
+    pub goes_to: Option<&'a str>,
+    pub script: &'static str,
 }
 
 /// Who asks, and what the form sends.
@@ -39,46 +52,68 @@ pub struct Asking<'a> {
 }
 
 pub async fn show(visit: &Visit) -> Result<Response, PageError> {
-    if visit.signed_in.is_none() {
-        let chrome = visit.chrome("/logout").await?;
-        return Ok(chrome.page(StatusCode::OK, &LoggedOutPage { chrome: chrome.clone() }));
+    if visit.accounts.is_empty() {
+        return signed_out(visit, &[], None).await;
     }
     ask(visit, Asking { client_name: None, action: "/logout", fields: Vec::new(), goes_to: None }).await
 }
 
-/// Asks whether to sign out.
+/// Asks whether to sign out, and which account where there are several.
 pub async fn ask(visit: &Visit, asking: Asking<'_>) -> Result<Response, PageError> {
     let chrome = visit.chrome("/logout").await?;
     let Asking { client_name, action, fields, goes_to } = asking;
     let leads = goes_to.map(FormAction::also).unwrap_or_default();
-    let page = LogoutPage { chrome: chrome.clone(), client_name, action, fields };
+    let accounts = shown(&visit.app, &visit.accounts).await?;
+    let page = LogoutPage { chrome: chrome.clone(), client_name, action, fields, accounts };
     Ok(chrome.page_leading_to(StatusCode::OK, &page, &leads))
 }
 
 pub async fn submit(visit: &Visit) -> Result<Response, PageError> {
     visit.check_form()?;
-    if let Some(session) = &visit.signed_in {
-        end_session(visit, session.user_id, session.session_id, EndReason::SignedOut).await?;
-    }
-    Ok(forgotten(visit).redirect("/logout"))
+    let chosen = chosen(visit)?;
+    signed_out(visit, &chosen, None).await
 }
 
-/// Says so, or goes to where the client wants the user to go; nothing of the session stays in the browser.
-pub async fn signed_out(visit: &Visit, goes_to: Option<&str>) -> Result<Response, PageError> {
-    let chrome = forgotten(visit);
-    match goes_to {
-        Some(goes_to) => Ok(chrome.redirect(goes_to)),
-        None => Ok(chrome.page(StatusCode::OK, &LoggedOutPage { chrome: chrome.clone() })),
+/// Whom the form signs out: the account that acts, another one, or all of them.
+pub fn chosen(visit: &Visit) -> Result<Vec<SignedIn>, PageError> {
+    let accounts = &visit.accounts;
+    match visit.parameters.get("account") {
+        None => Ok(accounts.iter().take(1).cloned().collect()),
+        Some("all") => Ok(accounts.clone()),
+        Some(id) => {
+            let found = accounts.iter().find(|account| account.session_id.to_string() == id);
+            let found = found.ok_or(PageError::Request("This account is not signed in here any more.".into()))?;
+            Ok(vec![found.clone()])
+        }
     }
 }
 
-/// The frame of an answer that takes the cookies away.
-fn forgotten(visit: &Visit) -> Chrome {
-    let mut chrome = bare_chrome(&visit.app, false);
-    for cookie in [Cookie::Session, Cookie::Demo] {
-        chrome.cookies.extend(cookie.clear(chrome.https));
+/// Ends these sessions and says so, on a page or by going to where the client wants the user to go; nothing of them stays
+/// in the browser.
+pub async fn signed_out(visit: &Visit, ended: &[SignedIn], goes_to: Option<&str>) -> Result<Response, PageError> {
+    let app = &visit.app;
+    for account in ended {
+        end_session(visit, account.user_id, account.session_id, EndReason::SignedOut).await?;
     }
-    chrome
+    let left = |account: &&SignedIn| !ended.iter().any(|ended| ended.session_id == account.session_id);
+    let left: Vec<SignedIn> = visit.accounts.iter().filter(left).cloned().collect();
+    let mut chrome = bare_chrome(app, !left.is_empty());
+    chrome.cookies.extend(kept(app, &left));
+    if left.is_empty() {
+        chrome.cookies.extend(Cookie::Demo.clear(chrome.https));
+    }
+    let sessions: Vec<SessionId> = ended.iter().map(|account| account.session_id).collect();
+    let frames = frontchannel::frames(app, &sessions).await?;
+    if let Some(goes_to) = goes_to.filter(|_| frames.is_empty()) {
+        return Ok(chrome.redirect(goes_to));
+    }
+    let mut others = Vec::with_capacity(left.len());
+    for account in &left {
+        others.push(username(app, account.user_id).await?);
+    }
+    let framed = frames.clone();
+    let page = LoggedOutPage { chrome: chrome.clone(), others, frames, goes_to, script: CONTINUE };
+    Ok(chrome.page_with_frames(&page, &framed, goes_to.map(|_| CONTINUE)))
 }
 
 /// Ends a session; one that has ended already stays as it is.
@@ -99,5 +134,37 @@ pub async fn end_session(
                 PageError::Fault(refusal.to_string())
             }
         })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::CONTENT_SECURITY_POLICY;
+
+    use super::*;
+
+    #[test]
+    fn the_signed_out_page_frames_those_clients_only_and_runs_its_own_script_only() {
+        let frames = vec!["https://a.example/out?sid=1".to_owned(), "https://b.example:8443/\"><script>x".to_owned()];
+        let page = LoggedOutPage {
+            chrome: Chrome::default(),
+            others: Vec::new(),
+            frames: frames.clone(),
+            goes_to: Some("https://c.example/\"><script>y"),
+            script: CONTINUE,
+        };
+        let html = page.render().expect("rendered");
+        assert_eq!(html.matches("<script").count(), 1, "{html}");
+        assert_eq!(html.matches("<iframe").count(), 2, "{html}");
+        let response = Chrome::default().page_with_frames(&page, &frames, Some(CONTINUE));
+        let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().expect("ASCII");
+        assert!(
+            policy.contains("; frame-src https://a.example https://b.example:8443; script-src 'sha256-"),
+            "{policy}"
+        );
+        assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+        let plain = Chrome::default().page_with_frames(&page, &[], None);
+        let policy = plain.headers()[CONTENT_SECURITY_POLICY].to_str().expect("ASCII");
+        assert!(!policy.contains("frame-src") && !policy.contains("script-src"), "{policy}");
     }
 }

@@ -8,7 +8,9 @@ use super::client_form::{ClientForm, FormErrors};
 use super::moment::Moment;
 use super::paging::Paging;
 use super::words::Line;
-use super::{account, client, consent, create_client, demo, failure, home, profile, scopes, sign_in, sign_out};
+use super::{
+    account, accounts, client, consent, create_client, demo, failure, home, profile, scopes, scripts, sign_in, sign_out,
+};
 
 /// Tries to leave an attribute, an element and the template language.
 const HOSTILE: &str = "\"><script>alert(1)</script>'&{{7*7}}";
@@ -57,11 +59,17 @@ fn panel() -> demo::DemoPanel {
     demo::DemoPanel { client_name: text(), curl: text(), client_id: text(), client_secret: text() }
 }
 
+fn hostile_account() -> accounts::Account {
+    let text = || HOSTILE.to_owned();
+    accounts::Account { session_id: text(), username: text(), initial: text(), current: true }
+}
+
 fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
     vec![
         Box::new(sign_in::LoginPage {
             chrome: chrome(),
             next: HOSTILE.into(),
+            choose: HOSTILE.into(),
             username: HOSTILE.into(),
             client_name: Some(HOSTILE.into()),
             error: Some(HOSTILE),
@@ -71,8 +79,22 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
             client_name: Some(HOSTILE),
             action: "/oauth/logout",
             fields: vec![("state", HOSTILE.to_owned())],
+            accounts: vec![hostile_account(), hostile_account()],
         }),
-        Box::new(sign_out::LoggedOutPage { chrome: chrome() }),
+        Box::new(sign_out::LoggedOutPage {
+            chrome: chrome(),
+            others: vec![HOSTILE.into()],
+            frames: vec![HOSTILE.into()],
+            goes_to: None,
+            script: scripts::CONTINUE,
+        }),
+        Box::new(accounts::AccountsPage {
+            chrome: chrome(),
+            next: HOSTILE.into(),
+            login: HOSTILE.into(),
+            client_name: Some(HOSTILE.into()),
+            accounts: vec![hostile_account()],
+        }),
         Box::new(failure::ErrorPage {
             chrome: chrome(),
             status: 400,

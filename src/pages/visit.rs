@@ -5,7 +5,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantlog_domain::{Actor, SecretHash, SessionId, Timestamp, UserId};
-use http::HeaderMap;
+use grantlog_projections::live::LiveSession;
+use http::{HeaderMap, HeaderValue};
 
 use super::chrome::Chrome;
 use super::cookies::Cookie;
@@ -15,7 +16,7 @@ use super::next::Next;
 use crate::app::App;
 use crate::http::form::Parameters;
 use crate::http::request_id::RequestContext;
-use crate::secrets::{Kind, Secret};
+use crate::secrets::{Kind, Purpose, Secret};
 use crate::standing;
 use crate::store::{CommandContext, StoreError};
 
@@ -24,6 +25,9 @@ const FORM_COOKIE_LIFE: Duration = Duration::from_secs(3600);
 /// Its length: 32 random bytes in base64url.
 const FORM_COOKIE_CHARS: usize = 43;
 
+/// Most accounts that are signed in in one browser; the one that was used least recently goes when another one comes.
+pub const ACCOUNTS_MAX: usize = 5;
+
 /// Who is signed in.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
@@ -31,35 +35,88 @@ pub struct SignedIn {
     pub user_id: UserId,
     /// When the user last proved who they are (OpenID Connect Core 2).
     pub auth_time: Timestamp,
+    /// Names the moment of that proof: another one has another.
+    pub proof: Proof,
     cookie: Secret<String>,
 }
 
-/// Who is signed in behind the session cookie of a request. Nobody, when the session has ended or expired, when its
-/// cookie was replaced, or when the user may not sign in any more.
+/// The beginning of the hash of a session cookie, which is a new one after each sign-in.
+pub type Proof = [u8; 8];
+
+impl SignedIn {
+    /// Somebody who has just signed in, with the cookie that they get.
+    pub fn now(
+        session_id: SessionId,
+        user_id: UserId,
+        auth_time: Timestamp,
+        cookie: (Secret<String>, SecretHash),
+    ) -> Self {
+        let (cookie, hash) = cookie;
+        Self { session_id, user_id, auth_time, proof: proof(&hash), cookie }
+    }
+}
+
+fn proof(hash: &SecretHash) -> Proof {
+    std::array::from_fn(|at| hash.digest[at])
+}
+
+/// Everybody who is signed in behind the session cookie of a request, the current one first. Not those whose session has
+/// ended or expired, whose cookie was replaced, or who may not sign in any more.
 ///
 /// # Errors
 /// When this node is not up to date and the log cannot be read.
-pub async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<SignedIn>, StoreError> {
-    let Some((id, presented, cookie)) = session_cookie(app, headers) else { return Ok(None) };
-    let Some(session) = standing::session(app, id).await? else { return Ok(None) };
-    let valid = session.cookie == presented && app.now() < session.expires_at;
-    if !valid || !standing::user_stands(app, session.user_id).await? {
-        return Ok(None);
+pub async fn accounts(app: &App, headers: &HeaderMap) -> Result<Vec<SignedIn>, StoreError> {
+    let mut accounts: Vec<SignedIn> = Vec::new();
+    for (id, presented, cookie) in session_cookies(app, headers) {
+        let Some(session) = standing::session(app, id).await? else { continue };
+        let valid = session.cookie == presented && app.now() < session.expires_at;
+        let known = accounts.iter().any(|account| account.user_id == session.user_id);
+        if valid && !known && standing::user_stands(app, session.user_id).await? {
+            let LiveSession { id: session_id, user_id, auth_time, .. } = *session;
+            accounts.push(SignedIn { session_id, user_id, auth_time, proof: proof(&presented), cookie });
+        }
     }
-    Ok(Some(SignedIn { session_id: session.id, user_id: session.user_id, auth_time: session.auth_time, cookie }))
+    Ok(accounts)
 }
 
 /// Whether somebody seems to be signed in: for what stands around an error, and for nothing else.
 pub fn seems_signed_in(app: &App, headers: &HeaderMap) -> bool {
-    session_cookie(app, headers).is_some_and(|(id, presented, _)| {
+    session_cookies(app, headers).into_iter().any(|(id, presented, _)| {
         app.live.session(id).is_some_and(|session| session.cookie == presented && app.now() < session.expires_at)
     })
 }
 
-fn session_cookie(app: &App, headers: &HeaderMap) -> Option<(SessionId, SecretHash, Secret<String>)> {
-    let cookie = Secret::new(Cookie::Session.read(headers, app.settings.issuer.is_https())?);
-    let (id, presented) = app.secrets.parse(Kind::SessionCookie, cookie.expose())?;
-    Some((SessionId(id), presented, cookie))
+fn session_cookies(app: &App, headers: &HeaderMap) -> Vec<(SessionId, SecretHash, Secret<String>)> {
+    let Some(cookie) = Cookie::Session.read(headers, app.settings.issuer.is_https()).map(Secret::new) else {
+        return Vec::new();
+    };
+    let parsed = cookie.expose().split('.').take(ACCOUNTS_MAX).filter_map(|value| {
+        let (id, presented) = app.secrets.parse(Kind::SessionCookie, value)?;
+        Some((SessionId(id), presented, Secret::new(value.to_owned())))
+    });
+    parsed.collect()
+}
+
+/// What the browser keeps when these are signed in, the current one first: their cookie, and the state that clients' pages
+/// watch. When nobody is any more, a state that is nobody's.
+pub fn kept(app: &App, accounts: &[SignedIn]) -> Vec<HeaderValue> {
+    let (https, lifetime) = (app.settings.issuer.is_https(), app.settings.session_lifetime);
+    let values: Vec<&str> = accounts.iter().map(|account| account.cookie.expose().as_str()).collect();
+    let session = match accounts {
+        [] => Cookie::Session.clear(https),
+        _ => Cookie::Session.set(&values.join("."), Some(lifetime), https),
+    };
+    session.into_iter().chain(Cookie::State.set(&browser_state(app, accounts), Some(lifetime), https)).collect()
+}
+
+/// The state of a browser (OpenID Connect Session Management 2): another one when somebody signs in or out.
+pub fn browser_state(app: &App, accounts: &[SignedIn]) -> String {
+    if accounts.is_empty() {
+        return URL_SAFE_NO_PAD.encode(app.secrets.entropy().bytes::<32>());
+    }
+    let mut sessions: Vec<String> = accounts.iter().map(|account| account.session_id.to_string()).collect();
+    sessions.sort_unstable();
+    app.secrets.blind_index(Purpose::BrowserState, &sessions.join("."))
 }
 
 /// Whether `presented` is the form token of that session.
@@ -76,19 +133,25 @@ pub struct Visit {
     pub target: String,
     /// From the query of a GET, from the body of a POST.
     pub parameters: Parameters,
-    pub signed_in: Option<SignedIn>,
+    /// Who is signed in, the current one first.
+    pub accounts: Vec<SignedIn>,
 }
 
 impl Visit {
+    /// Who acts.
+    pub fn current(&self) -> Option<&SignedIn> {
+        self.accounts.first()
+    }
+
     /// Who is signed in, or the way to the sign-in page and back here.
     pub fn user(&self) -> Result<SignedIn, PageError> {
-        self.signed_in.clone().ok_or_else(|| PageError::SignIn(Next::parse(&self.target)))
+        self.current().cloned().ok_or_else(|| PageError::SignIn(Next::parse(&self.target)))
     }
 
     /// RFC 6749 10.12: nothing is done for a form that was not shown in this browser.
     pub fn check_form(&self) -> Result<(), PageError> {
         let presented = self.parameters.get(csrf::FIELD);
-        let own = match &self.signed_in {
+        let own = match self.current() {
             Some(session) => csrf::verify(&self.app.secrets, session.cookie.expose(), presented),
             None => form_cookie(&self.app, &self.headers)
                 .is_some_and(|cookie| csrf::verify(&self.app.secrets, &cookie, presented)),
@@ -98,7 +161,7 @@ impl Visit {
 
     /// The frame of a page. `here` is its entry in the navigation.
     pub async fn chrome(&self, here: &'static str) -> Result<Chrome, PageError> {
-        chrome(&self.app, &self.headers, self.signed_in.as_ref(), here).await
+        chrome(&self.app, &self.headers, self.current(), here).await
     }
 
     /// Metadata of what this user does; `correlation` is the grant or session that it belongs to.

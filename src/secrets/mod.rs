@@ -40,7 +40,7 @@ struct Inner {
 pub enum Purpose {
     /// Binds a form to the session that it was shown in.
     Csrf,
-    /// State that a browser carries for us before it has a session.
+    /// Who is signed in in a browser, for pages of clients to notice when it changes.
     BrowserState,
     /// Says when an authorization request first came.
     Arrival,

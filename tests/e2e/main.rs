@@ -52,7 +52,9 @@ const CASES: &[&[&[Case]]] = &[
     conformance::codes::CASES,
     conformance::config::CASES,
     conformance::logout::CASES,
+    conformance::frontchannel::CASES,
     conformance::backchannel::CASES,
+    conformance::session::CASES,
     conformance::tampered::CASES,
     http::client_auth::CASES,
     http::bearer::CASES,
@@ -61,6 +63,7 @@ const CASES: &[&[&[Case]]] = &[
     http::observability::CASES,
     http::operations::CASES,
     pages::sign_in::CASES,
+    pages::accounts::CASES,
     pages::consent::CASES,
     pages::account::CASES,
     pages::forms::CASES,
@@ -76,6 +79,7 @@ const CASES: &[&[&[Case]]] = &[
     resource::CASES,
     authlib::CASES,
     browser::CASES,
+    browser::logout::CASES,
 ];
 
 fn main() -> ExitCode {

@@ -156,3 +156,76 @@ pub async fn of_session(db: &Db, session_id: SessionId) -> Result<Vec<Participan
     let rest = "WHERE session_id = $1 AND client_id <> '' ORDER BY client_id";
     super::rows::<Participants>(db, rest, &[session_id.to_string().into()]).await
 }
+
+#[cfg(test)]
+mod tests {
+    use grantlog_domain::grant::{Authentication, IdTokenIssued};
+    use grantlog_domain::session::EndReason;
+    use grantlog_domain::{Scope, SecretHash};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::testing::recorded;
+
+    const AT: Timestamp = Timestamp(1_000_000);
+    const SESSION: SessionId = SessionId(Uuid::from_u128(7));
+    const COOKIE: SecretHash = SecretHash { pepper: 1, digest: [0; 32] };
+
+    fn session(sequence: i64, event: SessionEvent) -> Recorded {
+        recorded(SESSION, sequence, event)
+    }
+
+    fn started() -> Recorded {
+        let (user_id, expires_at) = (UserId(Uuid::from_u128(1)), AT.plus_seconds(60));
+        session(1, SessionEvent::Started { user_id, cookie: COOKIE, amr: Vec::new(), expires_at, at: AT })
+    }
+
+    fn id_token(client: u128) -> Recorded {
+        let event = GrantEvent::IdTokenIssued(IdTokenIssued {
+            client_id: ClientId(Uuid::from_u128(client)),
+            user_id: UserId(Uuid::from_u128(1)),
+            session_id: SESSION,
+            scope: Scope::default(),
+            authentication: Authentication { auth_time: AT, amr: Vec::new(), nonce: None, claims: Default::default() },
+            expires_at: AT.plus_seconds(10),
+            at: AT,
+        });
+        recorded(Uuid::from_u128(100 + client), 1, event)
+    }
+
+    fn folded(events: &[Recorded]) -> Vec<ParticipantRow> {
+        let mut rows = Vec::new();
+        for event in events {
+            assert_eq!(Participants::group(event), Some(SESSION.to_string()));
+            Participants::fold(&mut rows, event).expect("it follows");
+        }
+        rows
+    }
+
+    #[test]
+    fn a_client_takes_part_once_and_for_as_long_as_the_session_lives() {
+        let longer = Some(AT.plus_seconds(90));
+        let again = SessionEvent::Reauthenticated { cookie: COOKIE, amr: Vec::new(), expires_at: longer, at: AT };
+        let ended = session(3, SessionEvent::Ended { reason: EndReason::SignedOut, at: AT });
+        let events = [started(), id_token(3), id_token(2), id_token(3), session(2, again), ended];
+        let rows = folded(&events);
+        let clients: Vec<_> = rows.iter().map(|row| row.client_id.map(|id| id.0.as_u128())).collect();
+        assert_eq!(clients, [None, Some(2), Some(3)]);
+        assert!(rows.iter().all(|row| Some(row.expires_at) == longer && row.sequence == 3), "{rows:?}");
+        // Seen again, nothing changes.
+        let twice = [&events[..], &events[..]].concat();
+        assert_eq!(folded(&twice), rows);
+    }
+
+    #[test]
+    fn so_many_and_no_more() {
+        let clients = (1..=PARTICIPANTS_MAX as u128 + 5).map(id_token);
+        let events: Vec<Recorded> = std::iter::once(started()).chain(clients).collect();
+        assert_eq!(folded(&events).len(), 1 + PARTICIPANTS_MAX);
+    }
+
+    #[test]
+    fn a_session_that_has_left_gets_no_rows() {
+        assert_eq!(folded(&[id_token(1)]), []);
+    }
+}

@@ -1,4 +1,4 @@
-//! When an authorization request first came here, and who was signed in then: what `prompt=login` is held against, and
+//! When an authorization request first came here, and who had proved what by then: what `prompt=login` is held against, and
 //! every other demand for a fresh sign-in (OpenID Connect Core 3.1.2.1).
 //!
 //! A request goes to the browser for the sign-in and comes back. Whoever sends it could say that it has been here
@@ -8,65 +8,76 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantlog_domain::{SessionId, Timestamp};
+use grantlog_domain::Timestamp;
 
+use crate::pages::visit::{ACCOUNTS_MAX, Proof};
 use crate::secrets::{Purpose, Secrets};
 
 /// Name of the parameter.
 pub const FIELD: &str = "arrival";
 
-/// Longest text, in bytes: seconds, session id and MAC, with a dot between them.
-pub const ARRIVAL_BYTES_MAX: usize = 20 + 36 + 43 + 2;
+/// Length of a [`Proof`] in base64url.
+const PROOF_CHARS: usize = 11;
+
+/// Longest text, in bytes: seconds, proofs and MAC, with a dot between them.
+pub const ARRIVAL_BYTES_MAX: usize = 20 + ACCOUNTS_MAX * PROOF_CHARS + 43 + 2;
 
 /// For how long a request may be on its way through sign-in and consent, in seconds. Afterwards it counts as new.
 const LIFETIME_SECONDS: i64 = 3600;
 
 /// The first arrival of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
     at: Timestamp,
-    session: Option<SessionId>,
+    /// Of those who were signed in then, in base64url, one behind the other.
+    proofs: String,
     mac: [u8; 32],
 }
 
 impl Arrival {
-    /// The arrival of `request` (its query without this parameter) at `at`, with `session` signed in.
+    /// The arrival of `request` (its query without this parameter) at `at`, when these had been given.
     #[must_use]
-    pub fn now(secrets: &Secrets, request: &str, session: Option<SessionId>, at: Timestamp) -> Self {
-        Self { at, session, mac: secrets.mac(Purpose::Arrival, claim(at, session, request).as_bytes()) }
+    pub fn now(secrets: &Secrets, request: &str, proofs: &[Proof], at: Timestamp) -> Self {
+        let proofs: String = proofs.iter().take(ACCOUNTS_MAX).map(spelled).collect();
+        let mac = secrets.mac(Purpose::Arrival, claim(at, &proofs, request).as_bytes());
+        Self { at, proofs, mac }
     }
 
     /// Reads the parameter. `None` when this server did not write it for this very `request`, or too long ago.
     #[must_use]
     pub fn read(secrets: &Secrets, request: &str, text: &str, now: Timestamp) -> Option<Self> {
+        if text.len() > ARRIVAL_BYTES_MAX {
+            return None;
+        }
         let (at, rest) = text.split_once('.')?;
-        let (session, mac) = rest.split_once('.')?;
+        let (proofs, mac) = rest.split_once('.')?;
         let at = Timestamp(at.parse().ok()?);
-        let session = match session {
-            "" => None,
-            id => Some(id.parse().ok()?),
-        };
         let mac: [u8; 32] = URL_SAFE_NO_PAD.decode(mac).ok()?.try_into().ok()?;
-        let ours = secrets.verify_mac(Purpose::Arrival, claim(at, session, request).as_bytes(), &mac);
+        let ours = secrets.verify_mac(Purpose::Arrival, claim(at, proofs, request).as_bytes(), &mac);
         let lives = (0..LIFETIME_SECONDS).contains(&now.seconds_since(at));
-        (ours && lives).then_some(Self { at, session, mac })
+        (ours && lives).then(|| Self { at, proofs: proofs.to_owned(), mac })
     }
 
-    /// Whether the user proved who they are since then: in another session than the one of then, or again in the same.
+    /// Whether that proof, given at `auth_time`, was given since then.
     #[must_use]
-    pub fn is_before_sign_in(&self, session: SessionId, auth_time: Timestamp) -> bool {
-        auth_time > self.at || (auth_time == self.at && self.session != Some(session))
+    pub fn is_before_sign_in(&self, proof: &Proof, auth_time: Timestamp) -> bool {
+        let spelled = spelled(proof);
+        let was_there = self.proofs.as_bytes().chunks(PROOF_CHARS).any(|known| known == spelled.as_bytes());
+        auth_time > self.at || (auth_time == self.at && !was_there)
     }
 }
 
-fn claim(at: Timestamp, session: Option<SessionId>, request: &str) -> String {
-    let session = session.map(|id| id.to_string()).unwrap_or_default();
-    format!("{at}.{session}.{request}")
+fn spelled(proof: &Proof) -> String {
+    URL_SAFE_NO_PAD.encode(proof)
+}
+
+fn claim(at: Timestamp, proofs: &str, request: &str) -> String {
+    format!("{at}.{proofs}.{request}")
 }
 
 impl fmt::Display for Arrival {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&claim(self.at, self.session, &URL_SAFE_NO_PAD.encode(self.mac)))
+        out.write_str(&claim(self.at, &self.proofs, &URL_SAFE_NO_PAD.encode(self.mac)))
     }
 }
 
@@ -74,24 +85,23 @@ impl fmt::Display for Arrival {
 mod tests {
     use super::*;
     use crate::entropy::Entropy;
-    use uuid::Uuid;
 
     const NOW: Timestamp = Timestamp(1_795_474_000);
     const REQUEST: &str = "response_type=code&client_id=x&prompt=login";
 
-    fn session(byte: u8) -> SessionId {
-        SessionId(Uuid::from_bytes([byte; 16]))
+    const fn proof(byte: u8) -> Proof {
+        [byte; 8]
     }
 
     #[test]
     fn an_arrival_is_read_back_for_an_hour() {
         let secrets = Secrets::ephemeral(&Entropy::seeded(1));
-        for session in [None, Some(session(1))] {
-            let arrival = Arrival::now(&secrets, REQUEST, session, NOW);
+        for proofs in [vec![], vec![proof(1)], vec![proof(1); ACCOUNTS_MAX]] {
+            let arrival = Arrival::now(&secrets, REQUEST, &proofs, NOW);
             let text = arrival.to_string();
             assert!(text.len() <= ARRIVAL_BYTES_MAX);
             let read = |seconds| Arrival::read(&secrets, REQUEST, &text, NOW.plus_seconds(seconds));
-            assert_eq!((read(0), read(3599)), (Some(arrival), Some(arrival)));
+            assert_eq!((read(0), read(3599)), (Some(arrival.clone()), Some(arrival)));
             assert_eq!((read(3600), read(-1)), (None, None));
         }
     }
@@ -99,9 +109,9 @@ mod tests {
     #[test]
     fn nobody_else_makes_one() {
         let (secrets, other) = (Secrets::ephemeral(&Entropy::seeded(1)), Secrets::ephemeral(&Entropy::seeded(2)));
-        let text = Arrival::now(&secrets, REQUEST, None, NOW).to_string();
+        let text = Arrival::now(&secrets, REQUEST, &[], NOW).to_string();
         let earlier = text.replacen("1795474000", "1795473000", 1);
-        let elsewhere = Arrival::now(&other, REQUEST, None, NOW).to_string();
+        let elsewhere = Arrival::now(&other, REQUEST, &[], NOW).to_string();
         for wrong in ["", ".", "..", "0", "0..", "1795474000..AAAA", &earlier, &elsewhere, &format!("{text}A")] {
             assert_eq!(Arrival::read(&secrets, REQUEST, wrong, NOW), None, "{wrong}");
         }
@@ -111,10 +121,11 @@ mod tests {
     #[test]
     fn only_a_sign_in_after_it_counts() {
         let secrets = Secrets::ephemeral(&Entropy::seeded(1));
-        let arrival = Arrival::now(&secrets, REQUEST, Some(session(1)), NOW);
-        assert!(!arrival.is_before_sign_in(session(1), NOW), "the session that was there");
-        assert!(!arrival.is_before_sign_in(session(2), NOW.plus_seconds(-1)), "one from another browser");
-        assert!(arrival.is_before_sign_in(session(2), NOW), "a new one in the same second");
-        assert!(arrival.is_before_sign_in(session(1), NOW.plus_seconds(1)), "the same one, proved again");
+        let arrival = Arrival::now(&secrets, REQUEST, &[proof(1), proof(2)], NOW);
+        assert!(!arrival.is_before_sign_in(&proof(1), NOW), "a proof that was there");
+        assert!(!arrival.is_before_sign_in(&proof(2), NOW), "another one");
+        assert!(!arrival.is_before_sign_in(&proof(3), NOW.plus_seconds(-1)), "one from another browser");
+        assert!(arrival.is_before_sign_in(&proof(3), NOW), "a new one in the same second");
+        assert!(arrival.is_before_sign_in(&proof(1), NOW.plus_seconds(1)), "the clock says so");
     }
 }

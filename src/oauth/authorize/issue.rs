@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantlog_domain::client::GrantType;
 use grantlog_domain::grant::{
     Authentication, Grant, GrantCommand, IdTokenIssued, IssueCode, NewAccessToken, OpenGrant,
 };
 use grantlog_domain::session::{Session, Stage};
 use grantlog_domain::{Actor, GrantId, Scope, SecretHash, Timestamp};
+use http::header::SET_COOKIE;
 use serde_json::Map;
 use warp::reply::Response;
 
@@ -20,9 +23,12 @@ use crate::oauth::jwt_access_token::{self, AccessToken};
 use crate::oauth::posted::{not_executed, not_read};
 use crate::oauth::profiles::not_told;
 use crate::oauth::token::{after, refused};
+use crate::oidc::check_session::session_state;
 use crate::oidc::claims;
 use crate::oidc::id_token::{IdToken, acr};
 use crate::pages::SignedIn;
+use crate::pages::cookies::Cookie;
+use crate::pages::visit::browser_state;
 use crate::secrets::{Kind, Secret};
 use crate::store::vault::Profile;
 
@@ -31,6 +37,8 @@ struct Granted<'a> {
     app: &'a App,
     request: &'a AuthorizationRequest,
     session: &'a SignedIn,
+    /// Everybody who is signed in in this browser.
+    accounts: &'a [SignedIn],
     context: &'a RequestContext,
     at: Timestamp,
     /// Set when the scope has `openid`.
@@ -41,7 +49,7 @@ struct Granted<'a> {
 pub async fn issue(
     app: &App,
     request: &AuthorizationRequest,
-    session: &SignedIn,
+    (session, accounts): (&SignedIn, &[SignedIn]),
     context: &RequestContext,
 ) -> Result<Response, AuthorizationError> {
     let answer = async {
@@ -49,7 +57,7 @@ pub async fn issue(
             true => Some(authentication(app, request, session, context).await?),
             false => None,
         };
-        Granted { app, request, session, context, at: app.now(), authentication }.issue().await
+        Granted { app, request, session, accounts, context, at: app.now(), authentication }.issue().await
     };
     answer.await.map_err(|error| AuthorizationError::Redirect { to: request.redirect.clone(), error })
 }
@@ -120,7 +128,7 @@ impl Granted<'_> {
         let expires_in = token_expires_at.seconds_since(self.at).to_string();
         let scope = self.request.scope.to_string();
         let id_token = self.id_token(code.as_ref(), token.as_ref()).await?;
-        let mut parameters: Vec<(&str, &str)> = Vec::with_capacity(6);
+        let mut parameters: Vec<(&str, &str)> = Vec::with_capacity(7);
         if let Some(code) = &code {
             parameters.push(("code", code.expose()));
         }
@@ -134,7 +142,26 @@ impl Granted<'_> {
         if let Some(id_token) = &id_token {
             parameters.push(("id_token", id_token));
         }
-        Ok(self.request.redirect.respond(&app.settings.issuer, &parameters))
+        let watched = self.authentication.as_ref().map(|_| browser_state(app, self.accounts));
+        let session_state = watched.as_ref().and_then(|state| self.session_state(state));
+        if let Some(session_state) = &session_state {
+            parameters.push(("session_state", session_state));
+        }
+        let mut response = self.request.redirect.respond(&app.settings.issuer, &parameters);
+        // What the frame reads is what the client was told, whatever the browser had.
+        let cookie = watched.and_then(|state| {
+            Cookie::State.set(&state, Some(app.settings.session_lifetime), app.settings.issuer.is_https())
+        });
+        if let Some(cookie) = cookie {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        Ok(response)
+    }
+
+    /// OpenID Connect Session Management 2.
+    fn session_state(&self, browser_state: &str) -> Option<String> {
+        let salt = URL_SAFE_NO_PAD.encode(self.app.secrets.entropy().bytes::<16>());
+        session_state(self.request.client_id, self.request.redirect.redirect_uri(), browser_state, &salt)
     }
 
     fn code_command(&self, code: SecretHash, access_token: Option<NewAccessToken>) -> GrantCommand {

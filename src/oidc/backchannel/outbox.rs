@@ -184,3 +184,78 @@ pub async fn list(db: &Db, limit: i64) -> Result<Vec<Pending>, DbError> {
     };
     db.fetch(sql, &[limit.into()]).await?.iter().map(read).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Settings;
+    use crate::entropy::Entropy;
+    use crate::store::{Store, StoreOptions};
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    async fn store() -> (Store, TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = format!("sqlite:{}", folder.path().join("test.db").display());
+        let settings = Settings::with(&[("database", &database)]).expect("settings");
+        let (options, clock) = (StoreOptions::default(), Clock::system());
+        let store = Store::open(&settings.database, options, clock, Entropy::system()).await.expect("opened");
+        store.migrate(&mut |_| ()).await.expect("migrated");
+        (store, folder)
+    }
+
+    fn place(position: i64) -> Cursor {
+        Cursor { txid: 0, position }
+    }
+
+    fn told(position: i64, client: u128) -> (Ended, Addressee) {
+        let session_id = SessionId(Uuid::from_u128(u128::try_from(position).expect("a position")));
+        let ended = Ended { session_id, at: NOW, place: place(position) };
+        (ended, Addressee { client_id: ClientId(Uuid::from_u128(client)), user_id: UserId(Uuid::from_u128(9)) })
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_session_counts_once_however_many_nodes_see_it() {
+        let (store, _folder) = store().await;
+        let db = store.db();
+        let all = [told(1, 1), told(1, 2), told(2, 1)];
+        enqueue(db, &all, place(2), NOW).await.expect("written");
+        let taken = take(db, NOW, NOW.plus_seconds(5), 10).await.expect("taken");
+        assert_eq!(taken.len(), 3);
+        for delivery in &taken {
+            delivery.done(db).await.expect("done");
+        }
+        // Another node looks later, and from further back.
+        enqueue(db, &all, place(2), NOW).await.expect("written");
+        enqueue(db, &all[..1], place(1), NOW).await.expect("written");
+        assert_eq!(counts(db).await.expect("counts"), (0, 0));
+        assert_eq!(looked_to(db).await.expect("a place"), place(2));
+    }
+
+    #[tokio::test]
+    async fn a_delivery_is_taken_by_one_until_nobody_comes_back_with_it() {
+        let (store, _folder) = store().await;
+        let db = store.db();
+        enqueue(db, &[told(1, 1)], place(1), NOW).await.expect("written");
+        let until = NOW.plus_seconds(5);
+        let first = take(db, NOW, until, 10).await.expect("taken").remove(0);
+        assert!(take(db, NOW, until, 10).await.expect("taken").is_empty(), "taken twice");
+        let second = take(db, until, until.plus_seconds(5), 10).await.expect("taken").remove(0);
+        assert_eq!((first.attempt, second.attempt), (1, 2));
+        // The first one comes back after all: the second one's outcome counts.
+        first.failed(db, "late", None).await.expect("said");
+        assert_eq!(counts(db).await.expect("counts"), (1, 0));
+        second.failed(db, "no", None).await.expect("said");
+        assert_eq!(counts(db).await.expect("counts"), (0, 1));
+        let shown = list(db, 10).await.expect("a list").remove(0);
+        assert_eq!((shown.attempts, shown.next_at, shown.last_error.as_deref()), (2, None, Some("no")));
+        // It is kept for some days.
+        let later = NOW.plus_seconds(GIVEN_UP_KEPT_SECONDS + 1);
+        enqueue(db, &[], place(2), later).await.expect("written");
+        assert_eq!(counts(db).await.expect("counts"), (0, 0));
+    }
+}

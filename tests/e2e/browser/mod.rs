@@ -1,7 +1,9 @@
 //! The pages in a real browser: headless Chromium, driven over WebDriver. Screenshots go to
 //! `target/e2e-artefacts/screens/`.
 
+mod application;
 mod driver;
+pub mod logout;
 
 use driver::Driver;
 use tokio::{

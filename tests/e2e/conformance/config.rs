@@ -67,9 +67,7 @@ async fn what_is_not_supported_is_not_announced(server: Server) {
     for absent in ["request_parameter_supported", "request_uri_parameter_supported"] {
         assert_eq!(configuration[absent], json!(false), "{absent}");
     }
-    for absent in ["check_session_iframe", "registration_endpoint"] {
-        assert_eq!(configuration.get(absent), None, "{absent}");
-    }
+    assert_eq!(configuration.get("registration_endpoint"), None);
     let algs = configuration["id_token_signing_alg_values_supported"].as_array().expect("a list");
     assert!(!algs.contains(&json!("none")) && !algs.contains(&json!("HS256")), "{algs:?}");
 }

@@ -30,6 +30,14 @@ fn next(page: &Page) -> String {
     form.fields.into_iter().find(|(name, _)| name == "next").expect("a field next").1
 }
 
+/// Where the link with that id leads.
+#[track_caller]
+fn link_of(page: &Page, id: &str) -> String {
+    let text = page.answer.text();
+    let (_, rest) = text.split_once(&format!("id=\"{id}\" href=\"")).unwrap_or_else(|| panic!("no {id}: {text}"));
+    rest.split('"').next().expect("an end").replace("&amp;", "&").replace("&#38;", "&")
+}
+
 #[track_caller]
 fn assert_asked_to_sign_in(page: &Page) {
     assert!(page.form("login-form").is_some(), "{}", page.answer);
@@ -78,7 +86,7 @@ async fn prompt_none_shows_nothing(server: Server) {
 async fn prompt_none_with_another_is_invalid_request(server: Server) {
     // OpenID Connect Core 3.1.2.1: "If this parameter contains none with any other value, an error is returned."
     let client = server.web_client().await;
-    for prompt in ["none login", "consent none"] {
+    for prompt in ["none login", "consent none", "none select_account"] {
         let url = server.authorize_url(&request(&client, &[("prompt", prompt)]));
         let page = Browser::new(&server).open(&url).await;
         assert_eq!(query_of(&page.callback())["error"], "invalid_request");
@@ -88,18 +96,16 @@ async fn prompt_none_with_another_is_invalid_request(server: Server) {
 async fn prompt_login_asks_a_user_who_is_signed_in(server: Server) {
     // OpenID Connect Core 3.1.2.1: "The Authorization Server SHOULD prompt the End-User for reauthentication."
     let user = server.user().await;
-    for prompt in ["login", "select_account"] {
-        let client = server.web_client().await;
-        let mut browser = Browser::signed_in(&server, &user).await;
-        let url = server.authorize_url(&request(&client, &[("prompt", prompt)]));
-        let page = browser.open(&url).await;
-        assert_asked_to_sign_in(&page);
-        let page = browser.fill_in_login(&page, &user).await;
-        let page = browser.submit(&page, "consent-form", "consent-allow", &[]).await;
-        assert!(query_of(&page.callback()).contains_key("code"), "{}", page.answer);
-        // And the next time anew.
-        assert_asked_to_sign_in(&browser.open(&url).await);
-    }
+    let client = server.web_client().await;
+    let mut browser = Browser::signed_in(&server, &user).await;
+    let url = server.authorize_url(&request(&client, &[("prompt", "login")]));
+    let page = browser.open(&url).await;
+    assert_asked_to_sign_in(&page);
+    let page = browser.fill_in_login(&page, &user).await;
+    let page = browser.submit(&page, "consent-form", "consent-allow", &[]).await;
+    assert!(query_of(&page.callback()).contains_key("code"), "{}", page.answer);
+    // And the next time anew.
+    assert_asked_to_sign_in(&browser.open(&url).await);
 }
 
 async fn prompt_login_counts_no_sign_in_from_before(server: Server) {
@@ -169,10 +175,9 @@ async fn the_consent_page_lets_somebody_else_sign_in(server: Server) {
     let state = "\"".repeat(2000);
     let mut browser = Browser::signed_in(&server, &user).await;
     let page = browser.open(&server.authorize_url(&request(&client, &[("state", &state)]))).await;
-    let text = page.answer.text();
-    let (_, rest) = text.split_once("id=\"switch-account\" href=\"").expect("a link to switch the account");
-    let link = rest.split('"').next().expect("an end").replace("&amp;", "&").replace("&#38;", "&");
+    let link = link_of(&page, "switch-account");
     let page = browser.open(&link).await;
+    let page = browser.open(&link_of(&page, "use-another-account")).await;
     let page = browser.fill_in_login(&page, &other).await;
     assert_eq!(page.text_of("consent-account").as_deref(), Some(other.username.as_str()));
     let page = browser.submit(&page, "consent-form", "consent-allow", &[]).await;

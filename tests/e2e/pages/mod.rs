@@ -1,6 +1,7 @@
 //! The pages, as a browser without JavaScript sees them.
 
 pub mod account;
+pub mod accounts;
 pub mod clients;
 pub mod consent;
 pub mod forms;

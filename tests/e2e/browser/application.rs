@@ -1,0 +1,66 @@
+//! A client's site in a real browser: a callback, a page that signs out, one that it is sent to afterwards, and one that
+//! asks the server's frame whether anything has changed.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use url::Url;
+
+/// Answers on a port of this machine, for as long as the runtime lives.
+pub struct Application {
+    pub base: String,
+    asked: Arc<Mutex<Vec<Url>>>,
+}
+
+/// Asks the frame at `op` with `message`, and shows what it answers.
+const ASKING: &str = r#"<!doctype html><meta charset="utf-8"><title>Asking</title><p id="answer"></p>
+<iframe id="op" title="op"></iframe><script>
+const asked = new URLSearchParams(location.search), op = document.getElementById("op");
+addEventListener("message", (event) => {
+  if (event.source === op.contentWindow) document.getElementById("answer").textContent = event.data;
+});
+op.onload = () => op.contentWindow.postMessage(asked.get("message"), new URL(op.src).origin);
+op.src = asked.get("op");
+</script>"#;
+
+const PAGE: &str =
+    "<!doctype html><meta charset=\"utf-8\"><title>Client</title><p id=\"client\">Back at the client</p>";
+
+impl Application {
+    pub async fn start() -> Application {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let base = format!("http://127.0.0.1:{}", listener.local_addr().expect("an address").port());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (own, shared) = (base.clone(), Arc::clone(&asked));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (own, asked) = (own.clone(), Arc::clone(&shared));
+                tokio::spawn(async move {
+                    let mut request = vec![0; 16_384];
+                    let read = stream.read(&mut request).await.unwrap_or(0);
+                    let text = String::from_utf8_lossy(&request[..read]).into_owned();
+                    let path = text.split(' ').nth(1).unwrap_or("/");
+                    let Ok(url) = Url::parse(&format!("{own}{path}")) else { return };
+                    let page = if url.path() == "/asking" { ASKING } else { PAGE };
+                    asked.lock().expect("not poisoned").push(url);
+                    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: ";
+                    let _ = stream.write_all(format!("{head}{}\r\n\r\n{page}", page.len()).as_bytes()).await;
+                });
+            }
+        });
+        Application { base, asked }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// What browsers have asked for at that path.
+    pub fn asked(&self, path: &str) -> Vec<Url> {
+        let asked = self.asked.lock().expect("not poisoned");
+        asked.iter().filter(|url| url.path() == path).cloned().collect()
+    }
+}
