@@ -15,6 +15,8 @@ use crate::config::{DatabaseKind, DatabaseUrl};
 /// The oldest PostgreSQL that is tested, as `server_version_num`.
 const POSTGRES_OLDEST: i32 = 150_000;
 
+const READ_ONLY: &str = "the file may only be read";
+
 pub(super) async fn open(url: &DatabaseUrl, options: &StoreOptions) -> Result<Db, StoreError> {
     let how = OpenOptions {
         connections: options.connections,
@@ -50,10 +52,10 @@ async fn open_postgres(url: &DatabaseUrl, options: &OpenOptions) -> Result<Db, S
 }
 
 fn create(url: &DatabaseUrl, file: &Path) -> Result<(), StoreError> {
-    create_sqlite_file(file).map_err(|error| StoreError::Open {
-        database: url.to_string(),
-        reason: format!("the file cannot be made: {error}"),
-    })
+    let open = |reason| StoreError::Open { database: url.to_string(), reason };
+    create_sqlite_file(file).map_err(|error| open(format!("the file cannot be made: {error}")))?;
+    // SQLite says so only at the first write, or says that it cannot open the file, because it cannot make its WAL.
+    if may_only_be_read(file) { Err(open(READ_ONLY.to_owned())) } else { Ok(()) }
 }
 
 /// Says what is wrong and what helps.
@@ -66,10 +68,11 @@ pub(super) fn failed(url: &DatabaseUrl, error: &sqlx::Error) -> StoreError {
         (DatabaseKind::Postgres, "28P01" | "28000") => "PostgreSQL refused the user name or password".to_owned(),
         (DatabaseKind::Postgres, "3D000") => "there is no such database: make it with createdb".to_owned(),
         (DatabaseKind::Postgres, "53300") => "PostgreSQL has no connection left".to_owned(),
+        (DatabaseKind::Sqlite(file), "14") if may_only_be_read(file) => READ_ONLY.to_owned(),
         (DatabaseKind::Sqlite(_), "14") => "the file does not exist or cannot be opened".to_owned(),
         (DatabaseKind::Sqlite(_), "26") => "the file is not an SQLite database".to_owned(),
         (DatabaseKind::Sqlite(_), "5" | "261" | "517") => "the file is locked by another process".to_owned(),
-        (DatabaseKind::Sqlite(_), "8" | "264" | "776" | "1032" | "1544") => "the file may only be read".to_owned(),
+        (DatabaseKind::Sqlite(_), "8" | "264" | "776" | "1032" | "1544") => READ_ONLY.to_owned(),
         _ => match error {
             sqlx::Error::Io(io) => format!("the database cannot be reached: {io}"),
             sqlx::Error::PoolTimedOut => "the database cannot be reached in time".to_owned(),
@@ -77,4 +80,10 @@ pub(super) fn failed(url: &DatabaseUrl, error: &sqlx::Error) -> StoreError {
         },
     };
     StoreError::Open { database: url.to_string(), reason }
+}
+
+fn may_only_be_read(file: &Path) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    let opened = std::fs::OpenOptions::new().write(true).open(file);
+    opened.is_err_and(|error| matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem))
 }

@@ -79,7 +79,7 @@ async fn read_only(run: Run) -> Report {
         disk.set_read_only(true);
         let output = site.run(&["serve", "--listen", "127.0.0.1:0"]).await;
         let text = String::from_utf8_lossy(&output.stderr).to_lowercase();
-        let says_why = text.contains("may only be read") || text.contains("read-only");
+        let says_why = text.contains("the file may only be read");
         load.report
             .check(!output.status.success() && says_why, || format!("a start on a read-only file system: {text}"));
         disk.set_read_only(false);

@@ -2,16 +2,20 @@
 //! cannot be opened is said by the caller, who knows what was asked for.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
 use super::Db;
 
 /// A pooled connection that was idle for longer is asked for a sign of life before it is used.
 const IDLE_UNTRUSTED: Duration = Duration::from_secs(1);
+/// A session that can only read is used for so long; then another one is made.
+const READ_ONLY_USED: Duration = Duration::from_secs(1);
 
 /// How a database is opened.
 #[derive(Clone, Copy, Debug)]
@@ -42,20 +46,34 @@ impl Db {
     /// Connects to PostgreSQL. Applies no migrations.
     pub async fn open_postgres(connect: PgConnectOptions, options: &OpenOptions) -> Result<Self, sqlx::Error> {
         let statement_timeout = options.statement_timeout;
+        let made = ReadOnlySessions::default();
+        let used = made.clone();
         let pool = PgPoolOptions::new()
             .max_connections(options.connections)
             .acquire_timeout(options.connect_timeout)
             // A ping on each use costs a round trip; only a connection that rested may have died unseen.
             .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
+            .before_acquire(move |connection, meta| {
+                let outdated = used.may_have(meta.age);
                 Box::pin(async move {
+                    if outdated {
+                        return Ok(false);
+                    }
                     if meta.idle_for > IDLE_UNTRUSTED {
                         connection.ping().await?;
                     }
                     Ok(true)
                 })
             })
-            .after_connect(move |connection, _| Box::pin(prepare_session(connection, statement_timeout)))
+            .after_connect(move |connection, _| {
+                let made = made.clone();
+                Box::pin(async move {
+                    if prepare_session(connection, statement_timeout).await? == Access::ReadOnly {
+                        made.note();
+                    }
+                    Ok(())
+                })
+            })
             .connect_with(connect)
             .await?;
         Ok(Self::Postgres(pool))
@@ -86,24 +104,55 @@ impl Db {
     }
 }
 
+/// When a session that can only read was last made. `ALTER DATABASE … SET default_transaction_read_only`, with which
+/// operators and hosts of databases stop all writing, counts for new sessions and holds for as long as they live, also
+/// when the database has long been open for writing again.
+#[derive(Clone, Default)]
+struct ReadOnlySessions(Arc<Mutex<Option<Instant>>>);
+
+impl ReadOnlySessions {
+    fn note(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+
+    /// Whether a session of that age may be one of them, and has served for long enough. Its age counts from when it was
+    /// ready, a moment after it was noted. One that can write, but was made earlier, is given up once as well.
+    fn may_have(&self, age: Duration) -> bool {
+        age > READ_ONLY_USED && self.0.lock().is_some_and(|made| age + READ_ONLY_USED >= made.elapsed())
+    }
+}
+
+/// What a session may do by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
 /// Bounds every statement, wait for a lock and forgotten transaction of this session, lets the server notice within a
 /// minute when this machine is gone, and makes a commit mean that the data is on disk, whatever the server's default is.
-pub async fn prepare_session(connection: &mut PgConnection, statement_timeout: Duration) -> Result<(), sqlx::Error> {
+pub async fn prepare_session(
+    connection: &mut PgConnection,
+    statement_timeout: Duration,
+) -> Result<Access, sqlx::Error> {
     let millis = statement_timeout.as_millis();
     let sql = format!(
         "SET statement_timeout = {millis}; SET lock_timeout = {millis}; \
          SET idle_in_transaction_session_timeout = {millis}; SET client_min_messages = warning; \
          SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
          SET tcp_user_timeout = 60000; \
-         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; \
+         SELECT current_setting('default_transaction_read_only')"
     );
-    connection.execute(sql.as_str()).await?;
-    Ok(())
+    let rows = connection.fetch_all(sql.as_str()).await?;
+    let read_only = rows.last().map(|row| row.try_get::<String, _>(0)).transpose()?;
+    Ok(if read_only.as_deref() == Some("on") { Access::ReadOnly } else { Access::ReadWrite })
 }
 
 /// Makes an empty file for [`Db::open_sqlite`], unless there is one. SQLite would make it readable by everybody; its WAL
 /// takes over the mode.
 pub fn create_sqlite_file(file: &Path) -> std::io::Result<()> {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -113,7 +162,7 @@ pub fn create_sqlite_file(file: &Path) -> std::io::Result<()> {
     }
     match options.open(file) {
         // A file that may only be read gets its own words from SQLite.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && file.exists() => Ok(()),
+        Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem) && file.exists() => Ok(()),
         other => other.map(drop),
     }
 }

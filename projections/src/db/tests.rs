@@ -1,4 +1,7 @@
+use sqlx::{Connection as _, PgConnection};
+
 use super::*;
+use crate::testing::{postgres, until};
 
 async fn file() -> (tempfile::TempDir, Db) {
     let folder = tempfile::tempdir().unwrap();
@@ -68,4 +71,26 @@ async fn a_read_transaction_sees_one_snapshot() {
     assert!(tx.fetch("SELECT id FROM things", &[]).await.unwrap().is_empty());
     db.execute(INSERT, &["a".into(), 1.into()]).await.unwrap();
     assert!(tx.fetch("SELECT id FROM things", &[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_session_that_was_made_while_the_database_was_read_only_is_given_up_for_one_that_can_write() {
+    let Some(fresh) = postgres().await else { return };
+    let Db::Postgres(pool) = &fresh.db else { panic!("postgres") };
+    let mut operator = PgConnection::connect_with(&pool.connect_options()).await.unwrap();
+    let row = operator.fetch_one("SELECT current_database()").await.unwrap();
+    let name = Row::Postgres(row).text(0).unwrap();
+    let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    operator.execute(read_only.as_str()).await.unwrap();
+    let db = fresh.db.apart(1);
+    let refused = db.execute("CREATE TABLE things (id TEXT PRIMARY KEY)", &[]).await;
+    assert!(refused.unwrap_err().is_unavailable());
+    assert_eq!(db.fetch("SELECT 'read'", &[]).await.unwrap().len(), 1);
+
+    let writable = format!("ALTER DATABASE {name} RESET default_transaction_read_only");
+    operator.execute(writable.as_str()).await.unwrap();
+    until("the only session of the pool can write", || async {
+        db.execute("CREATE TABLE IF NOT EXISTS things (id TEXT PRIMARY KEY)", &[]).await.is_ok()
+    })
+    .await;
 }
