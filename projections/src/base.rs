@@ -12,6 +12,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::checkpoint;
 use crate::db::{Db, DbError, Row, Tx};
+use crate::engine::is_known;
 use crate::feed::{Cursor, POSTGRES_COLUMNS};
 use crate::tables::activity;
 
@@ -25,12 +26,11 @@ pub struct BaseSum {
 
 /// Why a partition whose last event is at `last` must not leave the log yet; `None` when it may.
 pub async fn objection(db: &Db, last: Cursor) -> Result<Option<String>, DbError> {
-    let known = crate::engine::projection::all();
     for (found, answers) in checkpoint::all(db).await? {
         if !answers {
             continue;
         }
-        if !known.iter().any(|known| known.name() == found.name && known.version() == found.version) {
+        if !is_known(&found.name, found.version) {
             return Ok(Some(format!(
                 "the read model {} has a table of another version ({}): finish the update of every node, then rebuild it",
                 found.name, found.version

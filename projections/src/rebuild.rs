@@ -26,6 +26,8 @@ const STEP_SQLITE: usize = 512;
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait for events that the ordered feed must not show yet.
 const WAIT: Duration = Duration::from_millis(20);
+/// Longest wait for the old table to come as far as the new one, when somebody keeps it.
+const STANDSTILL_MAX: Duration = Duration::from_secs(60);
 
 /// How often a lock that readers hold is waited for; each wait lasts as long as the database lets it.
 const ATTEMPTS_MAX: u32 = 20;
@@ -48,7 +50,7 @@ pub struct Rebuilt {
     pub table_name: String,
     /// The table that answered before and was dropped.
     pub replaced: Option<String>,
-    /// Tables of earlier versions that were dropped, because no process keeps them any more.
+    /// Tables of other versions that were dropped, because no process keeps them any more.
     pub dropped: Vec<String>,
     /// Events taken in by this call.
     pub events: u64,
@@ -83,7 +85,8 @@ pub async fn rebuild(
     build_anew(db, projection, now, report).await
 }
 
-pub(crate) async fn build_anew(
+/// The same for a projection that need not be one of this program: see [`crate::engine::projection_of`].
+pub async fn build_anew(
     db: &Db,
     projection: Arc<dyn Projection>,
     now: Timestamp,
@@ -96,7 +99,7 @@ pub(crate) async fn build_anew(
     builds::add_indexes(db, &*build.projection, &build.progress.checkpoint.table_name).await?;
     let comparison = build.compare(now, &mut report).await?;
     let replaced = build.switch(&mut report).await?;
-    let dropped = builds::drop_earlier(db, &*build.projection).await?;
+    let dropped = builds::drop_others(db, &*build.projection).await?;
     Ok(Rebuilt {
         name: build.projection.name().to_owned(),
         table_name: build.progress.checkpoint.table_name,
@@ -276,15 +279,18 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Whether the table that answers moves: nobody may be keeping it.
+    /// Whether the table that answers moves: nobody may be keeping it, or somebody who is slow.
     async fn is_kept(&self, before: Cursor) -> Result<bool, DbError> {
-        const PATIENCE: u32 = 50;
-        for _ in 0..PATIENCE {
+        let (began, mut kept_at) = (Instant::now(), Instant::now());
+        while began.elapsed() < STANDSTILL_MAX && kept_at.elapsed() < builds::UNKEPT_FOR {
             let mut tx = self.db.begin_read().await?;
             let active = checkpoint::active(&mut tx, self.projection.name(), self.projection.version()).await?;
             tx.rollback().await?;
             if active.is_none_or(|active| active.cursor != before) {
                 return Ok(true);
+            }
+            if !builds::is_unkept(self.db, &*self.projection).await? {
+                kept_at = Instant::now();
             }
             tokio::time::sleep(WAIT).await;
         }

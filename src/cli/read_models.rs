@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use grantlog_projections::engine::is_known;
 use grantlog_projections::feed::Wake;
 use grantlog_projections::live::Now;
 use grantlog_projections::{Projector, ProjectorOptions, prepare, status};
@@ -26,7 +27,8 @@ pub(super) async fn catch_up(opened: &Opened) -> Result<(), CliError> {
     let began = Instant::now();
     let reached = loop {
         let status = status::read(opened.db(), opened.clock.now()).await?;
-        let tables = || status.tables.iter().filter(|table| table.active);
+        // Tables of another version are kept by other programs, or left behind.
+        let tables = || status.tables.iter().filter(|table| table.active && is_known(&table.name, table.version));
         if tables().all(|table| table.lag_events == 0 || table.position >= end || table.stopped.is_some()) {
             break true;
         }

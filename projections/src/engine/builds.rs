@@ -4,7 +4,7 @@
 //! need not know about builds and a switch is one statement.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grantlog_domain::Timestamp;
 
@@ -18,8 +18,11 @@ use crate::rebuild::{RebuildError, RebuildProgress, rebuild};
 /// Serializes whoever makes and drops tables (PostgreSQL advisory lock).
 const LOCK: i64 = 0x6772_616e_746c_6f67;
 
-/// How long to wait for another process that builds the same table.
+/// How long to wait for another process that builds the same table, and between two looks at who keeps one.
 const WAIT: Duration = Duration::from_millis(500);
+/// After so long without a keeper a table counts as one that nobody keeps. More than it takes a keeper to try again
+/// after its database was out of reach (see [`leader`]).
+pub(crate) const UNKEPT_FOR: Duration = Duration::from_secs(10);
 
 /// Makes the tables of this version that do not exist yet. To be called after the migrations; other processes may do the
 /// same at the same time.
@@ -77,26 +80,57 @@ async fn has_answer(db: &Db, projection: &dyn Projection) -> Result<bool, DbErro
     Ok(active.is_some())
 }
 
-/// Drops the tables of earlier versions that no process keeps any more. Answers their names.
-pub(crate) async fn drop_earlier(db: &Db, projection: &dyn Projection) -> Result<Vec<String>, DbError> {
-    let (name, version) = (projection.name(), projection.version());
+/// Drops the tables of other versions that no process keeps any more: of earlier ones after an update, of later ones after
+/// the way back. Answers their names.
+pub(crate) async fn drop_others(db: &Db, projection: &dyn Projection) -> Result<Vec<String>, DbError> {
+    let name = projection.name();
+    let unkept = unkept_others(db, projection).await?;
     let mut tx = db.begin().await?;
     exclusively(&mut tx).await?;
-    let sql = "SELECT version, table_name FROM active_projection WHERE name = $1 AND version < $2 ORDER BY version";
     let mut dropped = Vec::new();
-    for row in tx.fetch(sql, &[name.into(), version.into()]).await? {
-        let (earlier, table_name) = (row.int(0)?, row.text(1)?);
-        if !leader::is_unkept(&mut tx, name, earlier).await? {
+    for (other, table_name) in unkept {
+        if !leader::is_unkept(&mut tx, name, other).await? {
             continue;
         }
-        tx.execute(&format!("DROP VIEW IF EXISTS {name}_v{earlier}"), &[]).await?;
-        tx.execute("DELETE FROM active_projection WHERE name = $1 AND version = $2", &[name.into(), earlier.into()])
+        tx.execute(&format!("DROP VIEW IF EXISTS {name}_v{other}"), &[]).await?;
+        tx.execute("DELETE FROM active_projection WHERE name = $1 AND version = $2", &[name.into(), other.into()])
             .await?;
         drop_table(&mut tx, &table_name).await?;
         dropped.push(table_name);
     }
     tx.commit().await?;
     Ok(dropped)
+}
+
+/// Other versions that nobody has kept for [`UNKEPT_FOR`], and the tables that answer for them. A keeper that is cut off
+/// or slow for a moment loses what it keeps for that moment, and must find its tables again.
+async fn unkept_others(db: &Db, projection: &dyn Projection) -> Result<Vec<(i64, String)>, DbError> {
+    let name = projection.name();
+    let sql = "SELECT version, table_name FROM active_projection WHERE name = $1 AND version <> $2 ORDER BY version";
+    let rows = db.fetch(sql, &[name.into(), projection.version().into()]).await?;
+    let mut others = rows.iter().map(|row| Ok((row.int(0)?, row.text(1)?))).collect::<Result<Vec<_>, DbError>>()?;
+    let began = Instant::now();
+    while db.is_postgres() && !others.is_empty() && began.elapsed() < UNKEPT_FOR {
+        let mut tx = db.begin().await?;
+        let mut unkept = Vec::new();
+        for (version, table_name) in others {
+            if leader::is_unkept(&mut tx, name, version).await? {
+                unkept.push((version, table_name));
+            }
+        }
+        tx.rollback().await?;
+        others = unkept;
+        tokio::time::sleep(WAIT).await;
+    }
+    Ok(others)
+}
+
+/// Whether no process keeps this projection now. On SQLite nobody can tell, and the answer is yes.
+pub(crate) async fn is_unkept(db: &Db, projection: &dyn Projection) -> Result<bool, DbError> {
+    let mut tx = db.begin().await?;
+    let unkept = leader::is_unkept(&mut tx, projection.name(), projection.version()).await?;
+    tx.rollback().await?;
+    Ok(unkept)
 }
 
 pub(crate) async fn exclusively(tx: &mut Tx) -> Result<(), DbError> {

@@ -21,14 +21,13 @@ use tokio::task::JoinHandle;
 pub use builds::prepare;
 pub(crate) use leader::keepers;
 pub use leader::node_name;
-pub use projection::names;
+pub use projection::{Projection, is_known, names, of as projection_of};
 
 use crate::checkpoint;
 use crate::db::{Db, DbError};
 use crate::feed::{Cursor, Fault, Stored, Wake, ordered};
 use crate::live::Now;
 use leader::Leader;
-use projection::Projection;
 use step::{Progress, Stepped};
 
 /// Shortest pause after a round that reached the end: what is appended meanwhile is taken in together, which costs less.
@@ -95,7 +94,10 @@ impl Projector {
         Self::with(db, wake, options, projection::all())
     }
 
-    pub(crate) fn with(db: &Db, wake: &Wake, options: ProjectorOptions, projections: Vec<Arc<dyn Projection>>) -> Self {
+    /// The same for these projections only: a program that embeds the read models can bring tables of its own, or the
+    /// next version of one of them.
+    #[must_use]
+    pub fn with(db: &Db, wake: &Wake, options: ProjectorOptions, projections: Vec<Arc<dyn Projection>>) -> Self {
         let status = Arc::new(Mutex::new(ProjectorStatus::default()));
         let (stop, stopped) = watch::channel(false);
         let engine = Engine {

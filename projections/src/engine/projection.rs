@@ -21,7 +21,7 @@ use crate::tables::users::Users;
 
 /// A table projection without its row type.
 #[async_trait]
-pub(crate) trait Projection: Send + Sync {
+pub trait Projection: Send + Sync {
     fn name(&self) -> &'static str;
     fn version(&self) -> i64;
     /// The types of the aggregates that it reads.
@@ -95,7 +95,9 @@ impl<T: Table> Projection for Of<T> {
     }
 }
 
-pub(crate) fn of<T: Table>() -> Arc<dyn Projection> {
+/// The engine's side of a table.
+#[must_use]
+pub fn of<T: Table>() -> Arc<dyn Projection> {
     Arc::new(Of::<T>(PhantomData))
 }
 
@@ -115,6 +117,13 @@ pub(crate) fn all() -> Vec<Arc<dyn Projection>> {
 
 pub(crate) fn named(name: &str) -> Option<Arc<dyn Projection>> {
     all().into_iter().find(|projection| projection.name() == name)
+}
+
+/// Whether this program has that version of a projection; a database may hold tables of others, during an update and after
+/// the way back.
+#[must_use]
+pub fn is_known(name: &str, version: i64) -> bool {
+    named(name).is_some_and(|projection| projection.version() == version)
 }
 
 /// The names of all table projections.
