@@ -87,6 +87,13 @@ async fn prepare(store: Store, events: u64) -> Grantlog {
     let began = Instant::now();
     fill::fill(server.database(), fill::Log { client: server.client(), events, living: LIVING.min(events), now }).await;
     report(store, events, "fill the log", began.elapsed());
+    server.start().await;
+    let began = Instant::now();
+    while server.is_behind() {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    report(store, events, "the tables catch up with the log", began.elapsed());
+    server.stop();
     for name in ["grants", "tokens", "activity", "clients", "users", "sessions", "keys"] {
         let began = Instant::now();
         server.command(&["projections", "rebuild", name]);

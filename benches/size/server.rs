@@ -120,6 +120,13 @@ impl Grantlog {
         json["access_token"].as_str().expect("a token response has a token").to_owned()
     }
 
+    /// Whether a table has not taken in the whole log.
+    pub fn is_behind(&self) -> bool {
+        let status: Value = serde_json::from_str(&self.command(&["--json", "projections", "status"])).expect("JSON");
+        let mut tables = status["tables"].as_array().expect("a list of tables").iter();
+        tables.any(|table| table["active"] == true && table["lag_events"] != 0)
+    }
+
     /// Rows of the token table that have been of no use for an hour.
     pub async fn expired_rows(&self) -> i64 {
         let db = Db::open(&self.database, &OpenOptions::default()).await.expect("the database is there");

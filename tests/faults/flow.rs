@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::harness::{Answer, CALLBACK, Pkce, Server, browser::query_of, http::Request, random};
+use crate::harness::{Answer, CALLBACK, Pkce, Server, browser::query_of, http::Request};
 use crate::model::{Expected, Grant, Once, Tally};
 use crate::world::World;
 
@@ -129,15 +129,7 @@ impl Flow {
     /// A code for the user who is signed in and has allowed this client before.
     async fn take_code(&mut self, server: &Server) {
         let (client, pkce) = (self.world.web.clone(), Pkce::new());
-        let url = server.authorize_url(&[
-            ("response_type", "code"),
-            ("client_id", &client.id),
-            ("redirect_uri", CALLBACK),
-            ("scope", "profile read"),
-            ("state", &random(9)),
-            ("code_challenge", &pkce.challenge),
-            ("code_challenge_method", "S256"),
-        ]);
+        let url = server.code_url(&client, &pkce);
         match self.ask(server.get(&url).header("cookie", &self.world.cookies)).await {
             Heard::Yes(answer) => {
                 let callback = answer.location();

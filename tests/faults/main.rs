@@ -21,8 +21,11 @@ mod model;
 mod nodes;
 mod poison;
 mod postgres;
+mod probe;
 mod proxy;
 mod queue;
+mod rebuild;
+mod release;
 mod rounds;
 mod scenario;
 mod sqlite;
@@ -63,6 +66,8 @@ const SCENARIOS: &[&Scenario] = &[
     &clock::SCENARIO,
     &queue::SCENARIO,
     &poison::SCENARIO,
+    &rebuild::SCENARIO,
+    &release::SCENARIO,
 ];
 
 /// Breaks things and looks whether what was acknowledged holds.

@@ -10,7 +10,7 @@ use futures::future::join_all;
 use tokio::task::JoinHandle;
 
 use crate::flow::Flow;
-use crate::harness::{Browser, Client, Server, Site, User, poll};
+use crate::harness::{Browser, Client, Pkce, Server, Site, User, poll};
 use crate::log::{self, Counted};
 use crate::model::{Expected, Tally};
 use crate::scenario::{Report, Run};
@@ -77,18 +77,8 @@ impl World {
         let server = Server::on(site, arguments).await;
         let user = server.user().await;
         let web = server.web_client().await;
-        let pkce = crate::harness::Pkce::new();
         let mut browser = Browser::new(&server);
-        let url = server.authorize_url(&[
-            ("response_type", "code"),
-            ("client_id", &web.id),
-            ("redirect_uri", crate::harness::CALLBACK),
-            ("scope", "profile read"),
-            ("state", "once"),
-            ("code_challenge", &pkce.challenge),
-            ("code_challenge_method", "S256"),
-        ]);
-        browser.authorize(&url, &user).await.callback();
+        browser.authorize(&server.code_url(&web, &Pkce::new()), &user).await.callback();
         let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let (service, password) = (server.service_client().await, server.password_client().await);
         Arc::new(World {
@@ -159,6 +149,12 @@ impl Load {
             world.disable(victim).await
         });
         Working { tasks, operator }
+    }
+
+    /// A token that no flow has, for who looks on.
+    pub async fn token(&mut self) -> String {
+        self.tally.acknowledged("grant.opened");
+        self.world.server().service_token(&self.world.service).await
     }
 
     /// A random time up to `longest`.

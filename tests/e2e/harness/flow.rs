@@ -44,22 +44,22 @@ impl Server {
         Browser::new(self).authorize(&self.authorize_url(parameters), user).await.callback()
     }
 
+    /// Where a client sends a browser for a code for `profile read` with PKCE.
+    pub fn code_url(&self, client: &Client, pkce: &Pkce) -> String {
+        self.authorize_url(&[
+            ("response_type", "code"),
+            ("client_id", &client.id),
+            ("redirect_uri", CALLBACK),
+            ("scope", "profile read"),
+            ("state", &random(9)),
+            ("code_challenge", &pkce.challenge),
+            ("code_challenge_method", "S256"),
+        ])
+    }
+
     /// A code for `profile read` with PKCE.
     pub async fn code(&self, client: &Client, user: &User, pkce: &Pkce) -> String {
-        let callback = self
-            .authorized(
-                user,
-                &[
-                    ("response_type", "code"),
-                    ("client_id", &client.id),
-                    ("redirect_uri", CALLBACK),
-                    ("scope", "profile read"),
-                    ("state", &random(9)),
-                    ("code_challenge", &pkce.challenge),
-                    ("code_challenge_method", "S256"),
-                ],
-            )
-            .await;
+        let callback = Browser::new(self).authorize(&self.code_url(client, pkce), user).await.callback();
         query_of(&callback).remove("code").unwrap_or_else(|| panic!("no code in {callback}"))
     }
 
