@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::http::request_id::RequestContext;
 use crate::oauth::profiles::Profiles;
+use crate::oidc::client_keys::ClientKeys;
 use crate::oidc::remote::{Reach, Remote};
 use crate::oidc::signing::Signing;
 use crate::secrets::Secrets;
@@ -28,6 +29,7 @@ struct Shared {
     profiles: Profiles,
     signing: Signing,
     remote: Remote,
+    client_keys: ClientKeys,
 }
 
 /// The parts of the running server.
@@ -44,7 +46,9 @@ impl App {
     #[must_use]
     pub fn new(parts: AppInner) -> Self {
         let remote = Remote::new(parts.settings.remote, Reach::of(&parts.settings));
-        Self(Arc::new(Shared { inner: parts, profiles: Profiles::new(), signing: Signing::new(), remote }))
+        let client_keys = ClientKeys::new(parts.clock.clone());
+        let (profiles, signing) = (Profiles::new(), Signing::new());
+        Self(Arc::new(Shared { inner: parts, profiles, signing, remote, client_keys }))
     }
 
     /// Personal data, read from the vault a moment ago.
@@ -63,6 +67,12 @@ impl App {
     #[must_use]
     pub fn remote(&self) -> &Remote {
         &self.0.remote
+    }
+
+    /// Public keys of clients.
+    #[must_use]
+    pub fn client_keys(&self) -> &ClientKeys {
+        &self.0.client_keys
     }
 
     /// Now, in whole seconds.

@@ -19,7 +19,7 @@ use crate::demo::{self, DemoError};
 use crate::entropy::Entropy;
 use crate::http::request::Surroundings;
 use crate::http::server::{Server, ServerError};
-use crate::http::{metrics, open_files};
+use crate::http::{client_assertion, metrics, open_files};
 use crate::oidc::backchannel;
 use crate::oidc::keys::{KeyError, Keys};
 use crate::routes::routes;
@@ -86,6 +86,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let keys = signing_keys(&app);
     keys.tend(&app.settings.keys).await?;
     let tending = tokio::spawn(keys.run(app.settings.keys.clone()));
+    let tidying = tokio::spawn(client_assertion::tidy(app.clone()));
     if app.settings.demo {
         demo::set_up(&app).await?;
     } else {
@@ -100,6 +101,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     telling.abort();
     partitions.abort();
     tending.abort();
+    tidying.abort();
     // Appends under way are finished; what the models have not seen they will read at the next start.
     app.store.close().await;
     follower.stop().await;

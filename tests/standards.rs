@@ -5,8 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where the protocol is: every standard that one of these files cites has a row for that file.
-const PROTOCOL: &[&str] =
-    &["src/oauth", "src/oidc", "src/resource", "src/http/bearer.rs", "src/http/client_auth.rs", "src/http/form.rs"];
+const PROTOCOL: &[&str] = &[
+    "src/oauth",
+    "src/oidc",
+    "src/resource",
+    "src/http/bearer.rs",
+    "src/http/client_assertion.rs",
+    "src/http/client_auth.rs",
+    "src/http/form.rs",
+];
 
 /// Standards that are named only to say that they are for later, or where something else is found.
 const MENTIONED_ONLY: &[(&str, &str)] = &[

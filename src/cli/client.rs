@@ -1,5 +1,6 @@
 //! `grantlog client`: register and manage clients. A client is printed with the names of RFC 7591.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -19,7 +20,8 @@ use super::{CliError, event_log, output, read_models};
 use crate::config::Settings;
 use crate::http::client_auth::SUPPORTED;
 use crate::oidc::id_token::may_be_unsigned;
-use crate::secrets::{Kind, Secret, Secrets};
+use crate::secrets::Secret;
+use crate::store::vault::Vault;
 
 type Aggregate = grantlog_domain::client::Client;
 
@@ -104,8 +106,8 @@ struct Choices {
     /// The widest scope that it may ask for, separated by blanks [default: profile]
     #[arg(long)]
     scope: Option<String>,
-    /// client_secret_basic, client_secret_post or none [default: client_secret_basic]
-    #[arg(long = "auth-method", value_name = "METHOD", value_parser = one_of(&SUPPORTED, TokenEndpointAuthMethod::as_str), hide_possible_values = true)]
+    /// client_secret_basic, client_secret_post, client_secret_jwt, private_key_jwt or none [default: client_secret_basic]
+    #[arg(long = "auth-method", value_name = "METHOD", value_parser = one_of(SUPPORTED, TokenEndpointAuthMethod::as_str), hide_possible_values = true)]
     auth_method: Option<TokenEndpointAuthMethod>,
     /// web or native; a native client chooses its loopback port [default: web]
     #[arg(long, value_name = "TYPE", value_parser = one_of(ApplicationType::ALL, ApplicationType::as_str), hide_possible_values = true)]
@@ -135,6 +137,21 @@ struct Choices {
     /// Where browsers may go after signing out; may be repeated, replaces all of them
     #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
     post_logout_redirect_uris: Vec<String>,
+    /// File with the client's public keys, a JWK Set (jwks)
+    #[arg(long, value_name = "FILE", conflicts_with = "jwks_uri")]
+    jwks: Option<PathBuf>,
+    /// Where the client publishes them (jwks_uri)
+    #[arg(long, value_name = "URL")]
+    jwks_uri: Option<String>,
+    /// How it signs to prove who it is [default: any that fits the method]
+    #[arg(long, value_name = "ALG", value_parser = one_of(JwsAlgorithm::ALL, JwsAlgorithm::as_str), hide_possible_values = true)]
+    token_endpoint_auth_signing_alg: Option<JwsAlgorithm>,
+    /// How it signs its request objects; none for objects without a signature [default: any but none]
+    #[arg(long, value_name = "ALG", value_parser = one_of(JwsAlgorithm::ALL, JwsAlgorithm::as_str), hide_possible_values = true)]
+    request_object_signing_alg: Option<JwsAlgorithm>,
+    /// Where its request objects may be fetched from; may be repeated, replaces all of them
+    #[arg(long = "request-uri", value_name = "URL")]
+    request_uris: Vec<String>,
     /// Users prove again who they are when that is longer ago than so many seconds
     #[arg(long, value_name = "SECONDS")]
     default_max_age: Option<u32>,
@@ -159,13 +176,13 @@ where
 
 pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Result<(), CliError> {
     let opened = Opened::open(settings).await?;
-    let secrets = opened.secrets(settings).await?;
+    let vault = opened.vault(settings).await?;
     match command {
-        Client::Create(create) => register(&opened, &secrets, settings, create, json).await,
+        Client::Create(create) => register(&opened, &vault, settings, create, json).await,
         Client::List(list) => list_clients(&opened, list.limit, json).await,
         Client::Show(named) => show(&opened, named.client_id, None, json).await,
-        Client::Update(changed) => update(&opened, &secrets, settings, changed, json).await,
-        Client::RotateSecret(named) => rotate_secret(&opened, &secrets, named.client_id, json).await,
+        Client::Update(changed) => update(&opened, &vault, settings, changed, json).await,
+        Client::RotateSecret(named) => rotate_secret(&opened, &vault, named.client_id, json).await,
         Client::Disable(named) => {
             let command = ClientCommand::Disable { at: opened.clock.now() };
             change(&opened, named.client_id, command).await?;
@@ -184,7 +201,7 @@ pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Res
 
 async fn register(
     opened: &Opened,
-    secrets: &Secrets,
+    vault: &Vault,
     settings: &Settings,
     create: Create,
     json: bool,
@@ -204,7 +221,10 @@ async fn register(
     let metadata = create.choices.applied_to(blank)?;
     check_signed(&metadata, settings)?;
     let client_id = ClientId(opened.new_id());
-    let minted = metadata.has_secret().then(|| secrets.mint(Kind::ClientSecret, client_id.0));
+    let minted = match metadata.has_secret() {
+        true => Some(vault.mint_client_secret(client_id, &metadata).await?),
+        false => None,
+    };
     let (secret, hash) = minted.unzip();
     let command = ClientCommand::Register {
         metadata,
@@ -219,22 +239,24 @@ async fn register(
 
 async fn update(
     opened: &Opened,
-    secrets: &Secrets,
+    vault: &Vault,
     settings: &Settings,
     changed: Update,
     json: bool,
 ) -> Result<(), CliError> {
     let client_id = changed.client_id;
     let registration = load(opened, client_id).await?.registration;
-    let had_secret = registration.metadata.has_secret();
+    let before = registration.metadata.clone();
     let named = ClientMetadata {
         client_name: changed.name.unwrap_or_else(|| registration.metadata.client_name.clone()),
         ..registration.metadata
     };
     let metadata = changed.choices.applied_to(named)?;
     check_signed(&metadata, settings)?;
-    // A client that begins to use a secret needs one; one that is already keeps its own.
-    let minted = (!had_secret && metadata.has_secret()).then(|| secrets.mint(Kind::ClientSecret, client_id.0));
+    let minted = match metadata.needs_new_secret(&before) {
+        true => Some(vault.mint_client_secret(client_id, &metadata).await?),
+        false => None,
+    };
     let (secret, hash) = minted.unzip();
     change(opened, client_id, ClientCommand::Update { metadata, secret: hash, at: opened.clock.now() }).await?;
     show(opened, client_id, secret, json).await
@@ -247,8 +269,9 @@ fn check_signed(metadata: &ClientMetadata, settings: &Settings) -> Result<(), Cl
     Err(CliError::Refused("--id-token-alg none: only where oauth.unsigned_id_tokens is set".into()))
 }
 
-async fn rotate_secret(opened: &Opened, secrets: &Secrets, client_id: ClientId, json: bool) -> Result<(), CliError> {
-    let (secret, hash) = secrets.mint(Kind::ClientSecret, client_id.0);
+async fn rotate_secret(opened: &Opened, vault: &Vault, client_id: ClientId, json: bool) -> Result<(), CliError> {
+    let metadata = load(opened, client_id).await?.registration.metadata;
+    let (secret, hash) = vault.mint_client_secret(client_id, &metadata).await?;
     change(opened, client_id, ClientCommand::RotateSecret { secret: hash, at: opened.clock.now() }).await?;
     show(opened, client_id, Some(secret), json).await
 }
@@ -380,6 +403,18 @@ impl Choices {
         openid.frontchannel_logout_uri = self.frontchannel_logout_uri.or(openid.frontchannel_logout_uri.take());
         openid.frontchannel_logout_session_required =
             self.frontchannel_logout_session_required.unwrap_or(openid.frontchannel_logout_session_required);
+        openid.token_endpoint_auth_signing_alg =
+            self.token_endpoint_auth_signing_alg.or(openid.token_endpoint_auth_signing_alg);
+        openid.request_object_signing_alg = self.request_object_signing_alg.or(openid.request_object_signing_alg);
+        if !self.request_uris.is_empty() {
+            openid.request_uris = self.request_uris;
+        }
+        // One replaces the other.
+        if let Some(file) = &self.jwks {
+            (openid.jwks, openid.jwks_uri) = (Some(jwks(file)?), None);
+        } else if self.jwks_uri.is_some() {
+            (openid.jwks, openid.jwks_uri) = (None, self.jwks_uri);
+        }
         if !self.post_logout_redirect_uris.is_empty() {
             metadata.openid.post_logout_redirect_uris =
                 uris(&self.post_logout_redirect_uris, "--post-logout-redirect-uri", metadata.is_native())?;
@@ -396,6 +431,12 @@ impl Choices {
         metadata.validate().map_err(|error| refused(error.to_string()))?;
         Ok(metadata)
     }
+}
+
+fn jwks(file: &Path) -> Result<Map<String, Value>, CliError> {
+    let refused = |why: String| CliError::Refused(format!("--jwks {}: {why}", file.display()));
+    let text = std::fs::read(file).map_err(|error| refused(error.to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))
 }
 
 fn uris(given: &[String], flag: &str, native: bool) -> Result<Vec<RedirectUri>, CliError> {

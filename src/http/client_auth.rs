@@ -1,6 +1,6 @@
 //! Who is asking: client authentication at the token, revocation and introspection endpoints (RFC 6749 2.3 and 3.2.1).
 //!
-//! `client_secret_basic`, `client_secret_post` and `none`; each client uses the one that it registered, and one only.
+//! `client_secret_basic`, `client_secret_post` and `none` here, signed assertions in `client_assertion`; each client uses the one that it registered, and one only.
 //! Whatever is wrong, the answer is the same, so that nobody learns which clients exist.
 
 use std::str::FromStr as _;
@@ -15,22 +15,20 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
+use super::client_assertion;
 use super::form::{Parameters, decode};
 use crate::app::App;
 use crate::oauth::error::OAuthError;
 use crate::secrets::Kind;
 use crate::standing;
 use crate::store::StoreError;
+use crate::store::vault::VaultError;
 
 /// Longest `Authorization` header that is looked at, in bytes.
 const AUTHORIZATION_BYTES_MAX: usize = 2048;
 
 /// The methods that this server takes.
-pub const SUPPORTED: [TokenEndpointAuthMethod; 3] = [
-    TokenEndpointAuthMethod::ClientSecretBasic,
-    TokenEndpointAuthMethod::ClientSecretPost,
-    TokenEndpointAuthMethod::None,
-];
+pub const SUPPORTED: &[TokenEndpointAuthMethod] = TokenEndpointAuthMethod::ALL;
 
 /// What a request says of its client, not yet believed.
 #[derive(Clone, Copy)]
@@ -46,11 +44,19 @@ pub enum AuthenticationError {
     Refused(OAuthError),
     /// This node is not up to date, and the log cannot be read.
     Unknown(StoreError),
+    /// The vault cannot say whether it is so.
+    Vault(VaultError),
 }
 
 impl From<OAuthError> for AuthenticationError {
     fn from(error: OAuthError) -> Self {
         Self::Refused(error)
+    }
+}
+
+impl From<StoreError> for AuthenticationError {
+    fn from(error: StoreError) -> Self {
+        Self::Unknown(error)
     }
 }
 
@@ -60,6 +66,10 @@ pub async fn authenticate(
     headers: &HeaderMap,
     parameters: &Parameters,
 ) -> Result<Arc<LiveClient>, AuthenticationError> {
+    if let Some(assertion) = client_assertion::presented(headers, parameters)? {
+        // In a box, so that the future of the other methods stays small.
+        return Box::pin(client_assertion::authenticate(app, assertion, parameters)).await;
+    }
     let mut pair = Zeroizing::new(Vec::new());
     let claim = claim(headers, parameters, &mut pair)?;
     // Hashed before anything is looked up, so that an unknown client takes as long as a known one.

@@ -74,6 +74,12 @@ impl Parameters {
         str::from_utf8(&self.text[value]).ok().filter(|value| !value.is_empty())
     }
 
+    /// Names and values, as they were sent; of what was repeated the first.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let part = |range: &Range<usize>| str::from_utf8(&self.text[range.clone()]).unwrap_or_default();
+        self.pairs.iter().map(move |pair| (part(&pair.name), part(&pair.value)))
+    }
+
     fn find(&self, name: &str) -> Option<&Pair> {
         self.pairs.iter().find(|pair| self.text[pair.name.clone()] == *name.as_bytes())
     }

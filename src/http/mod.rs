@@ -12,6 +12,7 @@
 //! - `bearer`, `client_auth`: whose request it is
 
 pub mod bearer;
+pub mod client_assertion;
 pub mod client_auth;
 pub mod form;
 pub mod handler;

@@ -69,14 +69,7 @@ impl AuthorizationRequest {
         redirect: VerifiedRedirect,
         require_pkce: RequirePkce,
     ) -> Result<Self, AuthorizationError> {
-        let redirect = redirect.with_state(parameters.get("state").filter(|state| state.len() <= STATE_BYTES_MAX));
-        let redirect = match parameters.get("response_type").and_then(|text| ResponseType::parse(text).ok()) {
-            Some(response_type) => {
-                let mode = response_mode(parameters, response_type).ok().flatten();
-                redirect.answering(response_type, mode)
-            }
-            None => redirect,
-        };
+        let redirect = way_back(redirect, parameters);
         let checked = || {
             check_repeats(parameters)?;
             check_state(parameters)?;
@@ -207,6 +200,19 @@ impl Prompt {
     }
 }
 
+/// How the client wants its answer, as far as that can be told: errors go there too.
+#[must_use]
+pub fn way_back(redirect: VerifiedRedirect, parameters: &Parameters) -> VerifiedRedirect {
+    let redirect = redirect.with_state(parameters.get("state").filter(|state| state.len() <= STATE_BYTES_MAX));
+    match parameters.get("response_type").and_then(|text| ResponseType::parse(text).ok()) {
+        Some(response_type) => {
+            let mode = response_mode(parameters, response_type).ok().flatten();
+            redirect.answering(response_type, mode)
+        }
+        None => redirect,
+    }
+}
+
 /// RFC 6749 3.1: parameters MUST NOT be included more than once.
 fn check_repeats(parameters: &Parameters) -> Result<(), OAuthError> {
     if parameters.has_repeats() { Err(OAuthError::invalid_request("a parameter is repeated")) } else { Ok(()) }
@@ -242,18 +248,12 @@ fn response_mode(parameters: &Parameters, response_type: ResponseType) -> Result
     Ok(Some(mode))
 }
 
-/// What a client must not believe to have been understood: RFC 9101 6, RFC 8707 2.
+/// RFC 8707 2: what a client must not believe to have been understood.
 fn check_unsupported(parameters: &Parameters) -> Result<(), OAuthError> {
-    for (name, code) in [
-        ("request", ErrorCode::RequestNotSupported),
-        ("request_uri", ErrorCode::RequestUriNotSupported),
-        ("resource", ErrorCode::InvalidTarget),
-    ] {
-        if parameters.get(name).is_some() {
-            return Err(OAuthError::new(code, format!("the parameter {name} is not supported")));
-        }
+    match parameters.get("resource") {
+        Some(_) => Err(OAuthError::new(ErrorCode::InvalidTarget, "the parameter resource is not supported")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// RFC 6749 3.3: within what the client registered; without one, all of that.

@@ -7,16 +7,18 @@ mod issue;
 
 use bytes::Buf;
 use futures::Stream;
+use grantlog_domain::client::ClientMetadata;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use warp::Filter;
 use warp::reply::Response;
 
 use self::issue::issue;
-use super::authorization_request::AuthorizationRequest;
+use super::authorization_request::{AuthorizationRequest, way_back};
 use super::authorization_response::{VerifiedRedirect, see_other};
 use super::error::{AuthorizationError, ErrorCode, OAuthError};
 use super::posted::{limits, not_read};
+use super::request_object;
 use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
 use crate::http::handler::Handler;
@@ -87,9 +89,13 @@ async fn authorize(
         Ok(accounts) => accounts,
         Err(error) => return Err(refuse(request, not_read(&error, &visit.context))),
     };
-    let hint = match request.openid.id_token_hint.as_ref().map(|hint| hint::read(app, hint)).transpose() {
-        Ok(hint) if hint.as_ref().is_none_or(|hint| hint.client_id == request.client_id) => hint,
-        Ok(_) | Err(BadHint) => return Err(refuse(request, foreign_hint())),
+    let hint = match &request.openid.id_token_hint {
+        None => None,
+        Some(token) => match hint::read(app, token).await {
+            Ok(hint) if hint.client_id == request.client_id => Some(hint),
+            Ok(_) | Err(BadHint::NotOurs) => return Err(refuse(request, foreign_hint())),
+            Err(BadHint::Unknown(error)) => return Err(refuse(request, not_read(&error, &visit.context))),
+        },
     };
     let decides = visit.posted && parameters.get("decision").is_some();
     if request.prompt.select_account && !accounts.is_empty() && !decides {
@@ -216,6 +222,12 @@ async fn checked(
     let client_id = client_id.parse().map_err(|_| OAuthError::unknown_client())?;
     let client = standing::client(app, client_id).await.map_err(|error| not_read(&error, &visit.context))?;
     let client = client.filter(|client| client.enabled).ok_or_else(OAuthError::unknown_client)?;
+    let opened = match request_object::opened(app, &client, parameters).await {
+        Ok(opened) => opened,
+        Err(error) => return Err(not_opened(&client.metadata, parameters, error)),
+    };
+    let arrival = parameters.get("arrival");
+    let parameters = opened.as_ref().unwrap_or(parameters);
     let redirect = VerifiedRedirect::verify(&client.metadata, parameters.get("redirect_uri"))?;
     let require_pkce = app.settings.oauth.require_pkce;
     let mut request = AuthorizationRequest::check(parameters, client_id, &client.metadata, redirect, require_pkce)?;
@@ -229,8 +241,16 @@ async fn checked(
         let why = "the client is registered for ID tokens without a signature, which this server does not give";
         return Err(refuse(request, OAuthError::new(ErrorCode::UnauthorizedClient, why)));
     }
-    request.recall(app, parameters.get("arrival"));
+    request.recall(app, arrival);
     Ok(request)
+}
+
+/// What a client hears of a request object that cannot be read: at the redirect URI beside it, or else nothing (a page).
+fn not_opened(client: &ClientMetadata, parameters: &Parameters, error: OAuthError) -> AuthorizationError {
+    match VerifiedRedirect::verify(client, parameters.get("redirect_uri")) {
+        Ok(redirect) => AuthorizationError::Redirect { to: way_back(redirect, parameters), error },
+        Err(_) => AuthorizationError::Page(error),
+    }
 }
 
 fn refuse(request: AuthorizationRequest, error: OAuthError) -> AuthorizationError {

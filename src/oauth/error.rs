@@ -68,6 +68,10 @@ error_codes! {
     RequestNotSupported = "request_not_supported" BAD_REQUEST;
     /// RFC 9101 6 and OpenID Connect Core 3.1.2.6.
     RequestUriNotSupported = "request_uri_not_supported" BAD_REQUEST;
+    /// RFC 9101 6 and OpenID Connect Core 3.1.2.6.
+    InvalidRequestObject = "invalid_request_object" BAD_REQUEST;
+    /// RFC 9101 6 and OpenID Connect Core 3.1.2.6.
+    InvalidRequestUri = "invalid_request_uri" BAD_REQUEST;
     /// OpenID Connect Core 3.1.2.6: `prompt=none`, and nobody is signed in.
     LoginRequired = "login_required" FORBIDDEN;
     /// OpenID Connect Core Unmet Authentication Requirements 1.0, 2: the user cannot sign in as the client asked.

@@ -16,8 +16,10 @@ use warp::reply::Response;
 use super::authorization_request::OFFLINE_ACCESS;
 use super::authorization_response::ResponseMode;
 use super::endpoints::ENDPOINTS;
+use super::request_object;
 use crate::app::App;
 use crate::config::Issuer;
+use crate::http::client_assertion;
 use crate::http::client_auth::SUPPORTED;
 use crate::http::handler::Handler;
 use crate::oidc::claims::CLAIMS;
@@ -41,6 +43,8 @@ pub fn document(issuer: &Issuer, unsigned_id_tokens: bool) -> Map<String, Value>
     let methods: Vec<_> = SUPPORTED.iter().map(|method| method.as_str()).collect();
     // RFC 7662 2.1: introspection is for clients that prove who they are.
     let confidential: Vec<_> = methods.iter().filter(|method| **method != "none").collect();
+    let (assertions, objects): (Vec<_>, Vec<_>) =
+        (client_assertion::algorithms().collect(), request_object::algorithms().collect());
     let modes: Vec<_> = ResponseMode::ALL.iter().map(|mode| mode.as_str()).collect();
     let mut document = Map::new();
     document.insert("issuer".into(), issuer.as_str().into());
@@ -58,9 +62,13 @@ pub fn document(issuer: &Issuer, unsigned_id_tokens: bool) -> Map<String, Value>
         ("introspection_endpoint_auth_methods_supported", json!(confidential)),
         ("code_challenge_methods_supported", json!(["S256"])),
         ("authorization_response_iss_parameter_supported", json!(true)),
-        // RFC 9101 10.5 names its absence; said plainly, so that no client believes its request object was read.
-        ("request_parameter_supported", json!(false)),
-        ("request_uri_parameter_supported", json!(false)),
+        ("token_endpoint_auth_signing_alg_values_supported", json!(assertions)),
+        ("revocation_endpoint_auth_signing_alg_values_supported", json!(assertions)),
+        ("introspection_endpoint_auth_signing_alg_values_supported", json!(assertions)),
+        ("request_parameter_supported", json!(true)),
+        ("request_uri_parameter_supported", json!(true)),
+        ("require_request_uri_registration", json!(true)),
+        ("request_object_signing_alg_values_supported", json!(objects)),
     ];
     document.extend(supported.map(|(name, value)| (name.to_owned(), value)));
     document.extend(openid(unsigned_id_tokens));
@@ -150,6 +158,6 @@ mod tests {
     fn public_clients_do_not_introspect() {
         let document = document();
         let methods = document["introspection_endpoint_auth_methods_supported"].as_array().expect("a list");
-        assert!(!methods.contains(&json!("none")) && methods.len() == 2);
+        assert!(!methods.contains(&json!("none")) && methods.len() == 4);
     }
 }

@@ -1,7 +1,8 @@
 //! The protocol endpoints of OAuth 2.0 and its extensions.
 //!
 //! - `endpoints`: the one table of them, from which come the routes and the metadata
-//! - `authorize`: RFC 6749 3.1, with `authorization_request` (what it asks) and `authorization_response` (the way back)
+//! - `authorize`: RFC 6749 3.1, with `authorization_request` (what it asks), `request_object` (the same, signed) and
+//!   `authorization_response` (the way back)
 //! - `token`: RFC 6749 3.2, one file per grant type
 //! - `revoke`, `introspect`, `metadata`, `jwks`, `userinfo`: one endpoint each
 //! - `error`: every error code and status
@@ -22,6 +23,7 @@ pub mod jwt_access_token;
 pub mod metadata;
 pub mod posted;
 pub mod profiles;
+pub mod request_object;
 pub mod revoke;
 pub mod token;
 pub mod userinfo;

@@ -17,6 +17,7 @@ use crate::http::form::{self, Encodings, FormLimits, Parameters};
 use crate::http::handler::Handler;
 use crate::http::request::RequestBody;
 use crate::http::request_id::RequestContext;
+use crate::store::vault::VaultError;
 use crate::store::{ExecuteError, StoreError};
 
 /// A form that was posted, and what stands around it.
@@ -43,6 +44,8 @@ impl Posted {
         match error {
             AuthenticationError::Refused(error) => error,
             AuthenticationError::Unknown(error) => not_read(&error, &self.context),
+            AuthenticationError::Vault(VaultError::Database(error)) => unavailable(&self.context, &error),
+            AuthenticationError::Vault(error) => OAuthError::fault(Some(self.context.id.as_str()), &error),
         }
     }
 

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use super::own_token;
 use super::subject::subject;
 use crate::app::App;
+use crate::standing;
+use crate::store::StoreError;
 
 /// What the hint tells. It may have expired: it says who was signed in, it opens nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +31,15 @@ impl Hint {
     }
 }
 
-/// Not an ID token of this server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("id_token_hint is not an ID token of this server")]
-pub struct BadHint;
+/// Why a hint tells nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum BadHint {
+    #[error("id_token_hint is not an ID token of this server")]
+    NotOurs,
+    /// This node is not up to date, and the log does not say which keys stand.
+    #[error(transparent)]
+    Unknown(#[from] StoreError),
+}
 
 #[derive(Deserialize)]
 struct Claims {
@@ -47,9 +54,11 @@ struct Claims {
 /// Reads a hint.
 ///
 /// # Errors
-/// [`BadHint`], whatever is wrong with it.
-pub fn read(app: &App, token: &str) -> Result<Hint, BadHint> {
-    let claims: Option<Claims> = own_token::read(&app.live.keys(), app.settings.issuer.as_str(), "JWT", token);
-    let claims = claims.ok_or(BadHint)?;
-    Ok(Hint { client_id: claims.aud.parse().map_err(|_| BadHint)?, sub: claims.sub, sid: claims.sid })
+/// [`BadHint::NotOurs`], whatever is wrong with it; [`BadHint::Unknown`].
+pub async fn read(app: &App, token: &str) -> Result<Hint, BadHint> {
+    let keys = standing::keys(app).await?;
+    let claims: Option<Claims> = own_token::read(&keys, app.settings.issuer.as_str(), "JWT", token);
+    let claims = claims.ok_or(BadHint::NotOurs)?;
+    let client_id = claims.aud.parse().map_err(|_| BadHint::NotOurs)?;
+    Ok(Hint { client_id, sub: claims.sub, sid: claims.sid })
 }

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method};
 use warp::Filter;
 use warp::reply::Response;
 
-use super::hint::{self, Hint};
+use super::hint::{self, BadHint, Hint};
 use super::sid::sid;
 use crate::app::{App, with};
 use crate::http::form::{self, Encodings, FormError, FormLimits, Parameters, raw_query};
@@ -111,8 +111,13 @@ async fn logout(visit: &Visit, posted: bool) -> Result<Response, PageError> {
 /// The checks that do not depend on who is signed in. Whatever fails is told on a page, and nobody is redirected (3).
 async fn check(app: &App, parameters: &Parameters) -> Result<LogoutRequest, PageError> {
     let refused = |why: &'static str| PageError::Request(why.into());
-    let hint = parameters.get("id_token_hint").map(|token| hint::read(app, token)).transpose();
-    let hint = hint.map_err(|_| refused("The application sent an id_token_hint that is not from here."))?;
+    let hint = match parameters.get("id_token_hint") {
+        None => None,
+        Some(token) => Some(hint::read(app, token).await.map_err(|error| match error {
+            BadHint::NotOurs => refused("The application sent an id_token_hint that is not from here."),
+            BadHint::Unknown(error) => error.into(),
+        })?),
+    };
     let client_id = match (parameters.get("client_id"), &hint) {
         (None, hint) => hint.as_ref().map(|hint| hint.client_id),
         (Some(text), hint) => {

@@ -6,6 +6,7 @@
 //!   `sid`: what they know a session by
 //! - `claims`: what can be said of a user, and which scope opens what; `claims_request`: what a request names one by one;
 //!   `subject`: under which identifier a client knows a user
+//! - `client_jwt`: what clients sign; `client_keys`: the keys that they sign with
 //! - `remote`: documents of clients, fetched with bounds
 //! - `keys`: the life of signing keys; `signing`: JSON Web Tokens signed with them
 //!
@@ -15,6 +16,8 @@ pub mod backchannel;
 pub mod check_session;
 pub mod claims;
 pub mod claims_request;
+pub mod client_jwt;
+pub mod client_keys;
 pub mod frontchannel;
 pub mod hint;
 pub mod id_token;

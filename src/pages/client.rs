@@ -21,7 +21,6 @@ use super::settled::settled;
 use super::visit::{SignedIn, Visit};
 use super::words::{self, Line};
 use crate::config::Issuer;
-use crate::secrets::Kind;
 use crate::standing;
 use crate::store::ExecuteError;
 
@@ -108,8 +107,10 @@ pub async fn update(visit: &Visit, id: ClientId) -> Result<Response, PageError> 
     let metadata = with_the_rest(metadata, &client.metadata);
     let app = &visit.app;
     // One that becomes confidential gets its secret here.
-    let becomes_confidential = !client.metadata.has_secret() && metadata.has_secret();
-    let minted = becomes_confidential.then(|| app.secrets.mint(Kind::ClientSecret, id.0));
+    let minted = match metadata.needs_new_secret(&client.metadata) {
+        true => Some(app.vault.mint_client_secret(id, &metadata).await?),
+        false => None,
+    };
     let secret = minted.as_ref().map(|(_, hash)| *hash);
     let command = ClientCommand::Update { metadata: metadata.clone(), secret, at: app.now() };
     let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));
@@ -141,7 +142,10 @@ pub async fn change(visit: &Visit, id: ClientId, change: Change) -> Result<Respo
     let session = visit.user()?;
     let client = own(visit, &session, id).await?;
     let (app, at) = (&visit.app, visit.app.now());
-    let minted = (change == Change::RotateSecret).then(|| app.secrets.mint(Kind::ClientSecret, id.0));
+    let minted = match change {
+        Change::RotateSecret => Some(app.vault.mint_client_secret(id, &client.metadata).await?),
+        Change::Disable | Change::Enable => None,
+    };
     let command = match (change, &minted) {
         (Change::RotateSecret, Some((_, hash))) => ClientCommand::RotateSecret { secret: *hash, at },
         (Change::Enable, _) => ClientCommand::Enable { at },

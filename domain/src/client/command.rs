@@ -15,7 +15,8 @@ pub enum ClientCommand {
         registration_access_token: Option<SecretHash>,
         at: Timestamp,
     },
-    /// Replaces the metadata. `secret` is for a client that had none and becomes confidential.
+    /// Replaces the metadata. `secret` is for a client that had none and becomes confidential, or that begins to sign with
+    /// one.
     Update {
         metadata: ClientMetadata,
         secret: Option<SecretHash>,

@@ -45,7 +45,8 @@ impl Client {
     ) -> Result<Vec<ClientEvent>, ClientError> {
         let registration = self.registered()?;
         let metadata = valid(metadata)?;
-        check_secret(&metadata, secret.is_some() || (metadata.has_secret() && registration.secret.is_some()))?;
+        let keeps = metadata.has_secret() && !metadata.needs_new_secret(&registration.metadata);
+        check_secret(&metadata, secret.is_some() || (keeps && registration.secret.is_some()))?;
         let mut events = Vec::new();
         if metadata != registration.metadata {
             events.push(ClientEvent::Updated { metadata, at });

@@ -199,6 +199,20 @@ impl ClientMetadata {
         )
     }
 
+    /// Whether it needs another secret than it had with the metadata `before`: it had none, or begins to sign with it, and
+    /// of one that was not signed with there is only a hash.
+    #[must_use]
+    pub fn needs_new_secret(&self, before: &Self) -> bool {
+        let begins = |is: fn(&Self) -> bool| is(self) && !is(before);
+        begins(Self::has_secret) || begins(Self::signs_with_secret)
+    }
+
+    /// Whether it makes codes with that secret, so that this server must have the secret itself.
+    #[must_use]
+    pub fn signs_with_secret(&self) -> bool {
+        self.token_endpoint_auth_method == TokenEndpointAuthMethod::ClientSecretJwt
+    }
+
     #[must_use]
     pub fn is_native(&self) -> bool {
         self.application_type == ApplicationType::Native

@@ -82,6 +82,27 @@ fn a_secret_goes_with_confidential_clients_and_only_with_them() {
 }
 
 #[test]
+fn a_client_that_begins_to_sign_with_its_secret_needs_a_new_one() {
+    let signing = ClientMetadata { token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretJwt, ..metadata() };
+    let registered = |metadata: ClientMetadata| {
+        given(vec![ClientEvent::Registered {
+            metadata,
+            secret: Some(secret(1)),
+            owner: None,
+            registration_access_token: None,
+            at: AT,
+        }])
+    };
+    let update = |secret| ClientCommand::Update { metadata: signing.clone(), secret, at: AT };
+    registered(metadata()).when(update(None)).then_expect_error(ClientError::SecretMissing);
+    registered(metadata()).when(update(Some(secret(2)))).then_expect_events(vec![
+        ClientEvent::Updated { metadata: signing.clone(), at: AT },
+        ClientEvent::SecretRotated { secret: secret(2), at: AT },
+    ]);
+    registered(signing.clone()).when(update(None)).then_expect_events(vec![]);
+}
+
+#[test]
 fn metadata_that_does_not_fit_together_is_refused() {
     let cases = [
         (ClientMetadata { client_name: " ".to_owned(), ..metadata() }, ClientError::ClientName),

@@ -65,8 +65,6 @@ fn each_wrong_parameter_has_its_error() {
         ("response_type=code&scope=a&scope=b", "invalid_request"),
         ("response_type=code&response_mode=jwt", "invalid_request"),
         ("response_type=code&max_age=-1", "invalid_request"),
-        ("response_type=code&request=x", "request_not_supported"),
-        ("response_type=code&request_uri=x", "request_uri_not_supported"),
         ("response_type=code&resource=x", "invalid_target"),
         ("response_type=code&prompt=none+login", "invalid_request"),
         ("response_type=code&code_challenge_method=S256", "invalid_request"),

@@ -1,9 +1,12 @@
 //! The vault: what may not stand in the log. Passwords, personal data, private keys, and the counting of failed sign-ins.
 //! Mutable rows, sealed; erasing a user destroys the key that everything of theirs is sealed with.
 //!
-//! `users` names, passwords and profiles; `signing_keys` private halves; `attempts` slows guessing down.
+//! `users` names, passwords and profiles; `signing_keys` private halves; `client_secrets` those that are signed with;
+//! `assertions` what clients may use once; `attempts` slows guessing down.
 
+mod assertions;
 mod attempts;
+mod client_secrets;
 mod signing_keys;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,9 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantlog_domain::client::{ApplicationType, ClientMetadata, GrantType, TokenEndpointAuthMethod};
 use grantlog_domain::signing_key::Algorithm;
-use grantlog_domain::{KeyId, Timestamp, UserId};
+use grantlog_domain::{ClientId, KeyId, Scope, SecretHash, Timestamp, UserId};
 
 use super::{Attempt, REGISTRATION_SECONDS_MAX, SignInLimits, Vault, VaultError};
 use crate::clock::Clock;
@@ -278,4 +279,67 @@ fn thumbprints_are_those_of_the_rfcs() {
     let thumbprint = |jwk: &str| super::signing_keys::thumbprint(&serde_json::from_str(jwk).expect("an object"));
     let ed25519 = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
     assert_eq!(thumbprint(ed25519), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+}
+
+/// The metadata of a client with that method.
+fn client_with(method: TokenEndpointAuthMethod) -> ClientMetadata {
+    ClientMetadata {
+        client_name: "Test".into(),
+        client_uri: None,
+        redirect_uris: Vec::new(),
+        grant_types: vec![GrantType::ClientCredentials],
+        response_types: Vec::new(),
+        scope: Scope::default(),
+        token_endpoint_auth_method: method,
+        application_type: ApplicationType::Web,
+        require_pkce: false,
+        openid: Box::default(),
+    }
+}
+
+#[tokio::test]
+async fn only_secrets_that_are_signed_with_are_kept_and_only_as_long_as_they_are_current() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, clock) = vault(fresh);
+        let id = ClientId(Entropy::system().uuid_v7(1_000_000_000));
+        let held = async |hash: &SecretHash| {
+            let secret = vault.client_secret(id, hash).await.expect("asked");
+            secret.map(|secret| String::from_utf8(secret.expose().clone()).expect("a text"))
+        };
+        let basic = client_with(TokenEndpointAuthMethod::ClientSecretBasic);
+        let other = vault.mint_client_secret(id, &basic).await.expect("made");
+        assert_eq!(held(&other.1).await, None);
+        let signing = client_with(TokenEndpointAuthMethod::ClientSecretJwt);
+        let first = vault.mint_client_secret(id, &signing).await.expect("made");
+        let second = vault.mint_client_secret(id, &signing).await.expect("made");
+        assert_eq!(held(&first.1).await.as_deref(), Some(first.0.expose().as_str()));
+        let rows = fresh.store.db().fetch("SELECT sealed_secret FROM vault_client_secrets", &[]).await.expect("rows");
+        assert_eq!(rows.len(), 2);
+        assert!(rows.iter().all(|row| !row.str(0).expect("a text").contains(first.0.expose().as_str())));
+        let only_second = |of: ClientId, hash: &SecretHash| of == id && *hash == second.1;
+        // A moment later the registration may still be on its way into the log.
+        vault.forget_client_secrets(only_second).await.expect("forgotten");
+        assert!(held(&first.1).await.is_some());
+        clock.advance(Duration::from_secs(3601));
+        vault.forget_client_secrets(only_second).await.expect("forgotten");
+        assert_eq!((held(&first.1).await.is_some(), held(&second.1).await.is_some()), (false, true));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_assertion_is_used_once_and_forgotten_when_it_has_expired() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, _) = vault(fresh);
+        let id = |number: u64| ClientId(Entropy::seeded(number).uuid_v7(1_000_000_000));
+        let used = async |of: ClientId, jti: &str| vault.use_assertion(of, jti, Timestamp(100)).await.expect("noted");
+        assert!(used(id(1), "a").await);
+        assert!(!used(id(1), "a").await);
+        assert!(used(id(1), "b").await && used(id(2), "a").await);
+        vault.forget_assertions(Timestamp(100)).await.expect("forgotten");
+        assert!(!used(id(1), "a").await, "one that has not expired was forgotten");
+        vault.forget_assertions(Timestamp(101)).await.expect("forgotten");
+        assert!(used(id(1), "a").await);
+    })
+    .await;
 }

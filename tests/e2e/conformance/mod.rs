@@ -11,6 +11,7 @@ pub mod frontchannel;
 pub mod logout;
 pub mod parameters;
 mod receiver;
+pub mod request_objects;
 pub mod rp;
 pub mod session;
 pub mod subjects;

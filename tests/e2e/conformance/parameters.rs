@@ -25,7 +25,6 @@ pub const CASES: &[&[Case]] = &[shared![
     oidcc_ensure_request_with_acr_values_succeeds,
     oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupported,
     oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported,
-    oidcc_ensure_request_object_with_redirect_uri,
     oidcc_ensure_registered_redirect_uri,
     oidcc_ensure_redirect_uri_in_authorization_request,
     oidcc_redirect_uri_query_ok,
@@ -216,13 +215,6 @@ async fn oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupport
     let rp = Rp::new(&server, "code").await;
     let page = Browser::new(&server).open(&rp.url(&[("request_uri", "https://client.example/request.jwt")])).await;
     assert_eq!(rp.response(&page)["error"], "request_uri_not_supported");
-}
-
-async fn oidcc_ensure_request_object_with_redirect_uri(server: Server) {
-    let other = "https://client.example/other";
-    let rp = Rp::with(&server, "code", &["--redirect-uri", other]).await;
-    let page = Browser::new(&server).open(&rp.url(&[("request", &unsigned_request(other))])).await;
-    assert_eq!(rp.response(&page)["error"], "request_not_supported");
 }
 
 async fn oidcc_ensure_registered_redirect_uri(server: Server) {

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Answer, CALLBACK, Server, Site, http::Request, poll, random, secrets};
+use super::{Answer, CALLBACK, Server, Signer, Site, http::Request, poll, random, secrets};
 
 /// A registered client, with the secret that was shown once.
 #[derive(Clone, Debug)]
@@ -75,9 +75,21 @@ impl Server {
         client
     }
 
+    /// A client with that key, by value (`jwks`).
+    pub async fn client_with_key(&self, signer: &Signer, arguments: &[&str]) -> Client {
+        let file = format!("jwks-{}.json", signer.kid);
+        std::fs::write(self.site().directory().join(&file), signer.jwks().to_string()).expect("a file");
+        self.client(&[arguments, &["--jwks", &file]].concat()).await
+    }
+
     /// Waits until this server has seen the client's registration.
     pub async fn knows(&self, client: &Client) {
         poll::until("the server sees a client that the command line registered", async || {
+            // Who signs to prove who it is, is asked for by name.
+            if client.auth_method.ends_with("_jwt") {
+                let page = self.get(&self.authorize_url(&[("client_id", &client.id)])).send().await;
+                return (!page.text().contains("invalid_client")).then_some(());
+            }
             let form = [("grant_type", "refresh_token"), ("refresh_token", "unknown")];
             let answer = self.token_as(client, &form).await;
             (answer.json()["error"] != "invalid_client").then_some(())

@@ -5,20 +5,24 @@
 
 pub mod browser;
 pub mod command;
+pub mod documents;
 pub mod flow;
 pub mod html;
 pub mod http;
 pub mod poll;
 pub mod secrets;
 pub mod server;
+pub mod signer;
 pub mod site;
 pub mod suite;
 
 pub use browser::Browser;
 pub use command::{Client, User};
+pub use documents::Documents;
 pub use flow::{Pkce, Tokens};
 pub use http::Answer;
 pub use server::Server;
+pub use signer::Signer;
 pub use site::{Site, Store};
 
 /// The redirect URI that most clients here register. Nothing answers there: the cases read the redirect instead.

@@ -1,6 +1,7 @@
 //! What every endpoint shares: client authentication, bearer tokens, forms, limits, operations.
 
 pub mod bearer;
+pub mod client_assertion;
 pub mod client_auth;
 pub mod form;
 pub mod limits;

@@ -52,7 +52,7 @@ async fn what_is_supported_is_named(server: Server) {
     for grant in ["authorization_code", "implicit", "password", "client_credentials", "refresh_token"] {
         assert!(has(&metadata, "grant_types_supported", grant), "{grant} in {metadata}");
     }
-    for method in ["client_secret_basic", "client_secret_post", "none"] {
+    for method in ["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"] {
         assert!(has(&metadata, "token_endpoint_auth_methods_supported", method), "{method} in {metadata}");
     }
     assert!(has(&metadata, "response_types_supported", "code"), "{metadata}");
