@@ -75,7 +75,7 @@ enum Noun {
     Migrate(migrate::Migrate),
     /// Register and manage clients
     #[command(subcommand)]
-    Client(client::Client),
+    Client(Box<client::Client>),
     /// Make and manage users
     #[command(subcommand)]
     User(user::User),
@@ -131,7 +131,7 @@ fn execute(cli: Cli, settings: Settings) -> Result<(), CliError> {
             // Started above, in a runtime of its own.
             Noun::Serve(_) => Ok(()),
             Noun::Migrate(command) => migrate::run(command, &settings, json).await,
-            Noun::Client(command) => client::run(command, &settings, json).await,
+            Noun::Client(command) => client::run(*command, &settings, json).await,
             Noun::User(command) => user::run(command, &settings, json).await,
             Noun::Grant(command) => grant::run(command, &settings, json).await,
             Noun::Session(command) => session::run(command, &settings, json).await,

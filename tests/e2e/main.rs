@@ -52,6 +52,7 @@ const CASES: &[&[&[Case]]] = &[
     conformance::codes::CASES,
     conformance::request_objects::CASES,
     conformance::config::CASES,
+    conformance::key_rotation::CASES,
     conformance::logout::CASES,
     conformance::frontchannel::CASES,
     conformance::backchannel::CASES,

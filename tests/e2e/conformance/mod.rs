@@ -8,6 +8,7 @@ pub mod codes;
 pub mod config;
 pub mod core;
 pub mod frontchannel;
+pub mod key_rotation;
 pub mod logout;
 pub mod parameters;
 mod receiver;
