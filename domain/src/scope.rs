@@ -55,7 +55,8 @@ impl Scope {
 
     #[must_use]
     pub fn contains(&self, token: &str) -> bool {
-        self.tokens().any(|own| own == token)
+        // By bytes: it is asked for every claim of an answer.
+        !token.is_empty() && self.0.as_bytes().split(|byte| *byte == b' ').any(|own| own == token.as_bytes())
     }
 
     #[must_use]
@@ -117,6 +118,14 @@ mod tests {
         assert_eq!(Scope::parse("b a").unwrap().to_string(), "a b");
         assert_eq!(Scope::parse("a b a").unwrap().to_string(), "a b");
         assert!(Scope::parse("  ").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_set_has_its_whole_tokens_and_nothing_else() {
+        let scope = Scope::parse("profile email").unwrap();
+        assert!(scope.contains("profile") && scope.contains("email"));
+        assert!(!["", " ", "mail", "profil", "email profile"].iter().any(|token| scope.contains(token)));
+        assert!(!Scope::default().contains(""));
     }
 
     #[test]

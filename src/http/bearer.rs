@@ -46,13 +46,23 @@ fn from_header(headers: &HeaderMap) -> Result<Option<&str>, BearerFault> {
 }
 
 fn in_query(query: &str) -> bool {
-    query.split('&').any(|pair| pair.split('=').next() == Some("access_token"))
+    !query.is_empty() && query.split('&').any(|pair| pair.split('=').next() == Some("access_token"))
 }
+
+/// Which bytes may stand before the padding.
+const B64TOKEN: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte += 1;
+    }
+    table
+};
 
 /// RFC 6750 2.1: `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
 fn well_formed(token: &str) -> Result<&str, BearerFault> {
     let body = token.trim_end_matches('=');
-    let fits = !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte));
+    let fits = !body.is_empty() && body.bytes().all(|byte| B64TOKEN[usize::from(byte)]);
     if fits { Ok(token) } else { Err(BearerFault::Malformed) }
 }
 

@@ -180,6 +180,9 @@ fn appended(text: &mut Vec<u8>, part: &[u8]) -> Range<usize> {
 /// Decodes one name or value of `application/x-www-form-urlencoded` where it stands, strictly. The answer is the part
 /// that holds it.
 pub fn decode(text: &mut [u8]) -> Result<&str, FormError> {
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return checked(text);
+    }
     let (mut from, mut to) = (0, 0);
     while let Some(byte) = text.get(from) {
         (text[to], from) = match byte {

@@ -31,6 +31,7 @@ pub struct Surroundings {
     pub(super) ids: RequestIds,
     pub(super) metrics: Arc<HttpMetrics>,
     pub(super) trusted_proxies: TrustedProxies,
+    pub(super) headers: usize,
     pub(super) body_bytes: usize,
     pub(super) request_timeout: Duration,
 }
@@ -42,6 +43,7 @@ impl Surroundings {
             ids: RequestIds::new(process),
             metrics: HttpMetrics::new(),
             trusted_proxies: settings.trusted_proxies.clone(),
+            headers: settings.headers,
             body_bytes: settings.body_bytes,
             request_timeout: settings.request_timeout,
         }
@@ -71,7 +73,10 @@ pub(super) async fn answer(connection: Arc<Connection>, request: Request<Incomin
         route = route.pattern()
     );
     let id = context.id.header();
-    let mut response = respond(surroundings, &connection.handler, context, request).instrument(span.clone()).await;
+    let answering = respond(surroundings, &connection.handler, context, request);
+    // At the default level nobody sees the span, and nothing is wrapped.
+    let mut response =
+        if span.is_disabled() { answering.await } else { Box::pin(answering).instrument(span.clone()).await };
     response.headers_mut().insert(X_REQUEST_ID, id);
 
     let elapsed = started.elapsed();
@@ -100,10 +105,10 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Response {
     if announced_bytes(&request) > surroundings.body_bytes as u64 {
-        // Not read to its end: the connection cannot be used again.
-        let mut response = plain(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.");
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        return response;
+        return not_read(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.");
+    }
+    if request.headers().len() > surroundings.headers {
+        return not_read(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "There are too many headers.");
     }
     let request = request.map(|body| Limited::new(body, surroundings.body_bytes));
     // The call itself may panic too, before there is a future.
@@ -140,6 +145,13 @@ fn announced_bytes(request: &Request<Incoming>) -> u64 {
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse().ok())
         .unwrap_or(0)
+}
+
+/// The request is not read to its end, so the connection cannot be used again.
+fn not_read(status: StatusCode, text: &'static str) -> Response {
+    let mut response = plain(status, text);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response {
