@@ -11,6 +11,7 @@ use std::time::Duration;
 use cqrs_es::Aggregate;
 use grantlog_domain::grant::GrantEvent;
 use grantlog_domain::{Event, Recorded};
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::execute::Known;
@@ -24,7 +25,9 @@ pub(super) struct Recent(Cache<(&'static str, String), Arc<dyn Any + Send + Sync
 
 impl Recent {
     pub(super) fn new() -> Self {
-        Self(Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(REMEMBERED_FOR).build())
+        // The newest is what is asked for next; moka's default would keep those that were asked for often.
+        let cache = Cache::builder().eviction_policy(EvictionPolicy::lru());
+        Self(cache.max_capacity(REMEMBERED_MAX).time_to_live(REMEMBERED_FOR).build())
     }
 
     /// Takes it out: who comes at the same time reads the log.
@@ -48,5 +51,36 @@ const fn is_asked_again(event: &Event) -> bool {
         Event::Grant(GrantEvent::CodeRedeemed { refresh_token, .. }) => refresh_token.is_some(),
         Event::Grant(GrantEvent::Opened(opened)) => opened.refresh_token.is_some(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grantlog_domain::grant::{AccessToken, Grant};
+    use grantlog_domain::{Actor, EventMetadata, Scope, SecretHash, Timestamp};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn redeemed(id: &str) -> Recorded {
+        let hash = SecretHash { pepper: 1, digest: [1; 32] };
+        let access_token = AccessToken { hash, scope: Scope::default(), expires_at: Timestamp(60) };
+        let event = GrantEvent::CodeRedeemed { access_token, refresh_token: Some(hash), at: Timestamp(0) };
+        let (event_id, actor) = (Uuid::nil(), Actor::System);
+        let metadata = EventMetadata { event_id, actor, request_id: None, correlation: None, source_address: None };
+        let (aggregate_id, event) = (id.to_owned(), event.into());
+        Recorded { aggregate_id, sequence: 2, event, metadata, txid: 0, position: 0, recorded_at: 0 }
+    }
+
+    #[test]
+    fn where_there_is_no_more_room_the_newest_is_remembered() {
+        let recent = Recent::new();
+        let ids: Vec<String> = (0..REMEMBERED_MAX * 2).map(|number| number.to_string()).collect();
+        for id in &ids {
+            recent.keep(id, &Grant::default(), &[redeemed(id)]);
+        }
+        recent.0.run_pending_tasks();
+        assert!(recent.take::<Grant>(&ids[0]).is_none());
+        assert_eq!(recent.take::<Grant>(&ids[ids.len() - 1]).map(|known| known.sequence), Some(2));
     }
 }
