@@ -19,8 +19,9 @@ use crate::feed::pages::{Entries, Pages, Which};
 use crate::feed::{Cursor, Entry, Fault, Stored, ordered};
 
 /// Most events of one transaction of a build.
-const STEP_POSTGRES: usize = 4096;
-/// The same on SQLite, where whoever appends waits for it.
+const STEP_MAX: usize = 4096;
+/// The same on SQLite while others write, who wait for it. While nobody does, each is twice the last one: then a page of
+/// an index is written once for more rows.
 const STEP_SQLITE: usize = 512;
 /// Least time between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
@@ -176,6 +177,8 @@ pub(crate) struct Build<'a> {
     reported: Option<Instant>,
     /// See [`Db::foreign_commits`].
     foreign_commits: Option<i64>,
+    /// Most events of the next transaction.
+    step: usize,
 }
 
 impl<'a> Build<'a> {
@@ -187,7 +190,8 @@ impl<'a> Build<'a> {
         let began_at = checkpoint.cursor.position;
         let progress = Progress::of(db, checkpoint).await?;
         let (began, foreign_commits) = (Instant::now(), db.foreign_commits().await?);
-        Ok(Self { db, projection, progress, events: 0, began, began_at, reported: None, foreign_commits })
+        let step = if db.is_postgres() { STEP_MAX } else { STEP_SQLITE };
+        Ok(Self { db, projection, progress, events: 0, began, began_at, reported: None, foreign_commits, step })
     }
 
     /// Takes in the log up to `until`, or to its end as it is then.
@@ -206,7 +210,10 @@ impl<'a> Build<'a> {
         // The next events are read and decoded while these are written.
         while let Some(batch) = pages.next().await? {
             // What was read beyond the end is left out.
-            for events in batch.events.chunks(self.step_max()) {
+            let mut left = &batch.events[..];
+            while !left.is_empty() {
+                let (events, rest) = left.split_at(self.step.min(left.len()));
+                left = rest;
                 let began = Instant::now();
                 if self.progress.step(self.db, &*self.projection, events).await? == Stepped::Lost {
                     return Err(RebuildError::Busy);
@@ -230,13 +237,12 @@ impl<'a> Build<'a> {
     async fn give_way(&mut self, took: Duration) -> Result<(), DbError> {
         let before = std::mem::replace(&mut self.foreign_commits, self.db.foreign_commits().await?);
         if before != self.foreign_commits {
+            self.step = STEP_SQLITE;
             tokio::time::sleep(took).await;
+        } else {
+            self.step = (self.step * 2).min(STEP_MAX);
         }
         Ok(())
-    }
-
-    const fn step_max(&self) -> usize {
-        if self.db.is_postgres() { STEP_POSTGRES } else { STEP_SQLITE }
     }
 
     fn report(&mut self, total: i64, now: bool, report: &mut (impl FnMut(RebuildProgress) + Send)) {
