@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use grantlog_domain::Actor;
 use grantlog_projections::db::DbError;
-use grantlog_projections::feed::Wake;
+use grantlog_projections::feed::{Appended, Wake};
 use grantlog_projections::live::{FollowOptions, Live, Now};
 use grantlog_projections::{Projector, ProjectorOptions, prepare};
 use metrics_exporter_prometheus::BuildError;
@@ -79,7 +79,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let now = Now::new(move || clock.now());
     let follower = app.live.follow(app.store.db(), &wake, FollowOptions::new(now.clone()));
     let projector = Projector::start(app.store.db(), &wake, ProjectorOptions::new(now));
-    observe(&app, &wake);
+    observe(&app, &wake, projector.appended());
     let following = tokio::spawn(consequences::run(app.store.clone()));
     let telling = tokio::spawn(backchannel::run(app.clone()));
     let partitions = tokio::spawn(app.store.clone().keep_partitions());
@@ -132,10 +132,11 @@ fn signing_keys(app: &App) -> Keys {
 }
 
 /// What this process appends is known to its read models before the caller hears of it.
-fn observe(app: &App, wake: &Wake) {
+fn observe(app: &App, wake: &Wake, appended: Appended) {
     let (live, wake) = (app.live.clone(), wake.clone());
     app.store.observe(move |events| {
         live.apply_own(events);
+        appended.offer(events);
         wake.signal();
     });
 }

@@ -25,7 +25,7 @@ pub use projection::{Projection, is_known, names, of as projection_of};
 
 use crate::checkpoint;
 use crate::db::{Db, DbError};
-use crate::feed::{Cursor, Fault, Stored, Wake, ordered};
+use crate::feed::{Appended, Cursor, Fault, Stored, Wake, ordered};
 use crate::live::Now;
 use leader::Leader;
 use step::{Progress, Stepped};
@@ -83,6 +83,7 @@ pub struct ProjectorStatus {
 #[derive(Debug)]
 pub struct Projector {
     status: Arc<Mutex<ProjectorStatus>>,
+    appended: Appended,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
 }
@@ -99,6 +100,7 @@ impl Projector {
     #[must_use]
     pub fn with(db: &Db, wake: &Wake, options: ProjectorOptions, projections: Vec<Arc<dyn Projection>>) -> Self {
         let status = Arc::new(Mutex::new(ProjectorStatus::default()));
+        let appended = Appended::default();
         let (stop, stopped) = watch::channel(false);
         let engine = Engine {
             leader: Leader::new(db, projections.len()),
@@ -107,16 +109,23 @@ impl Projector {
             options,
             projections,
             status: Arc::clone(&status),
+            appended: appended.clone(),
             failed: None,
             sweep_at: Instant::now() + SWEEP_EVERY,
         };
         let task = tokio::spawn(engine.run(wake.clone(), stopped));
-        Self { status, stop, task: Some(task) }
+        Self { status, appended, stop, task: Some(task) }
     }
 
     #[must_use]
     pub fn status(&self) -> ProjectorStatus {
         self.status.lock().clone()
+    }
+
+    /// Where to put what this process appends, so that the engine need not read it.
+    #[must_use]
+    pub fn appended(&self) -> Appended {
+        self.appended.clone()
     }
 
     /// Ends the engine after the batch under way.
@@ -144,6 +153,7 @@ struct Engine {
     /// Where each table stands; `None` while another process keeps it.
     progress: Vec<Option<Progress>>,
     status: Arc<Mutex<ProjectorStatus>>,
+    appended: Appended,
     /// A fault of a single table in this round.
     failed: Option<String>,
     /// When to remove expired rows next.
@@ -236,6 +246,7 @@ impl Engine {
                 }
             }
         }
+        self.appended.want(self.progress.iter().any(Option::is_some));
         let keeps = self.projections.iter().zip(&self.progress);
         let keeps = keeps.filter(|(_, progress)| progress.is_some()).map(|(projection, _)| projection.name()).collect();
         self.status.lock().keeps = keeps;
@@ -243,7 +254,7 @@ impl Engine {
     }
 
     async fn advance(&mut self, from: Cursor, until: Option<Cursor>, tables: &[usize]) -> Result<Round, DbError> {
-        let mut events = ordered::read(&self.db, from, self.options.batch).await?;
+        let mut events = ordered::read_beside(&self.db, from, self.options.batch, &self.appended).await?;
         let full = events.len() as i64 >= self.options.batch;
         if let Some(until) = until {
             events.truncate(events.partition_point(|event| event.cursor <= until));

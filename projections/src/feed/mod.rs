@@ -4,6 +4,7 @@
 //! [`eager`] gives events as soon as they are visible, in an order that only holds within one aggregate; live models use
 //! it, because a foreign transaction left open does not delay it.
 
+mod appended;
 pub mod eager;
 pub mod ordered;
 pub(crate) mod pages;
@@ -13,6 +14,7 @@ pub mod stream;
 mod tests;
 mod wake;
 
+pub use appended::Appended;
 pub(crate) use stored::Entry;
 pub use stored::{Fault, Stored};
 pub use wake::Wake;

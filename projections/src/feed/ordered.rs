@@ -6,27 +6,53 @@
 
 use std::sync::LazyLock;
 
-use super::{Cursor, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored};
-use crate::db::{Db, DbError};
+use super::{Appended, Cursor, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored};
+use crate::db::{Db, DbError, Row};
 
-static POSTGRES: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT {POSTGRES_COLUMNS} FROM events WHERE (txid, position) > ($1, $2) \
-         AND txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT bias FROM log_identity) \
-         ORDER BY txid, position LIMIT $3"
-    )
-});
+/// Selects columns of the next events.
+struct Select {
+    postgres: String,
+    sqlite: String,
+}
 
-static SQLITE: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT {SQLITE_COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2"));
+impl Select {
+    fn new(postgres: &str, sqlite: &str) -> Self {
+        let postgres = format!(
+            "SELECT {postgres} FROM events WHERE (txid, position) > ($1, $2) \
+             AND txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT bias FROM log_identity) \
+             ORDER BY txid, position LIMIT $3"
+        );
+        let sqlite = format!("SELECT {sqlite} FROM events WHERE position > $1 ORDER BY position LIMIT $2");
+        Self { postgres, sqlite }
+    }
+
+    async fn rows(&self, db: &Db, cursor: Cursor, limit: i64) -> Result<Vec<Row>, DbError> {
+        let Cursor { txid, position } = cursor;
+        match db {
+            Db::Postgres(_) => db.fetch(&self.postgres, &[txid.into(), position.into(), limit.into()]).await,
+            Db::Sqlite { .. } => db.fetch(&self.sqlite, &[position.into(), limit.into()]).await,
+        }
+    }
+}
+
+static EVENTS: LazyLock<Select> = LazyLock::new(|| Select::new(POSTGRES_COLUMNS, SQLITE_COLUMNS));
+static PLACES: LazyLock<Select> = LazyLock::new(|| Select::new("txid, position", "txid, position"));
 
 /// The next events after `cursor`, at most `limit`. An empty answer means that there are none yet.
 pub async fn read(db: &Db, cursor: Cursor, limit: i64) -> Result<Vec<Stored>, DbError> {
-    let rows = match db {
-        Db::Postgres(_) => db.fetch(&POSTGRES, &[cursor.txid.into(), cursor.position.into(), limit.into()]).await?,
-        Db::Sqlite { .. } => db.fetch(&SQLITE, &[cursor.position.into(), limit.into()]).await?,
-    };
-    rows.iter().map(Stored::read).collect()
+    EVENTS.rows(db, cursor, limit).await?.iter().map(Stored::read).collect()
+}
+
+/// The same. When all of them were appended by this process and are at hand, only their places are read.
+pub async fn read_beside(db: &Db, cursor: Cursor, limit: i64, appended: &Appended) -> Result<Vec<Stored>, DbError> {
+    if !appended.is_empty() {
+        let place = |row: &Row| Ok(Cursor { txid: row.int(0)?, position: row.int(1)? });
+        let places: Result<Vec<Cursor>, DbError> = PLACES.rows(db, cursor, limit).await?.iter().map(place).collect();
+        if let Some(events) = appended.take(&places?) {
+            return Ok(events);
+        }
+    }
+    read(db, cursor, limit).await
 }
 
 /// The end of the log as it is now: the greatest position. 0 for an empty log.

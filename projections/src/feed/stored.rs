@@ -47,6 +47,19 @@ impl Stored {
     }
 }
 
+impl From<Recorded> for Stored {
+    fn from(recorded: Recorded) -> Self {
+        Self {
+            aggregate_type: recorded.event.aggregate_type().to_owned(),
+            aggregate_id: recorded.aggregate_id.clone(),
+            sequence: recorded.sequence,
+            cursor: Cursor { txid: recorded.txid, position: recorded.position },
+            recorded_at: recorded.recorded_at,
+            event: Ok(recorded),
+        }
+    }
+}
+
 /// A row of the log as it was read in bulk: nothing of it is copied or decoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry<'a> {

@@ -10,12 +10,39 @@ use sqlx::Executor as _;
 use uuid::Uuid;
 
 use super::eager::Eager;
-use super::{Cursor, Stored, ordered};
+use super::{Appended, Cursor, Stored, ordered};
 use crate::db::Db;
-use crate::testing::{Dice, NOW, append, hash, on_both, postgres, recorded, until};
+use crate::testing::{Dice, NOW, append, hash, on_both, postgres, recorded, scenario, until};
 
 const WRITERS: u64 = 12;
 const EVENTS: i64 = 60;
+
+/// The events in memory are marked, so that they can be told from those in the log.
+#[tokio::test]
+async fn events_of_this_process_are_read_from_the_log_only_when_one_is_missing() {
+    on_both(|fresh| async move {
+        let db = &fresh.db;
+        for event in scenario(3, 10) {
+            append(db, &event).await;
+        }
+        let log = ordered::read(db, Cursor::START, 1000).await.unwrap();
+        let marked = |stored: &Stored| {
+            let mut event = stored.event.clone().unwrap();
+            event.metadata.request_id = Some("from memory".to_owned());
+            event
+        };
+        let in_memory: Vec<_> = log.iter().map(marked).collect();
+        let appended = Appended::default();
+        appended.want(true);
+        appended.offer(&in_memory);
+        let read = ordered::read_beside(db, Cursor::START, 1000, &appended).await.unwrap();
+        assert_eq!(read, in_memory.iter().cloned().map(Stored::from).collect::<Vec<_>>());
+        appended.offer(&in_memory[1..]);
+        let read = ordered::read_beside(db, Cursor::START, 1000, &appended).await.unwrap();
+        assert_eq!(read, log);
+    })
+    .await;
+}
 
 /// What a reader has seen: how often each event, in which order.
 #[derive(Default)]

@@ -24,7 +24,7 @@ const READ_MAX: Duration = Duration::from_secs(16);
 /// Connections of the follower's own: when requests hold all others, the models must not grow old as well.
 const CONNECTIONS: u32 = 2;
 /// Shortest pause between two reads: appends that come close together are read together.
-const BREATH: Duration = Duration::from_millis(2);
+const BREATH: Duration = Duration::from_millis(5);
 
 /// The time, as the caller's clock has it.
 #[derive(Clone)]

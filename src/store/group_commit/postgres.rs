@@ -183,6 +183,19 @@ async fn insert(
         .bind(column(events, |event| event.metadata.as_str()))
         .fetch_all(connection)
         .await?;
+    // Rows come back as they were sent, so when none is missing nothing has to be looked up.
+    if rows.len() == events.len() {
+        let mut all = Vec::with_capacity(events.len());
+        for (row, event) in rows.iter().zip(events) {
+            if row.try_get::<&str, _>(0)? != event.aggregate_id || row.try_get::<i64, _>(1)? != event.sequence {
+                break;
+            }
+            all.push(Some(placed(row)?));
+        }
+        if all.len() == events.len() {
+            return Ok(all);
+        }
+    }
     let mut inserted = by_place(&rows, placed)?;
     Ok(events.iter().map(|event| inserted.remove(&place(event))).collect())
 }
