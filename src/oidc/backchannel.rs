@@ -183,7 +183,7 @@ fn next_attempt(app: &App, delivery: &Delivery) -> Option<Timestamp> {
 
 /// Seconds from that attempt to the next one.
 fn pause_after(attempt: i64, first: i64) -> i64 {
-    let times = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0);
+    let times = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
     first.saturating_mul(RETRY_FACTOR.saturating_pow(times)).min(RETRY_SECONDS_MAX.max(first))
 }
 
