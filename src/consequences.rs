@@ -1,6 +1,7 @@
 //! What follows by itself: when a client or a user is disabled, what was allowed before ends, so that enabling them again
 //! brings no old token back; the user's sessions end too, and their clients hear of it (`oidc::backchannel`). When they are
 //! enabled, what was given before that ends too: a node that had not heard of the disabling yet may have given it meanwhile.
+//! With `session.end_grants`, what was allowed in a session for as long as the user is there ends with it.
 //!
 //! Both are the same rule, and the order of the log decides: an event ends the grants and sessions that were begun before
 //! it, and none that was begun after. Every node does this; what another has done already changes nothing. It looks at the
@@ -15,7 +16,7 @@ use grantlog_projections::checkpoint;
 use grantlog_projections::db::DbError;
 use grantlog_projections::feed::Cursor;
 use grantlog_projections::tables::grants::{self, GrantsOf};
-use grantlog_projections::tables::sessions;
+use grantlog_projections::tables::{participants, sessions};
 
 use crate::store::{CommandContext, EndingError, Store};
 
@@ -24,12 +25,12 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// The longest pause after a failure; it starts at [`INTERVAL`] and doubles.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Runs for ever.
-pub async fn run(store: Store) {
+/// Runs for ever. `end_grants`: those that belong to a session end with it.
+pub async fn run(store: Store, end_grants: bool) {
     let mut pause = INTERVAL;
     loop {
         tokio::time::sleep(pause).await;
-        pause = match step(&store).await {
+        pause = match step(&store, end_grants).await {
             Ok(()) => INTERVAL,
             Err(error) => {
                 tracing::warn!(%error, "what follows from disabled clients and users is delayed");
@@ -40,7 +41,7 @@ pub async fn run(store: Store) {
 }
 
 /// Takes in the log from where the last step stopped to where the tables have come; after a failure again.
-async fn step(store: &Store) -> Result<(), EndingError> {
+async fn step(store: &Store, end_grants: bool) -> Result<(), EndingError> {
     let Some(to) = tables_cursor(store).await? else { return Ok(()) };
     let from = store.db().fetch("SELECT txid, position FROM consequences_checkpoint", &[]).await?;
     let from = match from.first() {
@@ -51,7 +52,7 @@ async fn step(store: &Store) -> Result<(), EndingError> {
         return Ok(());
     }
     let by = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
-    for Cause { of, reason, at } in causes(store, from, to).await? {
+    for Cause { of, reason, at } in causes(store, end_grants, from, to).await? {
         store.end_grants_before(at, of, reason, &by).await?;
         if let GrantsOf::User(user_id) = of {
             store.end_sessions_before(at, user_id, EndReason::UserDisabled, &by).await?;
@@ -68,7 +69,8 @@ async fn tables_cursor(store: &Store) -> Result<Option<Cursor>, DbError> {
         let found = all.iter().find(|(found, answers)| *answers && found.name == name);
         found.map(|(found, _)| found.cursor)
     };
-    Ok(of(grants::NAME).zip(of(sessions::NAME)).map(|(grants, sessions)| grants.min(sessions)))
+    let all: Option<Vec<Cursor>> = [grants::NAME, sessions::NAME, participants::NAME].into_iter().map(of).collect();
+    Ok(all.and_then(|all| all.into_iter().min()))
 }
 
 /// An event after which no grant stands that was opened before it, and no session of a user.
@@ -79,15 +81,23 @@ struct Cause {
 }
 
 /// In the order of the log.
-async fn causes(store: &Store, from: Cursor, to: Cursor) -> Result<Vec<Cause>, DbError> {
-    let sql = "SELECT event_type, aggregate_id, txid, position FROM events WHERE event_type IN \
-               ('client.disabled', 'client.enabled', 'client.deleted', 'user.disabled', 'user.enabled', 'user.erased') \
-               AND (txid, position) > ($1, $2) AND (txid, position) <= ($3, $4) ORDER BY txid, position";
+async fn causes(store: &Store, end_grants: bool, from: Cursor, to: Cursor) -> Result<Vec<Cause>, DbError> {
+    let sessions = if end_grants { ", 'session.ended'" } else { "" };
+    let sql = format!(
+        "SELECT event_type, aggregate_id, txid, position FROM events WHERE event_type IN \
+         ('client.disabled', 'client.enabled', 'client.deleted', 'user.disabled', 'user.enabled', 'user.erased'{sessions}) \
+         AND (txid, position) > ($1, $2) AND (txid, position) <= ($3, $4) ORDER BY txid, position"
+    );
     let bounds = [from.txid.into(), from.position.into(), to.txid.into(), to.position.into()];
     let mut causes = Vec::new();
-    for row in store.db().fetch(sql, &bounds).await? {
+    for row in store.db().fetch(&sql, &bounds).await? {
         let (of, reason) = if row.str(0)?.starts_with("client.") {
             (GrantsOf::Client(row.parse(1)?), RevocationReason::ClientDisabled)
+        } else if row.str(0)? == "session.ended" {
+            let session_id = row.parse(1)?;
+            // One that has left its table is so old that its grants are found by nobody.
+            let Some(user_id) = participants::user_of(store.db(), session_id).await? else { continue };
+            (GrantsOf::UserInSession(user_id, session_id), RevocationReason::SessionEnded)
         } else {
             (GrantsOf::User(row.parse(1)?), RevocationReason::UserDisabled)
         };

@@ -80,7 +80,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let follower = app.live.follow(app.store.db(), &wake, FollowOptions::new(now.clone()));
     let projector = Projector::start(app.store.db(), &wake, ProjectorOptions::new(now));
     observe(&app, &wake, projector.appended());
-    let following = tokio::spawn(consequences::run(app.store.clone()));
+    let following = tokio::spawn(consequences::run(app.store.clone(), app.settings.session_end_grants));
     let telling = tokio::spawn(backchannel::run(app.clone()));
     let partitions = tokio::spawn(app.store.clone().keep_partitions());
     let keys = signing_keys(&app);

@@ -118,6 +118,7 @@ impl Settings {
                 window: seconds(values, "logout.window_seconds"),
             },
             session_lifetime: seconds(values, "session.lifetime_seconds"),
+            session_end_grants: flag(values, "session.end_grants"),
             sign_in: sign_in(values),
             source_address: match text(values, "events.source_address") {
                 "whole" => SourceAddress::Whole,

@@ -27,6 +27,8 @@ pub struct Settings {
     pub logout: LogoutSettings,
     /// How long a browser stays signed in.
     pub session_lifetime: Duration,
+    /// What OpenID clients got without `offline_access` ends with the session in which they got it.
+    pub session_end_grants: bool,
     pub sign_in: SignInSettings,
     /// How much of the caller's address an event keeps.
     pub source_address: SourceAddress,

@@ -207,6 +207,11 @@ pub const SETTINGS: &[Setting] = &[
         "How long after the end of a session clients are told.",
     ),
     number("session.lifetime_seconds", [DAY / 2, 60, 30 * DAY], "seconds", "How long a browser stays signed in."),
+    flag(
+        "session.end_grants",
+        "With a session also ends what OpenID Connect clients were allowed in it without the scope offline_access. Whoever \
+         signs in again is then asked for consent again. Otherwise it stands until it expires or is taken back.",
+    ),
     number(
         "sign_in.attempts_per_account",
         [10, 1, 1000],

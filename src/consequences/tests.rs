@@ -71,14 +71,18 @@ impl Log {
 
     /// As any node gives it that believes the client and the user to be enabled.
     async fn open(&self, number: u128) -> GrantId {
+        self.open_in(number, None, "").await
+    }
+
+    async fn open_in(&self, number: u128, session_id: Option<SessionId>, scope: &str) -> GrantId {
         let (id, at) = (GrantId(Uuid::from_u128(100 + number)), self.clock.now());
         let expires_at = at.plus_seconds(600);
         let command = GrantCommand::Open(OpenGrant {
             grant_type: GrantType::Password,
             client_id: CLIENT,
             user_id: Some(USER),
-            session_id: None,
-            scope: Scope::default(),
+            session_id,
+            scope: Scope::parse(scope).expect("a scope"),
             access_token: NewAccessToken { hash: hash(number), expires_at },
             refresh_token: None,
             expires_at,
@@ -119,7 +123,7 @@ impl Log {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         projector.stop().await;
-        step(&self.store).await.expect("a step");
+        step(&self.store, true).await.expect("a step");
     }
 }
 
@@ -176,4 +180,20 @@ async fn the_sessions_of_a_disabled_user_end_and_those_of_afterwards_do_not() {
     log.follow().await;
     assert!(!log.is_signed_in(before).await && !log.is_signed_in(meanwhile).await);
     assert!(log.is_signed_in(after).await);
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_session_ends_with_it() {
+    // OpenID Connect Back-Channel Logout 2.7.
+    let log = Log::new().await;
+    let (one, other) = (log.start_session(1).await, log.start_session(2).await);
+    let online = log.open_in(1, Some(one), "openid profile").await;
+    let offline = log.open_in(2, Some(one), "openid offline_access").await;
+    let plain = log.open_in(3, Some(one), "profile").await;
+    let elsewhere = log.open_in(4, Some(other), "openid").await;
+    let end = SessionCommand::End { reason: EndReason::SignedOut, at: log.clock.now() };
+    log.store.execute::<Session>(&one.to_string(), end, &by()).await.expect("ended");
+    log.follow().await;
+    assert!(!log.stands(online).await);
+    assert!(log.stands(offline).await && log.stands(plain).await && log.stands(elsewhere).await);
 }

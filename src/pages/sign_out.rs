@@ -25,6 +25,8 @@ pub(super) struct LogoutPage<'a> {
     pub client_name: Option<&'a str>,
     pub action: &'static str,
     pub fields: Vec<(&'static str, String)>,
+    /// What was allowed in a session ends with it.
+    pub ends_grants: bool,
     /// Who is signed in here; one of them, or all, can be signed out.
     pub accounts: Vec<Account>,
 }
@@ -64,7 +66,8 @@ pub async fn ask(visit: &Visit, asking: Asking<'_>) -> Result<Response, PageErro
     let Asking { client_name, action, fields, goes_to } = asking;
     let leads = goes_to.map(FormAction::also).unwrap_or_default();
     let accounts = shown(&visit.app, &visit.accounts).await?;
-    let page = LogoutPage { chrome: chrome.clone(), client_name, action, fields, accounts };
+    let ends_grants = visit.app.settings.session_end_grants;
+    let page = LogoutPage { chrome: chrome.clone(), client_name, action, fields, ends_grants, accounts };
     Ok(chrome.page_leading_to(StatusCode::OK, &page, &leads))
 }
 

@@ -79,6 +79,7 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
             client_name: Some(HOSTILE),
             action: "/oauth/logout",
             fields: vec![("state", HOSTILE.to_owned())],
+            ends_grants: true,
             accounts: vec![hostile_account(), hostile_account()],
         }),
         Box::new(sign_out::LoggedOutPage {

@@ -112,6 +112,7 @@ fn revoked(reason: &str, client: &str) -> String {
         }
         "user_disabled" => format!("Your account was disabled, and the access of {client} ended."),
         "client_disabled" => format!("{client} was disabled, and its access ended."),
+        "session_ended" => format!("You signed out, and the access of {client} ended."),
         _ => format!("The access of {client} ended."),
     }
 }
@@ -139,8 +140,10 @@ mod tests {
 
     #[test]
     fn every_reason_has_words() {
-        use RevocationReason::{Admin, Client, ClientDisabled, CodeReplayed, RefreshReused, User, UserDisabled};
-        for reason in [Client, User, Admin, CodeReplayed, RefreshReused, UserDisabled, ClientDisabled] {
+        use RevocationReason::{
+            Admin, Client, ClientDisabled, CodeReplayed, RefreshReused, SessionEnded, User, UserDisabled,
+        };
+        for reason in [Client, User, Admin, CodeReplayed, RefreshReused, UserDisabled, ClientDisabled, SessionEnded] {
             assert_ne!(revoked(reason.as_str(), "X"), revoked("", "X"), "{reason}");
         }
     }

@@ -151,6 +151,8 @@ pub enum RevocationReason {
     RefreshReused,
     UserDisabled,
     ClientDisabled,
+    /// The session in which it was opened has ended (OpenID Connect Back-Channel Logout 2.7).
+    SessionEnded,
 }
 
 impl RevocationReason {
@@ -164,6 +166,7 @@ impl RevocationReason {
             Self::RefreshReused => "refresh_reused",
             Self::UserDisabled => "user_disabled",
             Self::ClientDisabled => "client_disabled",
+            Self::SessionEnded => "session_ended",
         }
     }
 }

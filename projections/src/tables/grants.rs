@@ -321,6 +321,11 @@ pub async fn living_after(
     let (condition, ids) = match of {
         GrantsOf::Client(client) => ("client_id = $4", vec![client.to_string().into()]),
         GrantsOf::User(user) => ("user_id = $4", vec![user.to_string().into()]),
+        GrantsOf::UserInSession(user, session) => (
+            "user_id = $4 AND session_id = $5 AND ' ' || scope || ' ' LIKE '% openid %' \
+             AND ' ' || scope || ' ' NOT LIKE '% offline_access %'",
+            vec![user.to_string().into(), session.to_string().into()],
+        ),
         GrantsOf::UserAtClient(user, client) => {
             ("user_id = $4 AND client_id = $5", vec![user.to_string().into(), client.to_string().into()])
         }
@@ -342,6 +347,8 @@ pub enum GrantsOf {
     User(UserId),
     /// What the user allowed this client.
     UserAtClient(UserId, ClientId),
+    /// What the user allowed in this session for as long as they are there: with ID tokens, and without `offline_access`.
+    UserInSession(UserId, SessionId),
 }
 
 /// What a user allowed one client: all living grants together.

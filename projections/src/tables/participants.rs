@@ -157,6 +157,13 @@ pub async fn of_session(db: &Db, session_id: SessionId) -> Result<Vec<Participan
     super::rows::<Participants>(db, rest, &[session_id.to_string().into()]).await
 }
 
+/// Whose session it is; `None` when it is unknown or its rows have left.
+pub async fn user_of(db: &Db, session_id: SessionId) -> Result<Option<UserId>, DbError> {
+    let rest = "WHERE session_id = $1 AND client_id = ''";
+    let rows = super::rows::<Participants>(db, rest, &[session_id.to_string().into()]).await?;
+    Ok(rows.first().map(|row| row.user_id))
+}
+
 #[cfg(test)]
 mod tests {
     use grantlog_domain::grant::{Authentication, IdTokenIssued};
