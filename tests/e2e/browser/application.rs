@@ -1,5 +1,5 @@
-//! A client's site in a real browser: a callback, a page that signs out, one that it is sent to afterwards, and one that
-//! asks the server's frame whether anything has changed.
+//! A client's site in a real browser: a callback, a page that signs out, one that never answers, one that the browser is
+//! sent to afterwards, and one that asks the server's frame whether anything has changed.
 
 use std::sync::{Arc, Mutex};
 
@@ -45,7 +45,13 @@ impl Application {
                     let path = text.split(' ').nth(1).unwrap_or("/");
                     let Ok(url) = Url::parse(&format!("{own}{path}")) else { return };
                     let page = if url.path() == "/asking" { ASKING } else { PAGE };
+                    let hangs = url.path() == "/hangs";
                     asked.lock().expect("not poisoned").push(url);
+                    if hangs {
+                        // Until the browser goes away.
+                        while stream.read(&mut [0; 64]).await.is_ok_and(|bytes| bytes > 0) {}
+                        return;
+                    }
                     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: ";
                     let _ = stream.write_all(format!("{head}{}\r\n\r\n{page}", page.len()).as_bytes()).await;
                 });

@@ -1,6 +1,10 @@
 //! Signing out, and several accounts, in a real browser: what frames do there (OpenID Connect Front-Channel Logout 1.0,
 //! Session Management 1.0).
 
+use std::collections::HashMap;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
 use super::application::Application;
 use super::driver::Driver;
 use crate::harness::{
@@ -11,12 +15,15 @@ use crate::harness::{
     suite::{Case, on},
 };
 
-pub const CASES: &[&[Case]] =
-    &[on![Sqlite: applications_hear_of_it_when_their_user_signs_out, a_user_has_two_accounts]];
+pub const CASES: &[&[Case]] = &[on![Sqlite:
+    applications_hear_of_it_when_their_user_signs_out,
+    an_application_that_hangs_keeps_nobody_from_going_on,
+    a_user_has_two_accounts,
+]];
 
-async fn register(server: &Server, application: &Application) -> Client {
+async fn register(server: &Server, application: &Application, front: &str) -> Client {
     let (callback, out) = (application.url("/callback"), application.url("/out"));
-    let front = application.url("/front");
+    let front = application.url(front);
     let arguments =
         ["--redirect-uri", &callback, "--post-logout-redirect-uri", &out, "--frontchannel-logout-uri", &front];
     let more = ["--frontchannel-logout-session-required", "--scope", "openid profile", "--response-type", "code"];
@@ -42,12 +49,15 @@ async fn asked(driver: &Driver, server: &Server, application: &Application, mess
     poll::until("the frame answers", async || Some(driver.text("answer").await).filter(|text| !text.is_empty())).await
 }
 
-async fn applications_hear_of_it_when_their_user_signs_out(store: Store) {
-    let server = Server::start(store, &[]).await;
-    let (user, application) = (server.user().await, Application::start().await);
-    let client = register(&server, &application).await;
-    let driver = Driver::start("logout").await;
-    driver.open(&request(&server, &client, &application, &[])).await;
+/// Signs in to the client. Gives back what came to its callback, and the ID token.
+async fn login(
+    driver: &Driver,
+    server: &Server,
+    client: &Client,
+    application: &Application,
+    user: &User,
+) -> (HashMap<String, String>, String) {
+    driver.open(&request(server, client, application, &[])).await;
     driver.sign_in(&user.username, &user.password).await;
     driver.click("consent-allow").await;
     let callback = driver.arrives("the client", |url| url.query_pairs().any(|(name, _)| name == "code")).await;
@@ -55,8 +65,24 @@ async fn applications_hear_of_it_when_their_user_signs_out(store: Store) {
     secrets::register(&query["code"]);
     let uri = application.url("/callback");
     let form = [("grant_type", "authorization_code"), ("code", &query["code"]), ("redirect_uri", uri.as_str())];
-    let tokens = server.token_as(&client, &form).await.expect(200).json();
-    let id_token = tokens["id_token"].as_str().expect("an ID token");
+    let tokens = server.token_as(client, &form).await.expect(200).json();
+    (query, tokens["id_token"].as_str().expect("an ID token").to_owned())
+}
+
+/// Lets the client sign its user out, and comes back with where the browser ends.
+async fn logout(driver: &Driver, server: &Server, application: &Application, id_token: &str) -> url::Url {
+    let out = application.url("/out");
+    let logout = [("id_token_hint", id_token), ("post_logout_redirect_uri", &out), ("state", "afterwards")];
+    driver.open(&server.url(&format!("/oauth/logout?{}", encode(&logout)))).await;
+    driver.arrives("the client again", |url| url.path() == "/out").await
+}
+
+async fn applications_hear_of_it_when_their_user_signs_out(store: Store) {
+    let server = Server::start(store, &[]).await;
+    let (user, application) = (server.user().await, Application::start().await);
+    let client = register(&server, &application, "/front").await;
+    let driver = Driver::start("logout").await;
+    let (query, id_token) = login(&driver, &server, &client, &application, &user).await;
 
     let message = format!("{} {}", client.id, query["session_state"]);
     assert_eq!(asked(&driver, &server, &application, &message).await, "unchanged");
@@ -64,19 +90,26 @@ async fn applications_hear_of_it_when_their_user_signs_out(store: Store) {
     let foreign = message.replace(&client.id, &random(6));
     assert_eq!(asked(&driver, &server, &application, &foreign).await, "changed");
 
-    let out = application.url("/out");
-    let logout = [("id_token_hint", id_token), ("post_logout_redirect_uri", &out), ("state", "afterwards")];
-    driver.open(&server.url(&format!("/oauth/logout?{}", encode(&logout)))).await;
-    let arrived = driver.arrives("the client again", |url| url.path() == "/out").await;
+    let arrived = logout(&driver, &server, &application, &id_token).await;
     assert_eq!(query_of(&arrived)["state"], "afterwards");
     let front = application.asked("/front");
     assert_eq!(front.len(), 1, "{front:?}");
     let told = query_of(&front[0]);
-    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let claims = URL_SAFE_NO_PAD.decode(id_token.split('.').nth(1).expect("claims")).expect("base64url");
     let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
     assert_eq!((claims["iss"].as_str(), claims["sid"].as_str()), (Some(&*told["iss"]), Some(&*told["sid"])));
     assert_eq!(asked(&driver, &server, &application, &message).await, "changed");
+}
+
+async fn an_application_that_hangs_keeps_nobody_from_going_on(store: Store) {
+    let server = Server::start(store, &[]).await;
+    let (user, application) = (server.user().await, Application::start().await);
+    let client = register(&server, &application, "/hangs").await;
+    let driver = Driver::start("hangs").await;
+    let (_, id_token) = login(&driver, &server, &client, &application, &user).await;
+    let arrived = logout(&driver, &server, &application, &id_token).await;
+    assert_eq!(query_of(&arrived)["state"], "afterwards");
+    assert_eq!(application.asked("/hangs").len(), 1);
 }
 
 async fn add(driver: &Driver, server: &Server, user: &User) {
@@ -88,7 +121,7 @@ async fn add(driver: &Driver, server: &Server, user: &User) {
 async fn a_user_has_two_accounts(store: Store) {
     let server = Server::start(store, &[]).await;
     let (ann, ben, application) = (server.user().await, server.user().await, Application::start().await);
-    let client = register(&server, &application).await;
+    let client = register(&server, &application, "/front").await;
     let driver = Driver::start("accounts").await;
     add(&driver, &server, &ann).await;
     add(&driver, &server, &ben).await;
