@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod client_fields;
 pub mod clock;
 pub mod config;
 pub mod consequences;

@@ -18,7 +18,6 @@ const PROTOCOL: &[&str] = &[
 /// Standards that are named only to say that they are for later, or where something else is found.
 const MENTIONED_ONLY: &[(&str, &str)] = &[
     ("src/oauth/mod.rs", "RFC 6749"),
-    ("src/oauth/mod.rs", "RFC 7591"),
     ("src/oauth/mod.rs", "RFC 8628"),
     ("src/oauth/mod.rs", "RFC 9126"),
     ("src/oauth/posted.rs", "RFC 6749"),

@@ -9,12 +9,17 @@ use uuid::Uuid;
 
 use crate::ids::{ClientId, UserId};
 
-/// Who caused an event. Written as `user:ID`, `client:ID`, `admin:NAME`, `cli` or `system`.
+/// Who caused an event. Written as `user:ID`, `client:ID`, `admin:NAME`, `initial_access_token:NAME`, `anonymous`, `cli`
+/// or `system`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
     User(UserId),
     Client(ClientId),
     Admin(String),
+    /// Who registers a client with that token (RFC 7591 1.2).
+    InitialAccessToken(String),
+    /// Who registers a client where anybody may.
+    Anonymous,
     Cli,
     System,
 }
@@ -25,6 +30,8 @@ impl fmt::Display for Actor {
             Self::User(id) => write!(out, "user:{id}"),
             Self::Client(id) => write!(out, "client:{id}"),
             Self::Admin(name) => write!(out, "admin:{name}"),
+            Self::InitialAccessToken(name) => write!(out, "initial_access_token:{name}"),
+            Self::Anonymous => out.write_str("anonymous"),
             Self::Cli => out.write_str("cli"),
             Self::System => out.write_str("system"),
         }
@@ -38,9 +45,11 @@ impl FromStr for Actor {
         match text.split_once(':') {
             None if text == "cli" => Ok(Self::Cli),
             None if text == "system" => Ok(Self::System),
+            None if text == "anonymous" => Ok(Self::Anonymous),
             Some(("user", id)) => id.parse().map(Self::User).map_err(|_| MetadataError("actor")),
             Some(("client", id)) => id.parse().map(Self::Client).map_err(|_| MetadataError("actor")),
             Some(("admin", name)) => Ok(Self::Admin(name.to_owned())),
+            Some(("initial_access_token", name)) => Ok(Self::InitialAccessToken(name.to_owned())),
             _ => Err(MetadataError("actor")),
         }
     }
@@ -135,6 +144,19 @@ mod tests {
             request_id: text("r"),
             correlation: text("c"),
             source_address: text("192.0.2.0"),
+        }
+    }
+
+    #[test]
+    fn an_actor_is_read_as_it_was_written() {
+        let id = Uuid::from_u128(7);
+        let names = [Actor::Admin("a:b".to_owned()), Actor::InitialAccessToken("ci".to_owned())];
+        let ids = [Actor::User(UserId(id)), Actor::Client(ClientId(id))];
+        for actor in names.into_iter().chain(ids).chain([Actor::Anonymous, Actor::Cli, Actor::System]) {
+            assert_eq!(actor.to_string().parse(), Ok(actor));
+        }
+        for wrong in ["", "anonymous:", "user:x", "nobody"] {
+            assert_eq!(wrong.parse::<Actor>(), Err(MetadataError("actor")), "{wrong}");
         }
     }
 

@@ -1,25 +1,27 @@
 //! `grantlog client`: register and manage clients. A client is printed with the names of RFC 7591.
 
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use grantlog_domain::client::{
-    AccessTokenFormat, ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, JwsAlgorithm,
-    Registration, ResponseType, Stage, SubjectType, TokenEndpointAuthMethod,
+    ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, Registration, ResponseType, Stage,
+    TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::RevocationReason;
-use grantlog_domain::signing_key::Algorithm;
 use grantlog_domain::{ClientId, RedirectUri, Scope, Timestamp};
 use grantlog_projections::tables::grants::GrantsOf;
 use serde_json::{Map, Value, json};
 
+use super::client_flags::ClientFlags;
 use super::opened::Opened;
 use super::{CliError, event_log, output, read_models};
+use crate::client_fields;
 use crate::config::Settings;
 use crate::http::client_auth::SUPPORTED;
 use crate::oidc::id_token::may_be_unsigned;
+use crate::oidc::remote::{Reach, Remote};
+use crate::oidc::sector::{self, SectorError};
 use crate::secrets::Secret;
 use crate::store::vault::Vault;
 
@@ -34,7 +36,8 @@ pub(super) enum Client {
     List(List),
     /// Show one client
     Show(Named),
-    /// Change a client; what is not given stays as it is, a list that is given replaces the old one
+    /// Change a client; what is not given stays as it is, a list that is given replaces the old one, an empty value takes
+    /// the old one away
     Update(Update),
     /// Give a client a new secret and print it once; the old one ends at once
     RotateSecret(Named),
@@ -43,9 +46,6 @@ pub(super) enum Client {
     /// Let a disabled client in again
     Enable(Named),
 }
-
-const ID_TOKEN_ALGS: [JwsAlgorithm; 5] =
-    [JwsAlgorithm::RS256, JwsAlgorithm::ES256, JwsAlgorithm::EdDSA, JwsAlgorithm::PS256, JwsAlgorithm::None];
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
@@ -106,8 +106,8 @@ struct Choices {
     /// The widest scope that it may ask for, separated by blanks [default: profile]
     #[arg(long)]
     scope: Option<String>,
-    /// client_secret_basic, client_secret_post, client_secret_jwt, private_key_jwt or none [default: client_secret_basic]
-    #[arg(long = "auth-method", value_name = "METHOD", value_parser = one_of(SUPPORTED, TokenEndpointAuthMethod::as_str), hide_possible_values = true)]
+    /// How it proves who it is (token_endpoint_auth_method) [default: client_secret_basic]
+    #[arg(long = "auth-method", alias = "token-endpoint-auth-method", value_name = "METHOD", value_parser = one_of(SUPPORTED, TokenEndpointAuthMethod::as_str), hide_possible_values = true)]
     auth_method: Option<TokenEndpointAuthMethod>,
     /// web or native; a native client chooses its loopback port [default: web]
     #[arg(long, value_name = "TYPE", value_parser = one_of(ApplicationType::ALL, ApplicationType::as_str), hide_possible_values = true)]
@@ -118,52 +118,8 @@ struct Choices {
     /// Ask this client for PKCE even where the server does not
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     require_pkce: Option<bool>,
-    /// RS256, ES256, EdDSA or PS256: how its ID tokens are signed; none where `oauth.unsigned_id_tokens` allows it
-    /// [default: RS256]
-    #[arg(long = "id-token-alg", value_name = "ALG", value_parser = one_of(&ID_TOKEN_ALGS, JwsAlgorithm::as_str), hide_possible_values = true)]
-    id_token_alg: Option<JwsAlgorithm>,
-    /// RS256, ES256, EdDSA or PS256: how its UserInfo answers are signed [default: they are plain JSON]
-    #[arg(long = "userinfo-alg", value_name = "ALG", value_parser = PossibleValuesParser::new(Algorithm::ALL.iter().map(|alg| alg.as_str())).try_map(|alg| alg.parse::<Algorithm>()), hide_possible_values = true)]
-    userinfo_alg: Option<Algorithm>,
-    /// opaque, or jwt: its access tokens can be read by the APIs themselves (RFC 9068) [default: opaque]
-    #[arg(long, value_name = "FORMAT", value_parser = one_of(AccessTokenFormat::ALL, AccessTokenFormat::as_str), hide_possible_values = true)]
-    access_token_format: Option<AccessTokenFormat>,
-    /// public, or pairwise: it knows users by identifiers that mean nothing to clients of other hosts [default: public]
-    #[arg(long, value_name = "TYPE", value_parser = one_of(SubjectType::ALL, SubjectType::as_str), hide_possible_values = true)]
-    subject_type: Option<SubjectType>,
-    /// Whose host is the sector of pairwise subjects [default: that of the redirect URIs]
-    #[arg(long, value_name = "URL")]
-    sector_identifier_uri: Option<String>,
-    /// Where browsers may go after signing out; may be repeated, replaces all of them
-    #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
-    post_logout_redirect_uris: Vec<String>,
-    /// File with the client's public keys, a JWK Set (jwks)
-    #[arg(long, value_name = "FILE", conflicts_with = "jwks_uri")]
-    jwks: Option<PathBuf>,
-    /// Where the client publishes them (jwks_uri)
-    #[arg(long, value_name = "URL")]
-    jwks_uri: Option<String>,
-    /// How it signs to prove who it is [default: any that fits the method]
-    #[arg(long, value_name = "ALG", value_parser = one_of(JwsAlgorithm::ALL, JwsAlgorithm::as_str), hide_possible_values = true)]
-    token_endpoint_auth_signing_alg: Option<JwsAlgorithm>,
-    /// How it signs its request objects; none for objects without a signature [default: any but none]
-    #[arg(long, value_name = "ALG", value_parser = one_of(JwsAlgorithm::ALL, JwsAlgorithm::as_str), hide_possible_values = true)]
-    request_object_signing_alg: Option<JwsAlgorithm>,
-    /// Where its request objects may be fetched from; may be repeated, replaces all of them
-    #[arg(long = "request-uri", value_name = "URL")]
-    request_uris: Vec<String>,
-    /// Users prove again who they are when that is longer ago than so many seconds
-    #[arg(long, value_name = "SECONDS")]
-    default_max_age: Option<u32>,
-    /// Told when a session ends in which it took part (Back-Channel Logout)
-    #[arg(long, value_name = "URL")]
-    backchannel_logout_uri: Option<String>,
-    /// Shown in a frame when a session ends (Front-Channel Logout)
-    #[arg(long, value_name = "URL")]
-    frontchannel_logout_uri: Option<String>,
-    /// It needs iss and sid there
-    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
-    frontchannel_logout_session_required: Option<bool>,
+    #[command(flatten)]
+    flags: ClientFlags,
 }
 
 /// Takes one of the words of `all`; anything else is an error that lists them.
@@ -220,6 +176,7 @@ async fn register(
     };
     let metadata = create.choices.applied_to(blank)?;
     check_signed(&metadata, settings)?;
+    check_sector(settings, &metadata, None).await?;
     let client_id = ClientId(opened.new_id());
     let minted = match metadata.has_secret() {
         true => Some(vault.mint_client_secret(client_id, &metadata).await?),
@@ -253,6 +210,7 @@ async fn update(
     };
     let metadata = changed.choices.applied_to(named)?;
     check_signed(&metadata, settings)?;
+    check_sector(settings, &metadata, Some(&before)).await?;
     let minted = match metadata.needs_new_secret(&before) {
         true => Some(vault.mint_client_secret(client_id, &metadata).await?),
         false => None,
@@ -266,7 +224,19 @@ fn check_signed(metadata: &ClientMetadata, settings: &Settings) -> Result<(), Cl
     if metadata.openid.id_token_alg().is_some() || may_be_unsigned(settings) {
         return Ok(());
     }
-    Err(CliError::Refused("--id-token-alg none: only where oauth.unsigned_id_tokens is set".into()))
+    Err(CliError::Refused("--id-token-signed-response-alg none: only where oauth.unsigned_id_tokens is set".into()))
+}
+
+async fn check_sector(
+    settings: &Settings,
+    metadata: &ClientMetadata,
+    before: Option<&ClientMetadata>,
+) -> Result<(), CliError> {
+    let remote = Remote::new(settings.remote, Reach::of(settings));
+    sector::check(&remote, metadata, before).await.map_err(|error| match &error {
+        SectorError::Unreadable(why) => CliError::Refused(format!("{error}: {why}")),
+        SectorError::NoList | SectorError::NotListed => CliError::Refused(error.to_string()),
+    })
 }
 
 async fn rotate_secret(opened: &Opened, vault: &Vault, client_id: ClientId, json: bool) -> Result<(), CliError> {
@@ -392,33 +362,6 @@ impl Choices {
         if !self.redirect_uris.is_empty() {
             metadata.redirect_uris = uris(&self.redirect_uris, "--redirect-uri", metadata.is_native())?;
         }
-        let openid = &mut metadata.openid;
-        openid.id_token_signed_response_alg = self.id_token_alg.or(openid.id_token_signed_response_alg);
-        openid.userinfo_signed_response_alg = self.userinfo_alg.or(openid.userinfo_signed_response_alg);
-        openid.access_token_format = self.access_token_format.or(openid.access_token_format);
-        openid.subject_type = self.subject_type.or(openid.subject_type);
-        openid.sector_identifier_uri = self.sector_identifier_uri.or(openid.sector_identifier_uri.take());
-        openid.default_max_age = self.default_max_age.or(openid.default_max_age);
-        openid.backchannel_logout_uri = self.backchannel_logout_uri.or(openid.backchannel_logout_uri.take());
-        openid.frontchannel_logout_uri = self.frontchannel_logout_uri.or(openid.frontchannel_logout_uri.take());
-        openid.frontchannel_logout_session_required =
-            self.frontchannel_logout_session_required.unwrap_or(openid.frontchannel_logout_session_required);
-        openid.token_endpoint_auth_signing_alg =
-            self.token_endpoint_auth_signing_alg.or(openid.token_endpoint_auth_signing_alg);
-        openid.request_object_signing_alg = self.request_object_signing_alg.or(openid.request_object_signing_alg);
-        if !self.request_uris.is_empty() {
-            openid.request_uris = self.request_uris;
-        }
-        // One replaces the other.
-        if let Some(file) = &self.jwks {
-            (openid.jwks, openid.jwks_uri) = (Some(jwks(file)?), None);
-        } else if self.jwks_uri.is_some() {
-            (openid.jwks, openid.jwks_uri) = (None, self.jwks_uri);
-        }
-        if !self.post_logout_redirect_uris.is_empty() {
-            metadata.openid.post_logout_redirect_uris =
-                uris(&self.post_logout_redirect_uris, "--post-logout-redirect-uri", metadata.is_native())?;
-        }
         let grant_types_given = !self.grant_types.is_empty();
         if grant_types_given {
             metadata.grant_types = self.grant_types;
@@ -428,15 +371,10 @@ impl Choices {
         } else if grant_types_given || metadata.response_types.is_empty() {
             metadata.response_types = ResponseType::usual(&metadata.grant_types);
         }
+        let metadata = client_fields::changed(&metadata, self.flags.0).map_err(|error| refused(error.to_string()))?;
         metadata.validate().map_err(|error| refused(error.to_string()))?;
         Ok(metadata)
     }
-}
-
-fn jwks(file: &Path) -> Result<Map<String, Value>, CliError> {
-    let refused = |why: String| CliError::Refused(format!("--jwks {}: {why}", file.display()));
-    let text = std::fs::read(file).map_err(|error| refused(error.to_string()))?;
-    serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))
 }
 
 fn uris(given: &[String], flag: &str, native: bool) -> Result<Vec<RedirectUri>, CliError> {

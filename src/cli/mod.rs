@@ -3,6 +3,7 @@
 
 mod archive;
 mod client;
+mod client_flags;
 mod error;
 mod event_log;
 mod events;

@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use grantlog_domain::Scope;
 use grantlog_domain::signing_key::Algorithm;
 
 use super::{DatabaseUrl, Issuer, TrustedProxies};
-use crate::secrets::PepperSource;
+use crate::secrets::{PepperSource, Secret};
 
 /// Everything that can be set, checked. Read-only after the start; cheap things are copied, the rest is borrowed.
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ pub struct Settings {
     pub keys: KeySettings,
     pub remote: RemoteSettings,
     pub logout: LogoutSettings,
+    pub registration: RegistrationSettings,
     /// How long a browser stays signed in.
     pub session_lifetime: Duration,
     /// What OpenID clients got without `offline_access` ends with the session in which they got it.
@@ -123,6 +125,35 @@ pub struct LogoutSettings {
     pub retry: Duration,
     /// From the end of the session to the last attempt.
     pub window: Duration,
+}
+
+/// Clients that register themselves (RFC 7591).
+#[derive(Clone, Debug)]
+pub struct RegistrationSettings {
+    pub mode: RegistrationMode,
+    pub initial_access_tokens: Vec<InitialAccessToken>,
+    /// The widest scope that they may have.
+    pub scope: Scope,
+    /// Registrations and changes in an hour, of one address.
+    pub per_address: u32,
+    /// The same of all addresses.
+    pub per_hour: u32,
+}
+
+/// Who may register clients over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationMode {
+    Off,
+    /// Who shows an initial access token (RFC 7591 1.2).
+    Token,
+    Open,
+}
+
+/// One who may register clients.
+#[derive(Clone, Debug)]
+pub struct InitialAccessToken {
+    pub name: String,
+    pub token: Secret<String>,
 }
 
 /// How failed sign-ins are slowed down.

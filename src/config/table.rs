@@ -206,6 +206,36 @@ pub const SETTINGS: &[Setting] = &[
         "seconds",
         "How long after the end of a session clients are told.",
     ),
+    choice(
+        "registration.mode",
+        &["off", "token", "open"],
+        "off",
+        "Who may register clients over HTTP (RFC 7591): nobody, who shows one of `registration.initial_access_tokens`, or \
+         anybody. In a demo it is open.",
+    ),
+    Setting {
+        key: "registration.initial_access_tokens",
+        kind: Kind::List { max: 16 },
+        doc: "For `token`: `NAME:TOKEN`, the token with at least 32 characters, at random. The events of a registration have \
+              the name. Tokens do not belong into a file that others read; the environment may hold them.",
+    },
+    text(
+        "registration.scope",
+        "openid profile email address phone offline_access",
+        "The widest scope that a client may have that registers itself, separated by blanks.",
+    ),
+    number(
+        "registration.per_address",
+        [20, 1, 100_000],
+        "registrations and changes",
+        "In one hour from one address (an IPv6 /64), counted by each node; more is answered 429.",
+    ),
+    number(
+        "registration.per_hour",
+        [1000, 1, 100_000],
+        "registrations and changes",
+        "In one hour from all addresses, counted by each node; more is answered 429.",
+    ),
     number("session.lifetime_seconds", [DAY / 2, 60, 30 * DAY], "seconds", "How long a browser stays signed in."),
     flag(
         "session.end_grants",

@@ -254,7 +254,8 @@ pub fn is_url_encoded(content_type: &str) -> bool {
     essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-async fn read_body<B: Buf, E: Into<FormError>>(
+/// A whole body, of at most so many bytes.
+pub async fn read_body<B: Buf, E: Into<FormError>>(
     body: impl Stream<Item = Result<B, E>>,
     body_bytes_max: usize,
 ) -> Result<Bytes, FormError> {

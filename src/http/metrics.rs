@@ -164,6 +164,7 @@ const ROUTES: &[&str] = &[
     "/oauth/jwks",
     "/oauth/logout",
     "/oauth/check_session",
+    "/oauth/register",
     "/api/me",
     "/.well-known/oauth-authorization-server",
     "/.well-known/openid-configuration",

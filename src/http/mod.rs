@@ -3,6 +3,7 @@
 //! - `server`: sockets, connection limits, graceful stop; `per_address`: connections by address; `tls`: the certificate
 //! - `open_files`: the system's limit that connections run into
 //! - `head_timer`: the deadline for the head of a request
+//! - `lately`: how much an address may ask of what is for everybody
 //! - `handler`: what answers the requests of a route
 //! - `request`: what happens around every request: id, deadline, body limit, panic, metrics, log
 //! - `request_id`: the id of a request and the address of its caller
@@ -18,6 +19,7 @@ pub mod form;
 pub mod handler;
 pub mod head_timer;
 pub mod health;
+pub mod lately;
 pub mod metrics;
 pub mod open_files;
 mod per_address;

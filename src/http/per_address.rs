@@ -61,7 +61,8 @@ impl Drop for Counted {
     }
 }
 
-fn network(peer: IpAddr) -> IpAddr {
+/// What counts as one address.
+pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
         IpAddr::V6(v6) => {

@@ -4,7 +4,7 @@
 use http::Method;
 
 use super::error::method_not_allowed;
-use super::{authorize, introspect, jwks, metadata, revoke, token, userinfo};
+use super::{authorize, introspect, jwks, metadata, register, revoke, token, userinfo};
 use crate::app::App;
 use crate::http::handler::{Handler, at_once};
 use crate::oidc::{check_session, logout};
@@ -25,6 +25,7 @@ pub enum Methods {
     Get,
     Post,
     GetAndPost,
+    GetPostPutAndDelete,
 }
 
 impl Methods {
@@ -34,6 +35,7 @@ impl Methods {
             // Not where a GET may give something out.
             Method::HEAD => self == Self::Get,
             Method::POST => self != Self::Get,
+            Method::PUT | Method::DELETE => self == Self::GetPostPutAndDelete,
             _ => false,
         }
     }
@@ -44,6 +46,7 @@ impl Methods {
             Self::Get => "GET, HEAD",
             Self::Post => "POST",
             Self::GetAndPost => "GET, POST",
+            Self::GetPostPutAndDelete => "GET, POST, PUT, DELETE",
         }
     }
 }
@@ -93,6 +96,12 @@ pub const ENDPOINTS: &[Endpoint] = &[
         methods: Methods::Get,
         metadata_name: Some("check_session_iframe"),
         route: check_session::route,
+    },
+    Endpoint {
+        path: register::PATH,
+        methods: Methods::GetPostPutAndDelete,
+        metadata_name: Some("registration_endpoint"),
+        route: register::route,
     },
     Endpoint {
         path: "/.well-known/oauth-authorization-server",

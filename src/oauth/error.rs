@@ -1,10 +1,12 @@
-//! What a client hears when something is refused: RFC 6749 4.1.2.1, 4.2.2.1 and 5.2, RFC 6750 3.1, RFC 7009 2.2.1.
+//! What a client hears when something is refused: RFC 6749 4.1.2.1, 4.2.2.1 and 5.2, RFC 6750 3.1, RFC 7009 2.2.1,
+//! RFC 7591 3.2.2.
 //!
 //! The only file with error codes and statuses. A refusal of the domain is answered here once; a fault is logged with
 //! its request id and answered `server_error`, its text never shown. Not here: how the error page looks (`pages`).
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU16;
 
 use grantlog_domain::Scope;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -16,7 +18,7 @@ use super::authorization_response::VerifiedRedirect;
 use crate::http::form::FormError;
 
 /// Seconds after which a client may try again when the store is down or busy.
-const RETRY_AFTER_SECONDS: u32 = 1;
+const RETRY_AFTER_SECONDS: NonZeroU16 = NonZeroU16::MIN;
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $wire:literal $status:ident;)+) => {
@@ -62,6 +64,12 @@ error_codes! {
     InvalidToken = "invalid_token" UNAUTHORIZED;
     /// RFC 6750 3.1.
     InsufficientScope = "insufficient_scope" FORBIDDEN;
+    /// RFC 7591 3.2.2.
+    InvalidRedirectUri = "invalid_redirect_uri" BAD_REQUEST;
+    /// RFC 7591 3.2.2.
+    InvalidClientMetadata = "invalid_client_metadata" BAD_REQUEST;
+    /// RFC 7591 3.2.2.
+    UnapprovedSoftwareStatement = "unapproved_software_statement" BAD_REQUEST;
     /// RFC 8707 2.
     InvalidTarget = "invalid_target" BAD_REQUEST;
     /// RFC 9101 6 and OpenID Connect Core 3.1.2.6.
@@ -108,6 +116,8 @@ pub struct OAuthError {
     description: Cow<'static, str>,
     status: StatusCode,
     challenge: Challenge,
+    /// Seconds for `Retry-After`, if trying again makes sense.
+    retry_after: Option<NonZeroU16>,
 }
 
 impl std::error::Error for OAuthError {}
@@ -122,7 +132,8 @@ impl OAuthError {
     /// An error with the usual status of its code.
     pub fn new(code: ErrorCode, description: impl Into<Cow<'static, str>>) -> Self {
         let challenge = if code == ErrorCode::InvalidClient { Challenge::Basic } else { Challenge::None };
-        Self { code, description: description.into(), status: code.status(), challenge }
+        let retry_after = (code == ErrorCode::TemporarilyUnavailable).then_some(RETRY_AFTER_SECONDS);
+        Self { code, description: description.into(), status: code.status(), challenge, retry_after }
     }
 
     pub fn invalid_request(description: impl Into<Cow<'static, str>>) -> Self {
@@ -157,10 +168,27 @@ impl OAuthError {
         Self::new(ErrorCode::InvalidGrant, description)
     }
 
+    /// The body is not of the type that the endpoint takes.
+    #[must_use]
+    pub fn not_json() -> Self {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Self { status, ..Self::invalid_request("the body must be application/json") }
+    }
+
     /// The store is down, busy, or lost too many races: nothing was done, the client may try again.
     #[must_use]
     pub fn unavailable() -> Self {
         Self::new(ErrorCode::TemporarilyUnavailable, "the server cannot do this at the moment, try again")
+    }
+
+    /// Too much of this was asked lately; what is done next time may be asked in `seconds` (RFC 6585 4).
+    #[must_use]
+    pub fn too_many(seconds: u32) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            retry_after: NonZeroU16::new(u16::try_from(seconds).unwrap_or(u16::MAX)),
+            ..Self::new(ErrorCode::TemporarilyUnavailable, "too much of this was asked lately, try again later")
+        }
     }
 
     /// Something that must not happen did. The log has it under the request id; the client gets only that id.
@@ -227,7 +255,7 @@ impl OAuthError {
     /// Seconds for `Retry-After`, if trying again makes sense.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
-        (self.code == ErrorCode::TemporarilyUnavailable).then_some(RETRY_AFTER_SECONDS)
+        self.retry_after.map(|seconds| seconds.get().into())
     }
 
     /// The JSON answer (RFC 6749 5.2).

@@ -18,7 +18,7 @@ use super::authorization_response::ResponseMode;
 use super::endpoints::ENDPOINTS;
 use super::request_object;
 use crate::app::App;
-use crate::config::Issuer;
+use crate::config::{Issuer, RegistrationMode};
 use crate::http::client_assertion;
 use crate::http::client_auth::SUPPORTED;
 use crate::http::handler::Handler;
@@ -26,8 +26,7 @@ use crate::oidc::claims::CLAIMS;
 use crate::oidc::id_token::{ACR_VALUES, may_be_unsigned};
 
 pub fn route(app: &App) -> Handler {
-    let document =
-        Bytes::from(Value::Object(document(&app.settings.issuer, may_be_unsigned(&app.settings))).to_string());
+    let document = Bytes::from(Value::Object(announced(app)).to_string());
     // Made once, with its headers.
     let headers = public_json(Bytes::new(), MAX_AGE).headers().clone();
     Handler::fixed(move || {
@@ -35,6 +34,17 @@ pub fn route(app: &App) -> Handler {
         *response.headers_mut() = headers.clone();
         response
     })
+}
+
+/// The metadata document as this server answers it.
+#[must_use]
+pub fn announced(app: &App) -> Map<String, Value> {
+    let mut document = document(&app.settings.issuer, may_be_unsigned(&app.settings));
+    // RFC 7591 3: nobody is sent where nobody is let in.
+    if app.settings.registration.mode == RegistrationMode::Off {
+        document.remove("registration_endpoint");
+    }
+    document
 }
 
 /// The metadata document (RFC 8414 2).

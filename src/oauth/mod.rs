@@ -4,12 +4,12 @@
 //! - `authorize`: RFC 6749 3.1, with `authorization_request` (what it asks), `request_object` (the same, signed) and
 //!   `authorization_response` (the way back)
 //! - `token`: RFC 6749 3.2, one file per grant type
-//! - `revoke`, `introspect`, `metadata`, `jwks`, `userinfo`: one endpoint each
+//! - `revoke`, `introspect`, `metadata`, `jwks`, `userinfo`, `register`: one endpoint each
 //! - `error`: every error code and status
 //! - `posted`: the request of the endpoints that take a form; `active_token`, `profiles`: what several of them ask
 //!
 //! Not here: client authentication, bearer tokens and forms (`http`), pages (`pages`), rules (the domain crate). Places
-//! for what comes later: `register` (RFC 7591), `par` (RFC 9126), `device` (RFC 8628).
+//! for what comes later: `par` (RFC 9126), `device` (RFC 8628).
 
 pub mod active_token;
 pub mod authorization_request;
@@ -23,6 +23,7 @@ pub mod jwt_access_token;
 pub mod metadata;
 pub mod posted;
 pub mod profiles;
+pub mod register;
 pub mod request_object;
 pub mod revoke;
 pub mod token;

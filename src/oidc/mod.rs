@@ -7,7 +7,7 @@
 //! - `claims`: what can be said of a user, and which scope opens what; `claims_request`: what a request names one by one;
 //!   `subject`: under which identifier a client knows a user
 //! - `client_jwt`: what clients sign; `client_keys`: the keys that they sign with
-//! - `remote`: documents of clients, fetched with bounds
+//! - `remote`: documents of clients, fetched with bounds; `sector`: the one that a client is held against when it registers
 //! - `keys`: the life of signing keys; `signing`: JSON Web Tokens signed with them
 //!
 //! Not here: the endpoints that both have (`oauth`), the pages (`pages`), the rules (the domain crate).
@@ -26,6 +26,7 @@ pub mod logout;
 pub mod own_token;
 pub mod remote;
 pub mod request;
+pub mod sector;
 pub mod sid;
 pub mod signing;
 pub mod subject;

@@ -88,7 +88,7 @@ async fn page(
     let chrome = visit.chrome("/account").await?;
     settled(app).await?;
     let mut allowed_paging = Paging::of(visit, "/account", "allowed", "my-grants");
-    let allowed = allowed_paging.shown(allowed_by(app, user_id, allowed_paging.page()).await?);
+    let allowed = allowed_paging.shown(allowed_by(app, user_id, chrome.user.as_deref(), allowed_paging.page()).await?);
     let mut sessions_paging = Paging::of(visit, "/account", "sessions", "my-sessions");
     let rows = sessions::of_user(app.store.db(), user_id, app.now(), sessions_paging.page()).await?;
     let row = |row: sessions::SessionRow| SessionRow {

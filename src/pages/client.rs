@@ -17,7 +17,9 @@ use super::chrome::Chrome;
 use super::client_form::ClientForm;
 use super::create_client::secret_page;
 use super::failure::PageError;
+use super::further;
 use super::settled::settled;
+use super::start_login;
 use super::visit::{SignedIn, Visit};
 use super::words::{self, Line};
 use crate::config::Issuer;
@@ -37,6 +39,8 @@ pub(super) struct ClientPage {
     pub confidential: bool,
     pub saved: bool,
     pub examples: Vec<Example>,
+    /// Where a login at the client begins.
+    pub start_login: Option<String>,
     pub form: ClientForm,
     pub lines: Vec<Line>,
 }
@@ -87,9 +91,16 @@ async fn page(visit: &Visit, status: StatusCode, client: &LiveClient, form: Clie
         client_name: client.metadata.client_name.clone(),
         client_id: client.id.to_string(),
         disabled: !client.enabled,
-        confidential: !client.metadata.is_public(),
+        confidential: client.metadata.has_secret(),
         saved: visit.parameters.get("saved").is_some(),
         examples: examples(&visit.app.settings.issuer, client.id, &client.metadata),
+        start_login: start_login::link(
+            &visit.app.settings.issuer,
+            &client.metadata,
+            chrome.user.as_deref(),
+            client.metadata.client_uri.as_deref(),
+        )
+        .filter(|_| client.enabled),
         form,
         lines: events.iter().rev().map(|event| words::of_client(event, &client.metadata.client_name)).collect(),
     };
@@ -106,6 +117,10 @@ pub async fn update(visit: &Visit, id: ClientId) -> Result<Response, PageError> 
     };
     let metadata = with_the_rest(metadata, &client.metadata);
     let app = &visit.app;
+    if let Err((field, why)) = further::check(app, &metadata, Some(&client.metadata)).await {
+        form.complain(field, &why);
+        return page(visit, StatusCode::UNPROCESSABLE_ENTITY, &client, form).await;
+    }
     // One that becomes confidential gets its secret here.
     let minted = match metadata.needs_new_secret(&client.metadata) {
         true => Some(app.vault.mint_client_secret(id, &metadata).await?),
@@ -134,7 +149,7 @@ fn with_the_rest(metadata: ClientMetadata, before: &ClientMetadata) -> ClientMet
     let metadata = metadata.normalized();
     let same = metadata.grant_types == before.grant_types;
     let response_types = if same { before.response_types.clone() } else { metadata.response_types };
-    ClientMetadata { response_types, openid: before.openid.clone(), ..metadata }
+    ClientMetadata { response_types, ..metadata }
 }
 
 pub async fn change(visit: &Visit, id: ClientId, change: Change) -> Result<Response, PageError> {

@@ -9,7 +9,10 @@ use grantlog_domain::client::{
 };
 use grantlog_domain::{RedirectUri, Scope};
 
+use super::further::{self, Further};
 use super::scopes;
+use crate::client_fields;
+use crate::http::client_auth::SUPPORTED;
 use crate::http::form::Parameters;
 
 /// What stands in the form.
@@ -25,6 +28,7 @@ pub struct ClientForm {
     pub scopes: Vec<Choice>,
     pub native: bool,
     pub require_pkce: bool,
+    pub further: Vec<Further>,
     pub errors: FormErrors,
 }
 
@@ -53,7 +57,7 @@ pub struct FormErrors {
 
 impl FormErrors {
     /// Whether a field is marked.
-    pub fn any(&self) -> bool {
+    fn any(&self) -> bool {
         let fields = [
             &self.client_name,
             &self.client_uri,
@@ -89,13 +93,29 @@ const GRANT_TYPES: [(GrantType, &str, &str); 5] = [
     (GrantType::Implicit, "Implicit", "Gets tokens in the redirect. Outdated; the authorization code is better."),
 ];
 
-const AUTH_METHODS: [(TokenEndpointAuthMethod, &str, &str); 3] = [
+const AUTH_METHODS: [(TokenEndpointAuthMethod, &str, &str); 5] = [
     (TokenEndpointAuthMethod::ClientSecretBasic, "Secret in the header", "HTTP Basic (client_secret_basic)."),
     (TokenEndpointAuthMethod::ClientSecretPost, "Secret in the form", "As a parameter (client_secret_post)."),
+    (TokenEndpointAuthMethod::ClientSecretJwt, "Assertion made with the secret", "A signed token (client_secret_jwt)."),
+    (
+        TokenEndpointAuthMethod::PrivateKeyJwt,
+        "Assertion made with a key",
+        "A signed token (private_key_jwt); needs keys.",
+    ),
     (TokenEndpointAuthMethod::None, "No secret", "A public client (none); its codes are protected by PKCE."),
 ];
 
 impl ClientForm {
+    /// Whether a field is marked.
+    pub fn is_wrong(&self) -> bool {
+        self.errors.any() || self.is_further_wrong()
+    }
+
+    /// Whether one of those is that are folded away.
+    pub fn is_further_wrong(&self) -> bool {
+        self.further.iter().any(|field| field.error.is_some())
+    }
+
     /// The form before anything was filled in: nothing is chosen for the user but the harmless scope.
     pub fn empty() -> Self {
         let mut form = Self::unchosen();
@@ -115,8 +135,10 @@ impl ClientForm {
                 .collect(),
             auth_methods: AUTH_METHODS
                 .into_iter()
+                .filter(|(method, ..)| SUPPORTED.contains(method))
                 .map(|(value, title, hint)| choice((value.as_str(), title, hint)))
                 .collect(),
+            further: further::empty(),
             scopes: scopes::KNOWN.iter().map(|known| choice((known.token, known.title, known.title))).collect(),
             ..Self::default()
         }
@@ -130,6 +152,7 @@ impl ClientForm {
         form.redirect_uris = metadata.redirect_uris.iter().map(RedirectUri::as_str).collect::<Vec<_>>().join("\n");
         form.native = metadata.is_native();
         form.require_pkce = metadata.require_pkce;
+        further::fill(&mut form.further, metadata);
         choose(&mut form.grant_types, |value| metadata.grant_types.iter().any(|held| held.as_str() == value));
         choose(&mut form.auth_methods, |value| metadata.token_endpoint_auth_method.as_str() == value);
         choose(&mut form.scopes, |value| metadata.scope.contains(value));
@@ -148,6 +171,7 @@ impl ClientForm {
         form.other_scope = text("other_scope");
         form.native = parameters.get("native").is_some();
         form.require_pkce = parameters.get("require_pkce").is_some();
+        further::take(&mut form.further, parameters);
         choose(&mut form.kinds, |value| parameters.get("kind") == Some(value));
         choose(&mut form.grant_types, |value| parameters.get(&format!("grant_type_{value}")).is_some());
         choose(&mut form.auth_methods, |value| parameters.get("token_endpoint_auth_method") == Some(value));
@@ -184,6 +208,7 @@ impl ClientForm {
             _ => {
                 self.errors.kind = Some("Choose one.".to_owned());
                 self.read_scope();
+                further::read(&mut self.further);
                 return None;
             }
         };
@@ -201,6 +226,7 @@ impl ClientForm {
             self.errors.auth_method = Some("Choose one.".to_owned());
             self.read_redirect_uris(self.native);
             self.read_scope();
+            further::read(&mut self.further);
             return None;
         };
         let application_type = if self.native { ApplicationType::Native } else { ApplicationType::Web };
@@ -229,7 +255,8 @@ impl ClientForm {
         let native = application_type == ApplicationType::Native;
         let redirect_uris = self.read_redirect_uris(native);
         let scope = self.read_scope();
-        Some(ClientMetadata {
+        let further = further::read(&mut self.further);
+        let plain = ClientMetadata {
             client_name: self.client_name.clone(),
             client_uri: Some(self.client_uri.clone()).filter(|uri| !uri.is_empty()),
             redirect_uris: redirect_uris?,
@@ -240,7 +267,8 @@ impl ClientForm {
             application_type,
             require_pkce: self.require_pkce,
             openid: Box::default(),
-        })
+        };
+        client_fields::changed(&plain, further?).map_err(|error| self.refuse(error)).ok()
     }
 
     fn read_redirect_uris(&mut self, native: bool) -> Option<Vec<RedirectUri>> {
@@ -282,6 +310,11 @@ impl ClientForm {
         }
     }
 
+    /// Says beside one of the further fields what is wrong with it.
+    pub fn complain(&mut self, name: &str, error: &impl ToString) {
+        further::complain(&mut self.further, name, sentence(error));
+    }
+
     /// Puts a refusal beside its field.
     pub fn refuse(&mut self, error: ClientError) {
         let words = Some(match error {
@@ -291,6 +324,9 @@ impl ClientForm {
             ClientError::ClientUri => "This must be an http or https address.".to_owned(),
             ref other => sentence(other),
         });
+        if further::refuse(&mut self.further, &error, words.as_deref()) {
+            return;
+        }
         let errors = &mut self.errors;
         match error {
             ClientError::ClientName => errors.client_name = words,
@@ -304,7 +340,7 @@ impl ClientForm {
             ClientError::PublicClientCredentials | ClientError::SecretMissing | ClientError::SecretUnexpected => {
                 errors.auth_method = words;
             }
-            // What the form does not ask for cannot be wrong in it.
+            // Those that are about no field, and those that were said above.
             ClientError::WebUri(_)
             | ClientError::SecureUri(_)
             | ClientError::FrontchannelLogoutUri

@@ -67,7 +67,7 @@ fn what_is_wrong_is_said_beside_its_field_and_what_was_typed_is_kept() {
     assert!(form.register().is_none());
     assert!(form.errors.redirect_uris.as_deref().is_some_and(|error| error.contains("http://app.example/cb")));
     assert!(form.errors.scope.is_some());
-    assert!(form.errors.any());
+    assert!(form.is_wrong());
     assert_eq!((&*form.client_name, &*form.redirect_uris), ("Reports", "http://app.example/cb"));
     assert!(form.kinds.iter().any(|kind| kind.value == "web" && kind.chosen));
 }

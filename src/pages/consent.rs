@@ -4,6 +4,7 @@
 
 use askama::Template;
 use grantlog_domain::Scope;
+use grantlog_domain::client::ClientMetadata;
 use http::StatusCode;
 use url::{Host, Url};
 use warp::reply::Response;
@@ -14,6 +15,7 @@ use super::form_action::FormAction;
 use super::scopes::{self, Ask};
 use super::visit::{SignedIn, named_chrome};
 use crate::app::App;
+use crate::http::security_headers;
 use crate::oauth::authorization_request::AuthorizationRequest;
 
 #[derive(Template)]
@@ -23,6 +25,10 @@ pub(super) struct ConsentPage<'a> {
     pub client_name: &'a str,
     pub client_uri: Option<&'a str>,
     pub monogram: String,
+    /// Loaded by the browser from where the client keeps it, never by this server.
+    pub logo_uri: Option<&'a str>,
+    pub policy_uri: Option<&'a str>,
+    pub tos_uri: Option<&'a str>,
     pub asks: Vec<Ask>,
     pub account: &'a str,
     /// Where the browser goes afterwards, as far as a person can tell.
@@ -46,11 +52,15 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
     let redirect_uri = request.redirect.redirect_uri();
     let mut asks = scopes::asks(&request.scope, &allowed);
     asks.extend(claims_ask(app, request, session, &allowed));
+    let logo = logo(&request.client);
     let view = ConsentPage {
         chrome: chrome.clone(),
         client_name: &request.client.client_name,
         client_uri: request.client.client_uri.as_deref(),
         monogram: monogram(&request.client.client_name),
+        logo_uri: logo.as_ref().map(|(uri, _)| *uri),
+        policy_uri: request.client.openid.policy_uri.as_deref(),
+        tos_uri: request.client.openid.tos_uri.as_deref(),
         asks,
         account: chrome.user.as_deref().unwrap_or_default(),
         destination: destination(redirect_uri),
@@ -58,7 +68,19 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
         action: "/oauth/authorize",
         fields: request.fields(),
     };
-    Ok(chrome.page_leading_to(StatusCode::OK, &view, &FormAction::also(redirect_uri)))
+    let mut response = chrome.page_leading_to(StatusCode::OK, &view, &FormAction::also(redirect_uri));
+    if let Some((_, origin)) = logo {
+        security_headers::allow_image(response.headers_mut(), &origin);
+    }
+    Ok(response)
+}
+
+/// The client's logo, and the origin from which a browser may load it: over https, and one that a policy can name.
+fn logo(client: &ClientMetadata) -> Option<(&str, String)> {
+    let uri = client.openid.logo_uri.as_deref()?;
+    let url = Url::parse(uri).ok().filter(|url| url.scheme() == "https")?;
+    let origin = url.origin().ascii_serialization();
+    security_headers::is_source(&origin).then_some((uri, origin))
 }
 
 /// What of the request the user allowed this client before.

@@ -9,8 +9,9 @@ use warp::reply::Response;
 use super::chrome::Chrome;
 use super::client_form::ClientForm;
 use super::failure::PageError;
+use super::further;
 use super::visit::Visit;
-use crate::secrets::{Kind, Secret};
+use crate::secrets::Secret;
 use crate::store::ExecuteError;
 
 #[derive(Template)]
@@ -49,8 +50,15 @@ pub async fn submit(visit: &Visit) -> Result<Response, PageError> {
         return page(visit, StatusCode::UNPROCESSABLE_ENTITY, form).await;
     };
     let app = &visit.app;
+    if let Err((field, why)) = further::check(app, &metadata, None).await {
+        form.complain(field, &why);
+        return page(visit, StatusCode::UNPROCESSABLE_ENTITY, form).await;
+    }
     let client_id = ClientId(app.new_id());
-    let minted = (!metadata.is_public()).then(|| app.secrets.mint(Kind::ClientSecret, client_id.0));
+    let minted = match metadata.has_secret() {
+        true => Some(app.vault.mint_client_secret(client_id, &metadata).await?),
+        false => None,
+    };
     let command = ClientCommand::Register {
         metadata: metadata.clone(),
         secret: minted.as_ref().map(|(_, hash)| *hash),

@@ -14,6 +14,7 @@ use super::moment::Moment;
 use super::paging::Paging;
 use super::scopes;
 use super::settled::settled;
+use super::start_login;
 use super::visit::Visit;
 use super::words::{self, Line};
 use crate::app::App;
@@ -53,6 +54,8 @@ pub(super) struct Allowed {
     pub client_id: String,
     pub client_name: String,
     pub words: String,
+    /// Where a login at that client begins.
+    pub start_login: Option<String>,
     pub since: Moment,
     /// How often.
     pub grants: i64,
@@ -73,7 +76,7 @@ pub async fn show(visit: &Visit) -> Result<Response, PageError> {
         demo,
         clients: my_clients(app, user_id, &mut clients_paging).await?,
         clients_paging,
-        allowed: allowed_by(app, user_id, Page { limit: ALLOWED_SHOWN, offset: 0 }).await?,
+        allowed: allowed_by(app, user_id, chrome.user.as_deref(), Page { limit: ALLOWED_SHOWN, offset: 0 }).await?,
         lines: recent_activity(app, user_id).await?,
     };
     Ok(chrome.page(StatusCode::OK, &view))
@@ -90,10 +93,21 @@ async fn my_clients(app: &App, owner: UserId, paging: &mut Paging) -> Result<Vec
     Ok(rows.into_iter().map(tile).collect())
 }
 
-/// What a user allowed, client by client.
-pub(super) async fn allowed_by(app: &App, user_id: UserId, page: Page) -> Result<Vec<Allowed>, PageError> {
+/// What a user allowed, client by client. Only a client that may see the profile is told the name that they sign in with.
+pub(super) async fn allowed_by(
+    app: &App,
+    user_id: UserId,
+    username: Option<&str>,
+    page: Page,
+) -> Result<Vec<Allowed>, PageError> {
     let rows = grants::allowed_by(app.store.db(), user_id, app.now(), page).await?;
+    let start_login = |row: &grants::Allowed| {
+        let client = app.live.client(row.client_id).filter(|client| client.enabled)?;
+        let login_hint = username.filter(|_| row.scope.contains("profile"));
+        start_login::link(&app.settings.issuer, &client.metadata, login_hint, None)
+    };
     let allowed = |row: grants::Allowed| Allowed {
+        start_login: start_login(&row),
         client_id: row.client_id.to_string(),
         client_name: row
             .client_name

@@ -5,6 +5,7 @@
 //!   a few) each
 //! - `chrome`: what is around every page; `assets`: style sheet and logo; `scripts`: the few scripts; `templates/`: the HTML
 //! - `csrf`, `cookies`, `next`, `form_action`: the rules that protect a browser, each in one place
+//! - `further`: the fields of a client that are folded away; `start_login`: the link that begins a login at a client
 //! - `scopes`, `words`, `moment`: how scopes, events and times are said; `settled`: reading one's own writes; `paging`: long
 //!   lists
 //!
@@ -27,6 +28,7 @@ pub mod demo;
 pub mod failure;
 pub mod form_action;
 pub mod form_post;
+pub mod further;
 pub mod home;
 pub mod moment;
 pub mod next;
@@ -38,6 +40,7 @@ pub mod scripts;
 pub mod settled;
 pub mod sign_in;
 pub mod sign_out;
+pub mod start_login;
 #[cfg(test)]
 mod tests;
 pub mod visit;

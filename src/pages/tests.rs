@@ -30,7 +30,14 @@ fn line() -> Line {
 
 fn allowed() -> home::Allowed {
     let (client_id, client_name) = ("id".into(), HOSTILE.into());
-    home::Allowed { client_id, client_name, words: HOSTILE.into(), since: at(), grants: 2 }
+    home::Allowed {
+        client_id,
+        client_name,
+        words: HOSTILE.into(),
+        start_login: Some(HOSTILE.into()),
+        since: at(),
+        grants: 2,
+    }
 }
 
 fn form() -> ClientForm {
@@ -109,6 +116,9 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
             client_name: HOSTILE,
             client_uri: Some(HOSTILE),
             monogram: "<".into(),
+            logo_uri: Some(HOSTILE),
+            policy_uri: Some(HOSTILE),
+            tos_uri: Some(HOSTILE),
             asks: vec![scopes::Ask { title: HOSTILE.into(), detail: HOSTILE.into(), new: true }],
             account: HOSTILE,
             destination: HOSTILE.into(),
@@ -181,6 +191,7 @@ fn clients_and_demo() -> Vec<Box<dyn DynTemplate>> {
             disabled: true,
             confidential: true,
             saved: true,
+            start_login: Some(HOSTILE.into()),
             examples: vec![client::Example { title: HOSTILE, text: HOSTILE.into(), hint: Some(HOSTILE) }],
             form: form(),
             lines: vec![line()],

@@ -33,12 +33,21 @@ pub enum Kind {
     ClientSecret,
     /// The cookie of a signed-in browser.
     SessionCookie,
+    /// `registration_access_token` (RFC 7592 3).
+    RegistrationAccessToken,
 }
 
 impl Kind {
     /// All kinds, for tests and for scanners that look for leaked secrets.
-    pub const ALL: [Self; 6] =
-        [Self::AccessToken, Self::JwtId, Self::RefreshToken, Self::Code, Self::ClientSecret, Self::SessionCookie];
+    pub const ALL: [Self; 7] = [
+        Self::AccessToken,
+        Self::JwtId,
+        Self::RefreshToken,
+        Self::Code,
+        Self::ClientSecret,
+        Self::SessionCookie,
+        Self::RegistrationAccessToken,
+    ];
 
     /// The first characters of every secret of this kind.
     #[must_use]
@@ -50,6 +59,7 @@ impl Kind {
             Self::Code => "glc_",
             Self::ClientSecret => "gls_",
             Self::SessionCookie => "gln_",
+            Self::RegistrationAccessToken => "glt_",
         }
     }
 
@@ -61,6 +71,7 @@ impl Kind {
             Self::Code => "code",
             Self::ClientSecret => "client_secret",
             Self::SessionCookie => "session_cookie",
+            Self::RegistrationAccessToken => "registration_access_token",
         }
     }
 }

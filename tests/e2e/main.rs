@@ -6,6 +6,7 @@
 mod archive;
 mod authlib;
 mod browser;
+mod client_metadata;
 mod command_line;
 mod concurrency;
 mod conformance;
@@ -58,6 +59,8 @@ const CASES: &[&[&[Case]]] = &[
     conformance::backchannel::CASES,
     conformance::session::CASES,
     conformance::tampered::CASES,
+    conformance::dynamic::CASES,
+    client_metadata::CASES,
     http::client_auth::CASES,
     http::client_assertion::CASES,
     http::bearer::CASES,

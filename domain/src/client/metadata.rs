@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClientError, OpenIdMetadata};
+use super::{ClientError, OpenIdMetadata, openid};
 use crate::{RedirectUri, Scope};
 
 /// Most redirect URIs of one client.
@@ -271,8 +271,8 @@ impl ClientMetadata {
 
     /// Whether that is a `client_uri` (RFC 7591 2): a web page.
     pub fn check_client_uri(uri: &str) -> Result<(), ClientError> {
-        let web = url::Url::parse(uri).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
-        if web && uri.len() <= CLIENT_URI_BYTES_MAX { Ok(()) } else { Err(ClientError::ClientUri) }
+        let fits = uri.len() <= CLIENT_URI_BYTES_MAX && openid::web(uri).is_some();
+        if fits { Ok(()) } else { Err(ClientError::ClientUri) }
     }
 
     fn check_redirect_uris(&self) -> Result<(), ClientError> {

@@ -258,7 +258,8 @@ fn host(uri: &str) -> Option<String> {
     Url::parse(uri).ok()?.host_str().map(str::to_owned)
 }
 
-fn web(uri: &str) -> Option<Url> {
+/// A web page, in whose address nobody signs in.
+pub(super) fn web(uri: &str) -> Option<Url> {
     let url = Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host())?;
     (uri.len() <= REDIRECT_URI_BYTES_MAX && url.username().is_empty() && url.password().is_none()).then_some(url)
 }

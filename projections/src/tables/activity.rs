@@ -147,7 +147,12 @@ fn user_of(recorded: &Recorded) -> Option<UserId> {
     };
     named.or(match recorded.metadata.actor {
         Actor::User(user) => Some(user),
-        Actor::Client(_) | Actor::Admin(_) | Actor::Cli | Actor::System => None,
+        Actor::Client(_)
+        | Actor::Admin(_)
+        | Actor::InitialAccessToken(_)
+        | Actor::Anonymous
+        | Actor::Cli
+        | Actor::System => None,
     })
 }
 

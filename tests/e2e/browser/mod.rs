@@ -2,9 +2,11 @@
 //! `target/e2e-artefacts/screens/`.
 
 mod application;
+mod consent;
 mod driver;
 pub mod logout;
 
+use consent::a_client_shows_its_logo_policy_and_terms;
 use driver::Driver;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -19,7 +21,11 @@ use crate::harness::{
 };
 
 pub const CASES: &[&[Case]] = &[
-    on![Sqlite: a_newcomer_tries_the_demonstration, a_developer_and_a_user_go_through_everything],
+    on![Sqlite:
+        a_newcomer_tries_the_demonstration,
+        a_developer_and_a_user_go_through_everything,
+        a_client_shows_its_logo_policy_and_terms,
+    ],
     on![Postgres: a_developer_and_a_user_go_through_everything],
 ];
 

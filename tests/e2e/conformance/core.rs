@@ -223,7 +223,8 @@ async fn oidcc_userinfo_rs256(server: Server) {
     // 5.3.2: signed, with iss and aud, when the client registered for that.
     let user = known_user(&server).await;
     for alg in ["RS256", "ES256"] {
-        let rp = Rp::with(&server, "code", &["--userinfo-alg", alg, "--id-token-alg", alg]).await;
+        let asked = json!({ "userinfo_signed_response_alg": alg, "id_token_signed_response_alg": alg });
+        let rp = Rp::registered(&server, "code", asked).await;
         let login = rp.login(&mut Browser::new(&server), &user, &[("scope", "openid email")]).await;
         let token = login.access_token().expect("a token");
         let answer = server.get("/oauth/userinfo").bearer(token).send().await.expect(200);
@@ -239,11 +240,12 @@ async fn oidcc_userinfo_rs256(server: Server) {
 
 async fn oidcc_idtoken_unsigned(store: Store) {
     // 3.1.3.7: from the token endpoint only, and only where the setting says so.
-    let server = Server::start(store, &[("OAUTH_UNSIGNED_ID_TOKENS", "true")]).await;
+    let server = Server::start(store, &[("OAUTH_UNSIGNED_ID_TOKENS", "true"), ("REGISTRATION_MODE", "open")]).await;
     let configuration = server.get("/.well-known/openid-configuration").send().await.expect(200).json();
     let algs = configuration["id_token_signing_alg_values_supported"].as_array().expect("a list").clone();
     assert!(algs.contains(&json!("none")), "{algs:?}");
-    let (user, rp) = (server.user().await, Rp::with(&server, "code", &["--id-token-alg", "none"]).await);
+    let asked = json!({ "id_token_signed_response_alg": "none" });
+    let (user, rp) = (server.user().await, Rp::registered(&server, "code", asked).await);
     let response = rp.authorize(&mut Browser::new(&server), &user, &[]).await;
     let tokens = rp.redeem(&response["code"]).await;
     let id_token = tokens["id_token"].as_str().expect("an ID token");

@@ -7,6 +7,7 @@ pub mod claims;
 pub mod codes;
 pub mod config;
 pub mod core;
+pub mod dynamic;
 pub mod frontchannel;
 pub mod key_rotation;
 pub mod logout;

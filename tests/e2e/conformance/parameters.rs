@@ -230,28 +230,33 @@ async fn oidcc_ensure_registered_redirect_uri(server: Server) {
 /// A registered redirect URI with a query.
 const WITH_QUERY: &str = "https://client.example/callback?foo=bar";
 
+/// A client that registered itself with two redirect URIs.
+async fn two_uris(server: &Server) -> Rp {
+    Rp::registered(server, "code", serde_json::json!({ "redirect_uris": [CALLBACK, WITH_QUERY] })).await
+}
+
 async fn oidcc_ensure_redirect_uri_in_authorization_request(server: Server) {
     // 3.1.2.1 `redirect_uri`: with two of them nobody can tell which.
-    let rp = Rp::with(&server, "code", &["--redirect-uri", WITH_QUERY]).await;
+    let rp = two_uris(&server).await;
     let page = Browser::new(&server).open(&rp.url(&[("redirect_uri", "")])).await;
     page.expect_error_page("invalid_request");
 }
 
 async fn oidcc_redirect_uri_query_ok(server: Server) {
     // RFC 6749 3.1.2: the query is kept.
-    let (user, rp) = (server.user().await, Rp::with(&server, "code", &["--redirect-uri", WITH_QUERY]).await);
+    let (user, rp) = (server.user().await, two_uris(&server).await);
     let page = Browser::new(&server).authorize(&rp.url(&[("redirect_uri", WITH_QUERY)]), &user).await;
     assert!(page.callback().as_str().starts_with(&format!("{WITH_QUERY}&code=")), "{}", page.callback());
 }
 
 async fn oidcc_redirect_uri_query_mismatch(server: Server) {
-    let rp = Rp::with(&server, "code", &["--redirect-uri", WITH_QUERY]).await;
+    let rp = two_uris(&server).await;
     let uri = WITH_QUERY.replace("foo=bar", "foo=baz");
     Browser::new(&server).open(&rp.url(&[("redirect_uri", &uri)])).await.expect_error_page("invalid_request");
 }
 
 async fn oidcc_redirect_uri_query_added(server: Server) {
-    let rp = Rp::with(&server, "code", &["--redirect-uri", WITH_QUERY]).await;
+    let rp = two_uris(&server).await;
     let uri = format!("{WITH_QUERY}&x=1");
     Browser::new(&server).open(&rp.url(&[("redirect_uri", &uri)])).await.expect_error_page("invalid_request");
 }

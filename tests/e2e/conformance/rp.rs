@@ -7,8 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::Jwk};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::dynamic;
 use crate::harness::{
     Browser, CALLBACK, Client, Server, User,
     browser::{Page, fragment_of, query_of},
@@ -21,6 +22,9 @@ pub const RESPONSE_TYPES: [&str; 6] =
 
 /// Where a client of these cases is sent after signing out.
 pub const SIGNED_OUT: &str = "https://client.example/signed_out";
+
+/// What ID tokens can be signed with.
+const ALGS: [&str; 4] = ["RS256", "ES256", "EdDSA", "PS256"];
 
 /// A relying party with one response type.
 pub struct Rp {
@@ -56,8 +60,30 @@ impl Rp {
         arguments.extend(more);
         let client = server.client(&arguments).await;
         let alg = more.iter().position(|argument| *argument == "--id-token-alg").map(|at| more[at + 1]);
-        let alg = ["RS256", "ES256", "EdDSA", "PS256"].into_iter().find(|known| Some(*known) == alg).unwrap_or("RS256");
+        let alg = ALGS.into_iter().find(|known| Some(*known) == alg).unwrap_or("RS256");
         Rp { server: server.clone(), client, response_type, alg }
+    }
+
+    /// One that registered itself (OpenID Connect Dynamic Registration 3.1), with further metadata.
+    pub async fn registered(server: &Server, response_type: &'static str, more: Value) -> Rp {
+        let mut metadata = json!({ "response_types": [response_type] });
+        if response_type.contains("code") {
+            let mut grant_types = vec!["authorization_code", "refresh_token"];
+            grant_types.extend((response_type != "code").then_some("implicit"));
+            metadata["grant_types"] = json!(grant_types);
+        }
+        let more = more.as_object().expect("an object").clone();
+        metadata.as_object_mut().expect("an object").extend(more);
+        let answer = dynamic::registered(server, &dynamic::with(metadata)).await;
+        let alg = answer["id_token_signed_response_alg"].as_str().unwrap_or("RS256");
+        let alg = ALGS.into_iter().find(|known| *known == alg).unwrap_or("RS256");
+        Rp { server: server.clone(), client: Rp::client_of(&answer), response_type, alg }
+    }
+
+    /// The client of a registration's answer.
+    pub fn client_of(answer: &Value) -> Client {
+        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+        Client { id: text("client_id"), secret: text("client_secret"), auth_method: text("token_endpoint_auth_method") }
     }
 
     /// An authentication request with all of the scopes; `more` adds and replaces.

@@ -1,17 +1,20 @@
 //! Subject identifiers: OpenID Connect Core 8.
 
+use super::dynamic::document;
 use super::rp::{RESPONSE_TYPES, Rp, SIGNED_OUT};
 use crate::harness::{
-    Browser, Server,
-    suite::{Case, shared},
+    Browser, CALLBACK, Server, Store,
+    suite::{Case, own, shared},
 };
 
-pub const CASES: &[&[Case]] = &[shared![
-    a_pairwise_subject_is_the_same_everywhere_for_one_client,
-    a_sector_shares_its_subjects_and_nobody_else,
-    a_pairwise_hint_is_taken,
-    an_introspection_does_not_undo_a_pairwise_subject,
-]];
+pub const CASES: &[&[Case]] = &[
+    shared![
+        a_pairwise_subject_is_the_same_everywhere_for_one_client,
+        a_pairwise_hint_is_taken,
+        an_introspection_does_not_undo_a_pairwise_subject,
+    ],
+    own![a_sector_shares_its_subjects_and_nobody_else],
+];
 
 const PAIRWISE: [&str; 2] = ["--subject-type", "pairwise"];
 
@@ -37,17 +40,21 @@ async fn a_pairwise_subject_is_the_same_everywhere_for_one_client(server: Server
     assert_eq!(configuration["subject_types_supported"], serde_json::json!(["public", "pairwise"]));
 }
 
-async fn a_sector_shares_its_subjects_and_nobody_else(server: Server) {
+async fn a_sector_shares_its_subjects_and_nobody_else(store: Store) {
     // 8.1: the host of the redirect URIs, or of sector_identifier_uri.
+    let server = Server::start(store, &[("REMOTE_ALLOW_PRIVATE", "true")]).await;
     let (ann, ben) = (server.user().await, server.user().await);
+    let other = "https://other.example/callback";
+    let sector = document(serde_json::json!([CALLBACK, other]).to_string()).await;
     let sub = async |user, more: &[&str]| {
         let rp = Rp::with(&server, "code", &[&PAIRWISE[..], more].concat()).await;
         rp.login(&mut Browser::new(&server), user, &[]).await.claims["sub"].clone()
     };
     let here = sub(&ann, &[]).await;
     assert_eq!(here, sub(&ann, &[]).await);
-    assert_eq!(here, sub(&ann, &["--sector-identifier-uri", "https://client.example/sector.json"]).await);
-    assert_ne!(here, sub(&ann, &["--sector-identifier-uri", "https://other.example/sector.json"]).await);
+    let there = sub(&ann, &["--sector-identifier-uri", &sector]).await;
+    assert_ne!(here, there);
+    assert_eq!(there, sub(&ann, &["--sector-identifier-uri", &sector, "--redirect-uri", other]).await);
     assert_ne!(here, sub(&ben, &[]).await);
 }
 

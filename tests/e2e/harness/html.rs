@@ -38,7 +38,7 @@ pub struct Form {
 /// All forms of a page.
 pub fn forms(page: &str) -> Vec<Form> {
     let mut forms: Vec<Form> = Vec::new();
-    let mut inside = false;
+    let (mut inside, mut select) = (false, String::new());
     for tag in tags(page) {
         let text = |name: &str| tag.get(name).unwrap_or_default().to_owned();
         match tag.name.as_str() {
@@ -50,13 +50,27 @@ pub fn forms(page: &str) -> Vec<Form> {
                 inside = true;
             }
             "/form" => inside = false,
+            "option" if inside && tag.attributes.contains_key("selected") => {
+                if let Some(form) = forms.last_mut() {
+                    form.fields.push((select.clone(), text("value")));
+                }
+            }
             "input" | "button" | "textarea" | "select" if inside || tag.get("form").is_some() => {
                 let form = match tag.get("form") {
                     Some(id) => forms.iter_mut().find(|form| form.id == id),
                     None => forms.last_mut(),
                 };
+                if tag.name == "select" {
+                    select = text("name");
+                }
                 if let Some(form) = form {
                     control(form, &tag);
+                    if tag.name == "textarea" {
+                        let written = page[tag.end..].split("</textarea>").next().unwrap_or_default();
+                        // The first line break belongs to the tag.
+                        let written = unescape(written.strip_prefix('\n').unwrap_or(written));
+                        form.fields.push((text("name"), written));
+                    }
                 }
             }
             _ => {}

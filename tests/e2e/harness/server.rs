@@ -35,8 +35,13 @@ static SHARED: [OnceCell<Mutex<Option<Server>>>; 2] = [const { OnceCell::const_n
 /// The server that the cases of that store share.
 pub async fn shared(store: Store) -> Server {
     let cell = SHARED[store as usize].get_or_init(|| async {
-        // Many cases fail sign-ins from this one address; the lock is tried on servers of its own.
-        let settings = [("SIGN_IN_ATTEMPTS_PER_ADDRESS", "100000")];
+        // Many cases fail sign-ins and register from this one address; the limits are tried on servers of their own.
+        let settings = [
+            ("SIGN_IN_ATTEMPTS_PER_ADDRESS", "100000"),
+            ("REGISTRATION_MODE", "open"),
+            ("REGISTRATION_PER_ADDRESS", "100000"),
+            ("REGISTRATION_PER_HOUR", "100000"),
+        ];
         Mutex::new(Some(Server::start(store, &settings).await))
     });
     cell.await.lock().expect("not poisoned").clone().expect("the shared servers are taken only after all cases")

@@ -1,0 +1,80 @@
+//! Who may register clients over HTTP, and as what (RFC 7591 1.2, 3).
+
+use super::layers::{ConfigError, Value, Values};
+use super::{InitialAccessToken, RegistrationMode, RegistrationSettings, flag, number, parsed, text};
+use crate::secrets::Secret;
+
+/// Shortest initial access token, in characters: what a program makes at random is longer.
+const TOKEN_CHARS_MIN: usize = 32;
+/// Longest name of one, in characters.
+const NAME_CHARS_MAX: usize = 32;
+
+const TOKENS: &str = "registration.initial_access_tokens";
+
+pub(super) fn read(values: &Values) -> Result<RegistrationSettings, ConfigError> {
+    let Value::List(items) = values.value(TOKENS) else { unreachable!("a list by its kind") };
+    let tokens = items.iter().map(|item| token(item)).collect::<Result<Vec<_>, _>>();
+    let initial_access_tokens = tokens.map_err(|reason| values.refuse(TOKENS, reason))?;
+    let mode = match text(values, "registration.mode") {
+        _ if flag(values, "demo") => RegistrationMode::Open,
+        "open" => RegistrationMode::Open,
+        "token" if initial_access_tokens.is_empty() => {
+            return Err(values.refuse("registration.mode", format!("{TOKENS} must name one at least")));
+        }
+        "token" => RegistrationMode::Token,
+        _ => RegistrationMode::Off,
+    };
+    Ok(RegistrationSettings {
+        mode,
+        initial_access_tokens,
+        scope: parsed(values, "registration.scope", "a scope (RFC 6749 3.3)")?,
+        per_address: number(values, "registration.per_address"),
+        per_hour: number(values, "registration.per_hour"),
+    })
+}
+
+/// Reads `NAME:TOKEN`; the error repeats nothing of it.
+fn token(item: &str) -> Result<InitialAccessToken, &'static str> {
+    let (name, token) = item.trim().split_once(':').ok_or("must be NAME:TOKEN")?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.bytes().all(plain) {
+        return Err("a name has 1 to 32 letters, digits, hyphens and underscores");
+    }
+    // RFC 6750 2.1: what can stand behind `Bearer`.
+    let bearer = |byte: u8| plain(byte) || b".~+/=".contains(&byte);
+    if token.len() < TOKEN_CHARS_MIN || !token.bytes().all(bearer) {
+        return Err("a token has at least 32 characters, those of RFC 6750 2.1");
+    }
+    Ok(InitialAccessToken { name: name.to_owned(), token: Secret::new(token.to_owned()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    const TOKEN: &str = "ci:0123456789abcdef0123456789abcdef";
+
+    fn settings(flags: &[(&str, &str)]) -> Result<RegistrationSettings, ConfigError> {
+        Settings::with(flags).map(|settings| settings.registration)
+    }
+
+    #[test]
+    fn nobody_registers_unless_it_is_said_who_may() {
+        assert_eq!(settings(&[]).unwrap().mode, RegistrationMode::Off);
+        assert_eq!(settings(&[("demo", "true")]).unwrap().mode, RegistrationMode::Open);
+        let refused = settings(&[("registration.mode", "token")]).unwrap_err().to_string();
+        assert!(refused.contains(TOKENS), "{refused}");
+        let read = settings(&[("registration.mode", "token"), (TOKENS, TOKEN)]).unwrap();
+        assert_eq!((read.mode, read.initial_access_tokens[0].name.as_str()), (RegistrationMode::Token, "ci"));
+    }
+
+    #[test]
+    fn a_token_that_can_be_guessed_is_refused_and_none_is_printed() {
+        for wrong in ["0123456789abcdef0123456789abcdef", "ci:short", ":0123456789abcdef0123456789abcdef", "c i:01"] {
+            let refused = settings(&[(TOKENS, wrong)]).unwrap_err().to_string();
+            assert!(!refused.contains(wrong.split(':').next_back().unwrap()), "{refused}");
+        }
+        assert!(!format!("{:?}", settings(&[(TOKENS, TOKEN)]).unwrap()).contains("0123456789"));
+    }
+}
