@@ -10,7 +10,6 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::harness::{Site, Store};
-use crate::rounds;
 use crate::scenario::{Report, Rounds, Run, SQLITE, Scenario};
 use crate::world::{Load, SETTINGS};
 
@@ -33,11 +32,21 @@ pub const NOTICED: Scenario = Scenario {
 async fn torn(run: Run) -> Report {
     let site = Site::new(Store::Sqlite, SETTINGS);
     let file = site.directory().join("grantlog.db-wal");
-    rounds::crash(&run, &site, &[], async |load, server| {
-        server.kill();
+    let mut load = Load::new(&run, &site, &[]).await;
+    for _ in 0..run.rounds {
+        let working = load.begin().await;
+        // A command that still wrote to the file would have its own, whole frames torn.
+        working.operator_ended().await;
+        tokio::time::sleep(load.moment(Duration::from_millis(700))).await;
+        load.world.server().kill();
         tear(&file, &mut load.rng);
-    })
-    .await
+        load.end(working).await;
+        load.world.restart().await;
+        if !load.verify().await {
+            break;
+        }
+    }
+    load.finish().await
 }
 
 /// Turned round: it fails when nothing is found.

@@ -196,6 +196,13 @@ impl Load {
     }
 }
 
+impl Working {
+    /// Waits until no command is at work any more.
+    pub async fn operator_ended(&self) {
+        poll::until("the operator has disabled a client", async || self.operator.is_finished().then_some(())).await;
+    }
+}
+
 impl World {
     /// A client of its own with two tokens.
     async fn victim(&self) -> Victim {
