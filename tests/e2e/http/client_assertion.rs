@@ -6,6 +6,7 @@ use crate::conformance::rp::now;
 use crate::harness::{
     Answer, Client, Documents, Server, Signer, Site, Store, poll, random, secrets,
     signer::{hs256, unsigned},
+    site::query,
     suite::{Case, on, own, shared},
 };
 
@@ -21,7 +22,7 @@ pub const CASES: &[&[Case]] = &[
         an_assertion_goes_with_nothing_else,
     ],
     own![a_key_set_is_fetched_within_bounds, private_addresses_are_not_asked_for_keys],
-    on![Postgres: an_assertion_is_used_once_on_all_nodes],
+    on![Postgres: an_assertion_is_used_once_on_all_nodes, an_assertion_is_not_taken_when_nobody_can_say_whether_it_was_used],
 ];
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -152,6 +153,19 @@ async fn an_assertion_is_used_once_on_all_nodes(_: Store) {
         let (one, two) = tokio::join!(token_with(&nodes[0], &assertion), token_with(&nodes[1], &assertion));
         assert_eq!([one.status, two.status].iter().filter(|status| **status == 200).count(), 1, "{one} {two}");
     }
+}
+
+async fn an_assertion_is_not_taken_when_nobody_can_say_whether_it_was_used(store: Store) {
+    let server = Server::start(store, &[]).await;
+    let signer = Signer::new("ES256");
+    let client = client(&server, &signer).await;
+    let assertion = signer.sign(&claims(&server, &client));
+    let rename = |from: &str, to: &str| query(server.site().database(), &format!("ALTER TABLE {from} RENAME TO {to}"));
+    rename("used_assertions", "elsewhere");
+    let answer = token_with(&server, &assertion).await.expect_error(503, "temporarily_unavailable");
+    assert!(answer.header("retry-after").is_some());
+    rename("elsewhere", "used_assertions");
+    token_with(&server, &assertion).await.expect(200);
 }
 
 async fn a_forged_assertion_is_invalid_client_and_nothing_is_fetched(server: Server) {
