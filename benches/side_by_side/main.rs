@@ -1,4 +1,4 @@
-//! Grantlog beside what it is measured against, in one run: bare warp, pgbench, SQLite row by row, Argon2id.
+//! Grantlog beside what it is measured against, in one run: bare warp, pgbench, SQLite row by row, Argon2id, openssl.
 //!
 //! `benches/run` starts it. Figures are medians over the rounds; the pairs of a row run right after one another, so that
 //! both see the same machine. The rows come in groups, one file each or nearly.
@@ -6,6 +6,7 @@
 mod appends;
 mod baselines;
 mod load;
+mod openid;
 mod passwords;
 mod reads;
 mod scripts;
@@ -20,7 +21,7 @@ use servers::{Grantlog, Kind};
 
 /// What `--only` can name, in the order of the table.
 const GROUPS: &[&str] =
-    &["reads", "read-connections", "sqlite", "passwords", "postgres", "write-connections", "append"];
+    &["reads", "read-connections", "sqlite", "passwords", "postgres", "write-connections", "append", "openid"];
 
 /// What one run measures for how long.
 struct Plan {
@@ -64,6 +65,11 @@ fn main() {
     {
         return runtime.block_on(servers::serve_bare(address.parse().expect("an address"), answer));
     }
+    if let [_, flag, address, issuer] = &arguments[..]
+        && flag == "--api"
+    {
+        return runtime.block_on(openid::serve_api(address.parse().expect("an address"), issuer));
+    }
     runtime.block_on(measure(&Plan::from(&arguments)));
 }
 
@@ -98,6 +104,9 @@ async fn measure(plan: &Plan) {
     }
     if plan.wants("append") {
         appends::rows(plan).await;
+    }
+    if plan.wants("openid") {
+        openid::rows(plan).await;
     }
 }
 

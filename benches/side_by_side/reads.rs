@@ -11,7 +11,7 @@ const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
 /// Introspection, `/api/me` and discovery.
 pub async fn rows(plan: &Plan, server: &Grantlog) {
     for (what, request) in requests(server).await {
-        let bare = Bare::like(server, &request).await;
+        let bare = Bare::like(server.address, &request).await;
         let (ours, theirs) = pair(plan, server, &bare, &request, plan.connections).await;
         row(what, &ours, Some(("bare warp, same bytes", theirs.per_second, Some(theirs.p99))));
     }
@@ -20,7 +20,7 @@ pub async fn rows(plan: &Plan, server: &Grantlog) {
 /// Introspection by more and more connections.
 pub async fn connection_rows(plan: &Plan, server: &Grantlog) {
     let [(what, request), ..] = requests(server).await;
-    let bare = Bare::like(server, &request).await;
+    let bare = Bare::like(server.address, &request).await;
     for connections in CONNECTIONS {
         let (ours, theirs) = pair(plan, server, &bare, &request, connections).await;
         let what = format!("{what}, {connections} connections");

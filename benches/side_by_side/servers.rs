@@ -30,12 +30,18 @@ pub struct Grantlog {
     pub basic: String,
     /// URL of its database.
     pub database: String,
+    scope: &'static str,
     process: Child,
     _folder: TempDir,
 }
 
 impl Grantlog {
     pub async fn start(kind: Kind) -> Self {
+        Self::start_as(kind, "profile", &[], &[]).await
+    }
+
+    /// With that scope, further arguments of `client create`, and settings of the server in its environment.
+    pub async fn start_as(kind: Kind, scope: &'static str, more: &[&str], settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let database = match kind {
             Kind::Sqlite => format!("sqlite:{}", folder.path().join("bench.db").display()),
@@ -44,15 +50,16 @@ impl Grantlog {
         let address = free_address();
         let mut command = grantlog(&folder, &database);
         command.args(["serve", "--listen", &address.to_string()]);
-        command.env("GRANTLOG_LOG_LEVEL", "warn").stdout(Stdio::null());
+        command.env("GRANTLOG_LOG_LEVEL", "warn").envs(settings.iter().copied()).stdout(Stdio::null());
         let process = command.spawn().expect("the server starts");
         wait_until_ready(address).await;
         let client = run(
             grantlog(&folder, &database)
-                .args(["--json", "client", "create", "--name", "Bench", "--scope", "profile"])
+                .args(["--json", "client", "create", "--name", "Bench", "--scope", scope])
                 .args(["--redirect-uri", "https://bench.example/cb", "--response-type", "code"])
                 .args(["--grant-type", "authorization_code", "--grant-type", "refresh_token"])
-                .args(["--grant-type", "client_credentials", "--grant-type", "password"]),
+                .args(["--grant-type", "client_credentials", "--grant-type", "password"])
+                .args(more),
             "",
         );
         let client: Value = serde_json::from_str(&client).expect("client create prints JSON");
@@ -60,7 +67,7 @@ impl Grantlog {
         run(grantlog(&folder, &database).args(["user", "create", "--username", USER.0, "--password-stdin"]), USER.1);
         let (client_id, client_secret) = (text("client_id"), text("client_secret"));
         let basic = format!("Authorization: Basic {}\r\n", base64(&format!("{client_id}:{client_secret}")));
-        let server = Self { address, client_id, basic, database, process, _folder: folder };
+        let server = Self { address, client_id, basic, database, scope, process, _folder: folder };
         server.wait_until_client_is_known().await;
         server
     }
@@ -120,8 +127,9 @@ impl Grantlog {
 
     pub fn authorize_path(&self) -> String {
         format!(
-            "/oauth/authorize?response_type=code&client_id={}&scope=profile&state=s&redirect_uri={}",
+            "/oauth/authorize?response_type=code&client_id={}&scope={}&state=s&redirect_uri={}",
             self.client_id,
+            encode(self.scope),
             encode("https://bench.example/cb")
         )
     }
@@ -191,9 +199,9 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Answers every request as `server` answers this one: the same headers, the same body, as many bytes.
-    pub async fn like(server: &Grantlog, request: &[u8]) -> Self {
-        let (status, head, body) = load::once(server.address, request).await;
+    /// Answers every request as the server there answers this one: the same headers, the same body, as many bytes.
+    pub async fn like(server: SocketAddr, request: &[u8]) -> Self {
+        let (status, head, body) = load::once(server, request).await;
         assert_eq!(status, 200, "{body}");
         let address = free_address();
         let this = std::env::current_exe().expect("a program knows itself");
@@ -243,12 +251,12 @@ pub async fn serve_bare(address: SocketAddr, answer: &str) {
     warp::serve(post.or(get)).run(address).await;
 }
 
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound socket has an address")
 }
 
-async fn wait_until_ready(address: SocketAddr) {
+pub async fn wait_until_ready(address: SocketAddr) {
     for _ in 0..1200 {
         if tokio::net::TcpStream::connect(address).await.is_ok()
             && load::once(address, &load::get("/health/ready", "")).await.0 == 200

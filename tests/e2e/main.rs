@@ -17,6 +17,7 @@ mod leftovers;
 mod nodes;
 mod oauth;
 mod oauth2_crate;
+mod openidconnect_crate;
 mod operator;
 mod pages;
 mod resource;
@@ -82,6 +83,7 @@ const CASES: &[&[&[Case]]] = &[
     nodes::CASES,
     demo::CASES,
     oauth2_crate::CASES,
+    openidconnect_crate::CASES,
     resource::CASES,
     authlib::CASES,
     browser::CASES,

@@ -35,10 +35,10 @@ macro_rules! library {
     };
 }
 
-/// Carries the crate's requests over our HTTP client, which registers what is secret in the answers.
+/// Carries the crate's requests (and those of `openidconnect`) over our HTTP client, which registers what is secret in the answers.
 ///
 /// The crate insists on https for revocation, also on the loopback address; here it speaks plain http after all.
-async fn send(request: HttpRequest) -> Result<HttpResponse, reqwest::Error> {
+pub async fn send(request: HttpRequest) -> Result<HttpResponse, reqwest::Error> {
     let (parts, body) = request.into_parts();
     let mut sent = Request::new(&http::client(), parts.method, parts.uri.to_string().replacen("https:", "http:", 1));
     for (name, value) in &parts.headers {
@@ -47,7 +47,8 @@ async fn send(request: HttpRequest) -> Result<HttpResponse, reqwest::Error> {
         }
     }
     let content_type = parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let answer = sent.body(content_type, body).try_send().await?;
+    let sent = if body.is_empty() { sent } else { sent.body(content_type, body) };
+    let answer = sent.try_send().await?;
     let mut response = HttpResponse::new(answer.body);
     *response.status_mut() = answer.status.try_into().expect("a status");
     *response.headers_mut() = answer.headers;
