@@ -15,6 +15,8 @@ pub enum Kind {
     /// An http or https address.
     Url,
     Flag,
+    /// A day, or a year.
+    Birthdate,
     /// OpenID Connect Core 5.1.1.
     Address,
     /// Set by this server alone.
@@ -47,7 +49,7 @@ pub const CLAIMS: &[Claim] = &[
     claim("picture", "profile", Kind::Url, "picture"),
     claim("website", "profile", Kind::Url, "website"),
     claim("gender", "profile", Kind::Text, "gender"),
-    claim("birthdate", "profile", Kind::Text, "date of birth"),
+    claim("birthdate", "profile", Kind::Birthdate, "date of birth"),
     claim("zoneinfo", "profile", Kind::Text, "time zone"),
     claim("locale", "profile", Kind::Text, "language"),
     claim("updated_at", "profile", Kind::Own, "last change of your profile"),
@@ -72,6 +74,8 @@ pub enum ClaimError {
     Url,
     #[error("this must be true or false")]
     Flag,
+    #[error("this must be YYYY-MM-DD, with the year 0000 if it is not to be told, or YYYY")]
+    Birthdate,
     #[error(
         "an address is a text, or JSON with any of formatted, street_address, locality, region, postal_code, country"
     )]
@@ -139,6 +143,7 @@ pub fn parse(name: &str, text: &str) -> Result<Value, ClaimError> {
             plain(text).filter(|_| web).ok_or(ClaimError::Url)
         }
         Kind::Flag => text.parse::<bool>().map(Value::from).map_err(|_| ClaimError::Flag),
+        Kind::Birthdate => birthdate(text.trim()).ok_or(ClaimError::Birthdate),
         Kind::Address => address(text).ok_or(ClaimError::Address),
     }
 }
@@ -147,6 +152,14 @@ fn plain(text: &str) -> Option<Value> {
     let text = text.trim();
     let fits = !text.is_empty() && text.len() <= CLAIM_BYTES_MAX && !text.chars().any(char::is_control);
     fits.then(|| text.into())
+}
+
+/// As OpenID Connect Core 5.1 spells it.
+fn birthdate(text: &str) -> Option<Value> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let day = || time::Date::parse(text, time::macros::format_description!("[year]-[month]-[day]")).is_ok();
+    let year = || text.len() == 4 && text.parse::<u16>().is_ok();
+    (plain && (year() || (text.len() == 10 && day()))).then(|| text.into())
 }
 
 /// JSON, or lines that are the `formatted` address.
@@ -204,6 +217,9 @@ mod tests {
         assert_eq!(parse("email_verified", "true"), Ok(json!(true)));
         assert_eq!(parse("address", "1 Road\r\nTown"), Ok(json!({"formatted": "1 Road\nTown"})));
         assert_eq!(parse("address", r#"{"country":"FR"}"#), Ok(json!({"country": "FR"})));
+        for day in ["1990-02-28", "0000-12-24", "1990"] {
+            assert_eq!(parse("birthdate", day), Ok(json!(day)));
+        }
         for (name, text, error) in [
             ("sub", "x", ClaimError::Unknown),
             ("updated_at", "1", ClaimError::Unknown),
@@ -211,6 +227,9 @@ mod tests {
             ("name", "a\u{7}", ClaimError::Text),
             ("picture", "javascript:alert(1)", ClaimError::Url),
             ("email_verified", "yes", ClaimError::Flag),
+            ("birthdate", "1.2.1990", ClaimError::Birthdate),
+            ("birthdate", "1990-02-30", ClaimError::Birthdate),
+            ("birthdate", "-990", ClaimError::Birthdate),
             ("address", r#"{"planet":"x"}"#, ClaimError::Address),
             ("address", r#"{"country":{}}"#, ClaimError::Address),
         ] {

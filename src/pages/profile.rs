@@ -41,7 +41,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("email", "E-mail", "A new address counts as not verified."),
     ("phone_number", "Phone", "With country code; a new number counts as not verified."),
     ("address", "Postal address", ""),
-    ("birthdate", "Birthday", "YYYY-MM-DD"),
+    ("birthdate", "Birthday", "YYYY-MM-DD, or the year alone"),
     ("gender", "Gender", ""),
     ("website", "Web site", ""),
     ("profile", "Profile page", ""),
