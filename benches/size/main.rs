@@ -94,7 +94,7 @@ async fn prepare(store: Store, events: u64) -> Grantlog {
     }
     report(store, events, "the tables catch up with the log", began.elapsed());
     server.stop();
-    for name in ["grants", "tokens", "activity", "clients", "users", "sessions", "keys"] {
+    for name in ["grants", "tokens", "activity", "clients", "users", "sessions", "keys", "participants"] {
         let began = Instant::now();
         server.command(&["projections", "rebuild", name]);
         report(store, events, &format!("projections rebuild {name}"), began.elapsed());

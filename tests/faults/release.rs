@@ -14,7 +14,8 @@ use grantlog_projections::engine::{Projection, names, projection_of};
 use grantlog_projections::rebuild::build_anew;
 use grantlog_projections::table::{Column, FoldError, Table};
 use grantlog_projections::tables::{
-    activity::Activity, clients::Clients, grants::Grants, keys::Keys, sessions::Sessions, tokens::Tokens, users::Users,
+    activity::Activity, clients::Clients, grants::Grants, keys::Keys, participants::Participants, sessions::Sessions,
+    tokens::Tokens, users::Users,
 };
 use grantlog_projections::{Now, Projector, ProjectorOptions, Wake};
 
@@ -90,6 +91,7 @@ fn all() -> Vec<Versions> {
         versions::<Tokens>(),
         versions::<Keys>(),
         versions::<Activity>(),
+        versions::<Participants>(),
     ];
     assert_eq!(all.iter().map(|it| it.name).collect::<Vec<_>>(), names(), "a read model is missing here");
     all
