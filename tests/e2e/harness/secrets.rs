@@ -86,8 +86,12 @@ pub fn register_answer(answer: &Answer) {
 
 /// Registers what looks like one of our secrets, wherever it stands in a text: `gla_` and the like.
 pub fn register_marked(text: &str) {
+    let is_part = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     for (start, _) in text.match_indices("gl") {
-        let is_part = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        // In the midst of other letters it is chance: the modulus of a public key is long enough for it.
+        if text[..start].chars().next_back().is_some_and(|c| is_part(&c)) {
+            continue;
+        }
         let word: String = text[start..].chars().take_while(is_part).collect();
         if word.len() > 40 && word.as_bytes()[3] == b'_' {
             register(&word);
