@@ -27,6 +27,7 @@ pub const CASES: &[&[Case]] = &[
         a_request_uri_is_fetched_within_bounds,
         private_addresses_are_not_asked_for_request_objects,
         oidcc_refresh_token_rp_key_rotation,
+        oidcc_registration_jwks_uri,
     ],
 ];
 
@@ -208,7 +209,7 @@ async fn a_request_object_that_is_for_others_or_over_is_refused(server: Server) 
 
 /// A server that may fetch from this machine, with little patience.
 async fn server_and_documents(store: Store) -> (Server, Documents) {
-    let settings = [("REMOTE_ALLOW_PRIVATE", "true"), ("REMOTE_TIMEOUT_SECONDS", "1")];
+    let settings = [("REMOTE_ALLOW_PRIVATE", "true"), ("REMOTE_TIMEOUT_SECONDS", "1"), ("REGISTRATION_MODE", "open")];
     (Server::start(store, &settings).await, Documents::start().await)
 }
 
@@ -216,8 +217,8 @@ async fn oidcc_request_uri_signed_rs256(store: Store) {
     // Core 6.2, with the hash of the document behind `#`.
     let (server, documents) = server_and_documents(store).await;
     let (signer, uri) = (Signer::new("RS256"), documents.url("/request.jwt"));
-    let registered = ["--request-uri", uri.as_str(), "--request-object-signing-alg", "RS256"];
-    let rp = signing(&server, &signer, &registered).await;
+    let metadata = json!({ "request_uris": [uri], "request_object_signing_alg": "RS256", "jwks": signer.jwks() });
+    let rp = Rp::registered(&server, "code", metadata).await;
     let held = claims(&rp, &json!({}));
     let object = signer.sign(&held);
     documents.put("/request.jwt", format!("{object}\n"));
@@ -238,8 +239,8 @@ async fn oidcc_request_uri_signed_rs256(store: Store) {
 async fn oidcc_request_uri_unsigned(store: Store) {
     let (server, documents) = server_and_documents(store).await;
     let uri = documents.url("/request.jwt");
-    let registered = ["--request-uri", uri.as_str(), "--request-object-signing-alg", "none"];
-    let rp = Rp::with(&server, "code", &registered).await;
+    let metadata = json!({ "request_uris": [uri], "request_object_signing_alg": "none" });
+    let rp = Rp::registered(&server, "code", metadata).await;
     let held = claims(&rp, &json!({}));
     documents.put("/request.jwt", unsigned(&held));
     login(&rp, "request_uri", &uri, &held).await;
@@ -296,8 +297,8 @@ async fn oidcc_refresh_token_rp_key_rotation(store: Store) {
     let (server, documents) = server_and_documents(store).await;
     let (old, new, uri) = (Signer::new("RS256"), Signer::new("RS256"), documents.url("/jwks"));
     documents.put("/jwks", old.jwks());
-    let registered = ["--auth-method", "private_key_jwt", "--jwks-uri", uri.as_str()];
-    let (user, rp) = (server.user().await, Rp::with(&server, "code", &registered).await);
+    let metadata = json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": uri });
+    let (user, rp) = (server.user().await, Rp::registered(&server, "code", metadata).await);
     let post = async |signer: &Signer, form: &[(&str, &str)]| {
         let assertion = signer.sign(&client_assertion::claims(&server, &rp.client));
         client_assertion::post_with(&server, "/oauth/token", &assertion, form).await
@@ -318,6 +319,25 @@ async fn oidcc_refresh_token_rp_key_rotation(store: Store) {
     let form = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
     post(&old, &form).await.expect_error(401, "invalid_client");
     post(&new, &form).await.expect(200);
+}
+
+async fn oidcc_registration_jwks_uri(store: Store) {
+    // Dynamic Registration 2: the keys of `jwks_uri` are those that the client signs with, and no other.
+    let (server, documents) = server_and_documents(store).await;
+    let (signer, stranger, uri) = (Signer::new("ES256"), Signer::new("ES256"), documents.url("/jwks"));
+    documents.put("/jwks", signer.jwks());
+    let metadata = json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": uri });
+    let (user, rp) = (server.user().await, Rp::registered(&server, "code", metadata).await);
+    assert_eq!(documents.asked("/jwks"), 0, "nobody signed yet");
+    let callback = Browser::new(&server).authorize(&rp.url(&[]), &user).await.callback();
+    let code = code_of(&callback);
+    let form = [("grant_type", "authorization_code"), ("code", code.as_str()), ("redirect_uri", CALLBACK)];
+    let assertion = |signer: &Signer| signer.sign(&client_assertion::claims(&server, &rp.client));
+    let refused = client_assertion::post_with(&server, "/oauth/token", &assertion(&stranger), &form).await;
+    refused.expect_error(401, "invalid_client");
+    let tokens = client_assertion::post_with(&server, "/oauth/token", &assertion(&signer), &form).await;
+    rp.validated(tokens.expect(200).json()["id_token"].as_str().expect("an ID token")).await;
+    assert!(documents.asked("/jwks") > 0);
 }
 
 fn code_of(callback: &Url) -> String {

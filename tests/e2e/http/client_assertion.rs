@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::conformance::rp::now;
+use crate::conformance::rp::{Rp, now};
 use crate::harness::{
-    Answer, Client, Documents, Server, Signer, Site, Store, poll, random, secrets,
+    Answer, Browser, CALLBACK, Client, Documents, Server, Signer, Site, Store, poll, random, secrets,
     signer::{hs256, unsigned},
     site::query,
     suite::{Case, on, own, shared},
@@ -69,6 +69,16 @@ async fn oidcc_ensure_client_assertion_with_iss_aud_succeeds(server: Server) {
         let good = signer.sign(&claims(&server, &client));
         post_with(&server, "/oauth/token", &good, &other).await.expect_error(401, "invalid_client");
     }
+    // The same of a client that registered itself.
+    let signer = Signer::new("ES256");
+    let metadata = json!({ "token_endpoint_auth_method": "private_key_jwt", "jwks": signer.jwks() });
+    let (user, rp) = (server.user().await, Rp::registered(&server, "code", metadata).await);
+    let page = Browser::new(&server).authorize(&rp.url(&[]), &user).await;
+    let code = rp.response(&page)["code"].clone();
+    let form = [("grant_type", "authorization_code"), ("code", code.as_str()), ("redirect_uri", CALLBACK)];
+    let assertion = signer.sign(&claims(&server, &rp.client));
+    let tokens = post_with(&server, "/oauth/token", &assertion, &form).await.expect(200).json();
+    rp.validated(tokens["id_token"].as_str().expect("an ID token")).await;
 }
 
 async fn every_endpoint_with_client_authentication_takes_an_assertion(server: Server) {
