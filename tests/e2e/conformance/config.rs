@@ -125,6 +125,8 @@ async fn two_nodes_make_one_key_of_each_algorithm(store: Store) {
     let site = crate::harness::Site::new(store, &[("ISSUER", "http://127.0.0.1:1")]);
     let (one, two) = tokio::join!(Server::on(&site, &[]), Server::on(&site, &[]));
     for server in [one, two] {
+        // The keys of the other node are there as soon as this one has read of them.
+        poll::until("every algorithm has a key", async || (keys(&server).await.len() >= 4).then_some(())).await;
         let keys = keys(&server).await;
         for alg in ["RS256", "ES256", "EdDSA", "PS256"] {
             assert_eq!(keys.iter().filter(|key| key["alg"] == alg).count(), 1, "{keys:?}");
