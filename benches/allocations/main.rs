@@ -63,7 +63,8 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let database = format!("sqlite:{}", folder.path().join("bench.db").display());
     grantlog(&database, &["migrate"], "");
-    let client = grantlog(&database, &["--json", "client", "create", "--name", "Bench", "--scope", "profile"], "");
+    let password = ["--json", "client", "create", "--name", "Bench", "--scope", "profile", "--grant-type", "password"];
+    let client = grantlog(&database, &password, "");
     let client: Value = serde_json::from_str(&client).expect("client create prints JSON");
     grantlog(&database, &["user", "create", "--username", "bench", "--password-stdin"], "correct horse");
     let address = serve(&database);
