@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use grantlog::resource::{Authorized, Remote, RemoteSettings, ResourceServer, refusal};
-use warp::Filter;
+use warp::{Filter, Rejection};
 
 use crate::harness::{
     Answer, Client, Server, Store, http,
@@ -32,8 +32,16 @@ async fn api(server: &Server, client: &Client, max_age: Duration) -> String {
         ..RemoteSettings::new(server.url("/oauth/introspect"), &client.id, &client.secret)
     };
     let protect = ResourceServer::remote(Remote::new(settings).expect("settings that fit together"));
-    let hello = |caller: Authorized| format!("hello {}", caller.username.unwrap_or(caller.client_id));
-    let routes = warp::path!("hello").and(protect.require_oauth("profile")).map(hello).recover(refusal);
+    serve(protect.require_oauth("profile"), |caller| caller.username.unwrap_or(caller.client_id)).await
+}
+
+/// Starts `GET /hello` behind that filter, which greets whom `name` names; gives back its URL.
+pub async fn serve(
+    protected: impl Filter<Extract = (Authorized,), Error = Rejection> + Clone + Send + Sync + 'static,
+    name: fn(Authorized) -> String,
+) -> String {
+    let hello = move |caller| format!("hello {}", name(caller));
+    let routes = warp::path!("hello").and(protected).map(hello).recover(refusal);
     let port = free_port();
     tokio::spawn(warp::serve(routes).run(([127, 0, 0, 1], port)));
     let url = format!("http://127.0.0.1:{port}/hello");
@@ -45,7 +53,8 @@ fn get(url: &str) -> Request {
     Request::new(&http::client(), reqwest::Method::GET, url.to_owned())
 }
 
-async fn hello(url: &str, token: &str) -> Answer {
+/// Asks it with that token.
+pub async fn hello(url: &str, token: &str) -> Answer {
     get(url).bearer(token).send().await
 }
 

@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use grantlog::resource::{Authorized, Jwt, JwtSettings, ResourceServer, refusal};
+use grantlog::resource::{Jwt, JwtSettings, ResourceServer};
 use serde_json::{Value, json};
-use warp::Filter;
 
 use crate::conformance::rp::Rp;
 use crate::harness::{
-    Answer, Browser, Server, Store, http,
-    http::Request,
-    poll,
-    server::free_port,
+    Answer, Browser, Server, Store, poll,
     suite::{Case, own, shared},
 };
+use crate::resource::{self, hello};
 
 pub const CASES: &[&[Case]] = &[
     shared![
@@ -138,21 +135,7 @@ async fn what_is_no_access_token_of_ours_is_not_active(server: Server) {
 async fn api(server: &Server, audience: &str) -> String {
     let settings = JwtSettings::new(server.base(), audience, server.url("/oauth/jwks"));
     let protect = ResourceServer::jwt(Jwt::new(settings).expect("settings that fit together"));
-    let hello = |caller: Authorized| format!("hello {}", caller.sub);
-    let routes = warp::path!("hello").and(protect.require_oauth("profile")).map(hello).recover(refusal);
-    let port = free_port();
-    tokio::spawn(warp::serve(routes).run(([127, 0, 0, 1], port)));
-    let url = format!("http://127.0.0.1:{port}/hello");
-    poll::until("the API answers", async || get(&url).try_send().await.ok()).await;
-    url
-}
-
-fn get(url: &str) -> Request {
-    Request::new(&http::client(), reqwest::Method::GET, url.to_owned())
-}
-
-async fn hello(url: &str, token: &str) -> Answer {
-    get(url).bearer(token).send().await
+    resource::serve(protect.require_oauth("profile"), |caller| caller.sub).await
 }
 
 async fn an_api_reads_it_offline(server: Server) {
