@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// Longest token that is looked at, in bytes.
-pub const TOKEN_BYTES_MAX: usize = 4096;
+pub const TOKEN_BYTES_MAX: usize = 8192;
 
 #[derive(Deserialize)]
 struct Signed<C> {

@@ -20,7 +20,9 @@ from authlib.common.security import generate_token  # noqa: E402
 from authlib.integrations.base_client import OAuthError  # noqa: E402
 from authlib.integrations.requests_client import OAuth2Session  # noqa: E402
 from authlib.jose import JsonWebKey, JsonWebToken  # noqa: E402
+from authlib.oauth2.rfc6750.errors import InvalidTokenError  # noqa: E402
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata  # noqa: E402
+from authlib.oauth2.rfc9068 import JWTBearerTokenValidator  # noqa: E402
 from authlib.oidc.core import CodeIDToken, HybridIDToken, ImplicitIDToken  # noqa: E402
 from authlib.oidc.discovery import OpenIDProviderMetadata  # noqa: E402
 
@@ -183,6 +185,55 @@ def openid(configuration, client, response_type, response_mode):
     assert sys.stdin.readline().strip() == setup["signed_out"] + "?" + urlencode({"state": state})
 
 
+class Api(JWTBearerTokenValidator):
+    """An API that reads access tokens by itself (RFC 9068 4)."""
+
+    def __init__(self, audience, keys):
+        super().__init__(issuer=base, resource_server=audience)
+        self.keys = keys
+
+    def get_jwks(self):
+        return self.keys
+
+    def lets_in(self, token):
+        try:
+            claims = self.authenticate_token(token)
+            self.validate_token(claims, ["openid"], None)
+        except InvalidTokenError:
+            return None
+        return claims
+
+
+def jwt_access_token(configuration, client):
+    """RFC 9068, OpenID Connect Core 5.5 and 5.3.2: what an API and a client of Authlib make of what is signed."""
+    http = session(client, "client_secret_basic", scope="openid", redirect_uri=setup["redirect_uri"])
+    claims = {"userinfo": {"preferred_username": {"essential": True}}, "id_token": {"acr": {"values": ["1"]}}}
+    url, state = http.create_authorization_url(configuration["authorization_endpoint"], claims=json.dumps(claims))
+    say(authorize=url)
+    token = keep(
+        http.fetch_token(
+            configuration["token_endpoint"], authorization_response=sys.stdin.readline().strip(), state=state
+        )
+    )
+    keys = OAuth2Session().request("GET", configuration["jwks_uri"], withhold_token=True).json()
+    caller = Api(base, keys).lets_in(token["access_token"])
+    assert caller["client_id"] == client["id"] and caller["scope"] == "openid", caller
+    assert Api("https://other.example", keys).lets_in(token["access_token"]) is None
+    assert Api(base, keys).lets_in(token["id_token"]) is None
+
+    answer = http.get(configuration["userinfo_endpoint"])
+    assert answer.headers["Content-Type"] == "application/jwt", answer.headers
+    options = {"iss": {"values": [base]}, "aud": {"values": [client["id"]]}}
+    userinfo = JsonWebToken(["RS256"]).decode(answer.text, JsonWebKey.import_key_set(keys), claims_options=options)
+    userinfo.validate()
+    assert userinfo["sub"] == caller["sub"] and userinfo["preferred_username"] == setup["username"], userinfo
+
+    described = http.introspect_token(configuration["introspection_endpoint"], token=token["access_token"]).json()
+    assert described["active"] is True and described["sub"] == caller["sub"], described
+    assert http.revoke_token(configuration["revocation_endpoint"], token=token["access_token"]).status_code == 200
+    assert http.get(configuration["userinfo_endpoint"]).status_code == 401
+
+
 def wrong_secret(metadata):
     """RFC 6749 5.2: Authlib reads the error."""
     http = session({"id": setup["service"]["id"], "secret": "wrong"}, "client_secret_basic")
@@ -207,6 +258,7 @@ def main():
     for response_type in ("code", "id_token", "id_token token", "code id_token", "code token", "code id_token token"):
         for response_mode in (None, "form_post"):
             openid(configuration, setup["openid"], response_type, response_mode)
+    jwt_access_token(configuration, setup["jwt"])
     say(done=True)
 
 

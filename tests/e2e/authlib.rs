@@ -31,6 +31,9 @@ async fn setup(server: &Server, username: &str, password: &str) -> Value {
     let openid = ["--redirect-uri", CALLBACK, "--scope", "openid profile", "--post-logout-redirect-uri", SIGNED_OUT];
     let grants = ["--grant-type", "authorization_code", "--grant-type", "implicit", "--grant-type", "refresh_token"];
     let openid = server.client(&[&openid[..], &grants, types.as_flattened()].concat()).await;
+    let jwt =
+        ["--redirect-uri", CALLBACK, "--scope", "openid", "--access-token-format", "jwt", "--userinfo-alg", "RS256"];
+    let jwt = server.client(&[&jwt[..], &code].concat()).await;
     let client = |client: Client| json!({ "id": client.id, "secret": client.secret });
     json!({
         "base": server.base(),
@@ -44,6 +47,7 @@ async fn setup(server: &Server, username: &str, password: &str) -> Value {
         "password_client": client(server.password_client().await),
         "implicit": client(implicit),
         "openid": client(openid),
+        "jwt": client(jwt),
         "signed_out": SIGNED_OUT,
     })
 }
