@@ -1,12 +1,14 @@
 //! Who a token speaks for: `/api/me`, which needs the scope `profile`, and `/oauth/userinfo` (OpenID Connect Core 5.3),
 //! which needs `openid`. The claims are chosen by scope (5.4) and by the request's `claims` (5.5).
 
+use std::iter;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
 use grantlog_domain::Scope;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use warp::reply::Response;
 
@@ -17,14 +19,15 @@ use super::profiles::not_told;
 use crate::app::App;
 use crate::http::handler::Handler;
 use crate::http::request_id::RequestContext;
-use crate::oidc::claims::opened_by;
+use crate::oidc::claims::{Held, opened};
 use crate::oidc::subject;
 use crate::resource::Protected;
 use crate::standing;
+use crate::store::vault::Profile;
 
 /// `/api/me`.
 pub fn me_route(app: &App) -> Handler {
-    let asked = async |app: App, token, context| Ok(json(&Value::Object(claims(&app, &token, &context).await?)));
+    let asked = async |app: App, token, context| Ok(json(&told(&app, &token, &context).await?));
     protected(app, "profile", asked)
 }
 
@@ -52,11 +55,12 @@ where
 /// 5.3.2: plain JSON, or a JSON Web Token for clients that registered for one.
 async fn userinfo(app: &App, token: &ActiveToken, context: &RequestContext) -> Result<Response, OAuthError> {
     check_scope(&token.scope)?;
-    let mut claims = claims(app, token, context).await?;
+    let told = told(app, token, context).await?;
     let client = standing::client(app, token.client_id).await.map_err(|error| not_read(&error, context))?;
     let Some(alg) = client.and_then(|client| client.metadata.openid.userinfo_signed_response_alg) else {
-        return Ok(json(&Value::Object(claims)));
+        return Ok(json(&told));
     };
+    let mut claims: Map<String, Value> = told.claims().map(|(name, held)| (name.to_owned(), held.into())).collect();
     claims.insert("iss".into(), app.settings.issuer.as_str().into());
     claims.insert("aud".into(), token.client_id.to_string().into());
     let signed = app.signing().sign(app, alg, "JWT", &claims).await;
@@ -72,23 +76,43 @@ fn check_scope(scope: &Scope) -> Result<(), OAuthError> {
     Err(OAuthError::insufficient_scope(&Scope::parse("openid").unwrap_or_default()))
 }
 
-async fn claims(app: &App, token: &ActiveToken, context: &RequestContext) -> Result<Map<String, Value>, OAuthError> {
+/// What is told of the user of a token.
+struct Told<'a> {
+    sub: String,
+    token: &'a ActiveToken,
+    profile: Arc<Profile>,
+}
+
+impl Told<'_> {
+    fn claims(&self) -> impl Iterator<Item = (&'static str, Held<'_>)> {
+        let scope = &self.token.scope.scope;
+        // A token that was narrowed to less than `openid` has lost what came with it.
+        let named = self.token.claims.as_ref().filter(|_| scope.contains("openid"));
+        let named = named.map_or(&[][..], |claims| &claims.userinfo);
+        iter::once(("sub", Held::Text(&self.sub))).chain(opened(scope, named, &self.profile))
+    }
+}
+
+impl Serialize for Told<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.claims())
+    }
+}
+
+async fn told<'a>(app: &App, token: &'a ActiveToken, context: &RequestContext) -> Result<Told<'a>, OAuthError> {
     // RFC 6749 4.4: a client that acts for itself has no "me".
     let user_id = token.user_id.ok_or_else(OAuthError::no_user)?;
     let profile = app.profiles().get(app, user_id).await.map_err(|error| not_told(&error, context))?;
     let profile = profile.ok_or_else(OAuthError::no_user)?;
     let sub = subject::of_token(app, token).await.map_err(|error| not_read(&error, context))?;
-    let mut claims = Map::new();
-    claims.insert("sub".into(), sub.into());
-    // A token that was narrowed to less than `openid` has lost what came with it.
-    let named = token.claims.as_ref().filter(|_| token.scope.contains("openid"));
-    claims.extend(opened_by(&token.scope, named.map_or(&[], |claims| &claims.userinfo), &profile));
-    Ok(claims)
+    Ok(Told { sub, token, profile })
 }
 
-fn json(claims: &Value) -> Response {
-    // Made of JSON, so it serializes; printing it as text would take the way through a formatter.
-    reply(serde_json::to_vec(claims).unwrap_or_default(), "application/json")
+fn json(told: &Told<'_>) -> Response {
+    let mut text = Vec::with_capacity(256);
+    // Strings and JSON: this always serializes.
+    let _ = serde_json::to_writer(&mut text, told);
+    reply(text, "application/json")
 }
 
 fn reply(body: impl Into<Vec<u8>>, content_type: &'static str) -> Response {

@@ -1,6 +1,7 @@
 //! Claims about a user: OpenID Connect Core 5.1 (names and types), 5.4 (which scope opens which) and 5.5 (asked by name).
 
 use grantlog_domain::{Scope, Timestamp};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::store::vault::Profile;
@@ -37,6 +38,9 @@ const fn claim(name: &'static str, scope: &'static str, kind: Kind, words: &'sta
     Claim { name, scope, kind, words }
 }
 
+/// The claim that is kept apart from the others.
+const USERNAME: &str = "preferred_username";
+
 /// Every claim that this server knows.
 pub const CLAIMS: &[Claim] = &[
     claim("name", "profile", Kind::Text, "full name"),
@@ -44,7 +48,7 @@ pub const CLAIMS: &[Claim] = &[
     claim("given_name", "profile", Kind::Text, "given name"),
     claim("middle_name", "profile", Kind::Text, "middle name"),
     claim("nickname", "profile", Kind::Text, "nickname"),
-    claim("preferred_username", "profile", Kind::Own, "user name"),
+    claim(USERNAME, "profile", Kind::Own, "user name"),
     claim("profile", "profile", Kind::Url, "profile page"),
     claim("picture", "profile", Kind::Url, "picture"),
     claim("website", "profile", Kind::Url, "website"),
@@ -82,20 +86,51 @@ pub enum ClaimError {
     Address,
 }
 
+/// The value of a claim, as the profile has it.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Held<'a> {
+    Text(&'a str),
+    Value(&'a Value),
+}
+
+impl From<Held<'_>> for Value {
+    fn from(held: Held<'_>) -> Self {
+        match held {
+            Held::Text(text) => text.into(),
+            Held::Value(value) => value.clone(),
+        }
+    }
+}
+
 /// The claims of a user that these scopes open (5.4), and those that were named (5.5).
+pub fn opened<'a>(
+    scope: &'a Scope,
+    named: &'a [String],
+    profile: &'a Profile,
+) -> impl Iterator<Item = (&'static str, Held<'a>)> {
+    let open = |claim: &Claim| scope.contains(claim.scope) || named.iter().any(|name| name == claim.name);
+    let username = (USERNAME, Held::Text(&profile.username));
+    let claims = profile.claims.iter().map(|(name, value)| (name.as_str(), Held::Value(value)));
+    // Over what the user has, which is less than there is.
+    std::iter::once(username).chain(claims).filter_map(move |(name, held)| {
+        let claim = CLAIMS.iter().find(|claim| claim.name == name).filter(|claim| open(claim))?;
+        Some((claim.name, held))
+    })
+}
+
+/// The same, to be put into a token.
 #[must_use]
 pub fn opened_by(scope: &Scope, named: &[String], profile: &Profile) -> Map<String, Value> {
-    let open = |claim: &&Claim| scope.contains(claim.scope) || named.iter().any(|name| name == claim.name);
-    let told = |claim: &Claim| held(profile, claim.name).map(|value| (claim.name.to_owned(), value));
-    CLAIMS.iter().filter(open).filter_map(told).collect()
+    opened(scope, named, profile).map(|(name, held)| (name.to_owned(), held.into())).collect()
 }
 
 /// The value of a claim.
 #[must_use]
-pub fn held(profile: &Profile, name: &str) -> Option<Value> {
+pub fn held<'a>(profile: &'a Profile, name: &str) -> Option<Held<'a>> {
     match name {
-        "preferred_username" => Some(profile.username.clone().into()),
-        name => profile.claims.get(name).cloned(),
+        USERNAME => Some(Held::Text(&profile.username)),
+        name => profile.claims.get(name).map(Held::Value),
     }
 }
 

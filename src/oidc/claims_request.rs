@@ -138,7 +138,7 @@ impl ClaimsRequest {
         let fits = |wanted: &&Wanted| match &wanted.values {
             None => true,
             Some(values) => {
-                profile.and_then(|profile| held(profile, wanted.name)).is_some_and(|has| values.contains(&has))
+                profile.and_then(|profile| held(profile, wanted.name)).is_some_and(|has| values.contains(&has.into()))
             }
         };
         let names = |wanted: &[Wanted]| wanted.iter().filter(fits).map(|wanted| wanted.name.to_owned()).collect();
