@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use grantlog_domain::time::Timestamp;
+use grantlog_projections::ticks::{self, Tick};
 
 /// Tells the time. Clones share it.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     /// Follows the system's clock forwards, never backwards.
-    System { started: Instant, offset_millis: Arc<AtomicI64> },
+    System { started: Tick, offset_millis: Arc<AtomicI64> },
     /// Stands still until a test moves it; Unix milliseconds.
     Manual(Arc<AtomicI64>),
 }
@@ -23,7 +24,7 @@ impl Clock {
     /// runs on at its own pace, so that no expired code or token comes back to life and lifetimes still pass.
     #[must_use]
     pub fn system() -> Self {
-        Self(Source::System { started: Instant::now(), offset_millis: Arc::new(AtomicI64::new(i64::MIN)) })
+        Self(Source::System { started: Tick::now(), offset_millis: Arc::new(AtomicI64::new(i64::MIN)) })
     }
 
     /// A clock for tests: stands at `now` until moved.
@@ -50,14 +51,14 @@ impl Clock {
         Timestamp(self.now_millis().div_euclid(1000))
     }
 
-    /// Now, in Unix milliseconds.
+    /// Now, in Unix milliseconds; as exact as a tick of the kernel, see [`ticks`].
     #[must_use]
     pub fn now_millis(&self) -> i64 {
         match &self.0 {
             Source::Manual(now) => now.load(Ordering::SeqCst),
             Source::System { started, offset_millis } => {
                 let running = millis(started.elapsed());
-                let offset = wall_millis().saturating_sub(running);
+                let offset = millis(ticks::wall()).saturating_sub(running);
                 let mut highest = offset_millis.load(Ordering::SeqCst);
                 // Written only when it grows, so that those who ask do not wait for one another.
                 if highest < offset {
@@ -78,11 +79,6 @@ impl Clock {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place where the system's time comes in")]
-fn wall_millis() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 #[cfg(test)]

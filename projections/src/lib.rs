@@ -19,6 +19,7 @@ pub mod table;
 pub mod tables;
 #[cfg(test)]
 mod testing;
+pub mod ticks;
 
 pub use db::{Db, DbError, Row, Tx, Value};
 pub use engine::{Projector, ProjectorOptions, ProjectorStatus, prepare};

@@ -152,13 +152,13 @@ async fn start(visit: &Visit, user_id: UserId) -> Result<SignedIn, PageError> {
     let (session_id, at) = (SessionId(app.new_id()), app.now());
     let (cookie, hash) = app.secrets.mint(Kind::SessionCookie, session_id.0);
     let (amr, expires_at) = (amr(app), expires_at(app, at));
-    let command = SessionCommand::Start { user_id, cookie: hash, amr, expires_at, at };
+    let command = SessionCommand::Start { user_id, cookie: hash, amr: amr.clone(), expires_at, at };
     let by = visit.by_user(user_id, Some(session_id.to_string()));
     let started = app.store.create::<Session>(&session_id.to_string(), command, &by).await;
     started.map_err(|error| {
         PageError::not_executed(error, |refusal: SessionError| PageError::Fault(refusal.to_string()))
     })?;
-    Ok(SignedIn::now(session_id, user_id, at, (cookie, hash)))
+    Ok(SignedIn::now(session_id, user_id, (at, &amr), (cookie, hash)))
 }
 
 /// `None` when the session has ended meanwhile.
@@ -167,10 +167,10 @@ async fn reauthenticate(visit: &Visit, old: &SignedIn) -> Result<Option<SignedIn
     let (session_id, user_id) = (old.session_id, old.user_id);
     let (cookie, hash) = app.secrets.mint(Kind::SessionCookie, session_id.0);
     let (amr, expires_at) = (amr(app), expires_at(app, at));
-    let command = SessionCommand::Reauthenticate { user_id, cookie: hash, amr, expires_at, at };
+    let command = SessionCommand::Reauthenticate { user_id, cookie: hash, amr: amr.clone(), expires_at, at };
     let by = visit.by_user(user_id, Some(session_id.to_string()));
     match app.store.execute::<Session>(&session_id.to_string(), command, &by).await {
-        Ok(_) => Ok(Some(SignedIn::now(session_id, user_id, at, (cookie, hash)))),
+        Ok(_) => Ok(Some(SignedIn::now(session_id, user_id, (at, &amr), (cookie, hash)))),
         Err(ExecuteError::Refused(SessionError::Ended | SessionError::Expired | SessionError::NotFound)) => Ok(None),
         Err(error) => Err(PageError::not_executed(error, |refusal| PageError::Fault(refusal.to_string()))),
     }

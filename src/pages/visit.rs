@@ -1,5 +1,6 @@
 //! One request of a browser: who is signed in, what was sent, and what ties forms to this browser.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -35,6 +36,8 @@ pub struct SignedIn {
     pub user_id: UserId,
     /// When the user last proved who they are (OpenID Connect Core 2).
     pub auth_time: Timestamp,
+    /// How (RFC 8176).
+    pub amr: Arc<[String]>,
     /// Names the moment of that proof: another one has another.
     pub proof: Proof,
     cookie: Secret<String>,
@@ -48,11 +51,10 @@ impl SignedIn {
     pub fn now(
         session_id: SessionId,
         user_id: UserId,
-        auth_time: Timestamp,
-        cookie: (Secret<String>, SecretHash),
+        (auth_time, amr): (Timestamp, &[String]),
+        (cookie, hash): (Secret<String>, SecretHash),
     ) -> Self {
-        let (cookie, hash) = cookie;
-        Self { session_id, user_id, auth_time, proof: proof(&hash), cookie }
+        Self { session_id, user_id, auth_time, amr: amr.into(), proof: proof(&hash), cookie }
     }
 }
 
@@ -73,7 +75,8 @@ pub async fn accounts(app: &App, headers: &HeaderMap) -> Result<Vec<SignedIn>, S
         let known = accounts.iter().any(|account| account.user_id == session.user_id);
         if valid && !known && standing::user_stands(app, session.user_id).await? {
             let LiveSession { id: session_id, user_id, auth_time, .. } = *session;
-            accounts.push(SignedIn { session_id, user_id, auth_time, proof: proof(&presented), cookie });
+            let (amr, proof) = (Arc::clone(&session.amr), proof(&presented));
+            accounts.push(SignedIn { session_id, user_id, auth_time, amr, proof, cookie });
         }
     }
     Ok(accounts)

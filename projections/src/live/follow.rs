@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use grantlog_domain::Timestamp;
 use parking_lot::Mutex;
@@ -13,6 +14,7 @@ use super::Live;
 use crate::db::{Db, DbError};
 use crate::feed::eager::{Eager, KNOWN_MAX};
 use crate::feed::{Entry, Fault, Stored, Wake};
+use crate::ticks::{TICK, Tick};
 
 /// Longest pause between two attempts while the database is unavailable.
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -84,12 +86,14 @@ pub struct FeedStatus {
 }
 
 #[derive(Debug)]
-pub(super) struct Status(Mutex<Known>);
+pub(super) struct Status {
+    known: Mutex<Known>,
+    /// When the last read that reached the end began, as [`Tick`] in nanoseconds: asked several times a request.
+    read_at: AtomicU64,
+}
 
 #[derive(Debug)]
 struct Known {
-    /// When the last read that reached the end began.
-    read_at: Instant,
     rest: FeedStatus,
     /// The feed between [`Live::load`] and [`Live::follow`].
     feed: Option<Eager>,
@@ -109,32 +113,38 @@ impl Default for Status {
             stopped: None,
             error: None,
         };
-        Self(Mutex::new(Known { read_at: Instant::now(), rest, feed: None, own: Vec::new() }))
+        Self { known: Mutex::new(Known { rest, feed: None, own: Vec::new() }), read_at: nanos(Tick::now()).into() }
     }
 }
 
+fn nanos(tick: Tick) -> u64 {
+    u64::try_from(tick.since_start().as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Status {
+    /// At most; never less than it is.
     pub(super) fn staleness(&self) -> Duration {
-        self.0.lock().read_at.elapsed()
+        let age = nanos(Tick::now()).saturating_sub(self.read_at.load(Ordering::Acquire));
+        // The tick that was read now may be behind by so much.
+        Duration::from_nanos(age) + TICK
     }
 
     pub(super) fn read(&self) -> FeedStatus {
-        let known = self.0.lock();
-        FeedStatus { staleness: known.read_at.elapsed(), ..known.rest.clone() }
+        FeedStatus { staleness: self.staleness(), ..self.known.lock().rest.clone() }
     }
 
     /// Events that were taken in, in bulk: threads that work beside each other do not meet here for each of them.
     pub(super) fn counted(&self, events: u64) {
-        self.0.lock().rest.events += events;
+        self.known.lock().rest.events += events;
     }
 
-    pub(super) fn loaded(&self, feed: Eager, began: Instant) {
+    pub(super) fn loaded(&self, feed: Eager, began: Tick) {
         self.progressed(&feed, Some(began));
-        self.0.lock().feed = Some(feed);
+        self.known.lock().feed = Some(feed);
     }
 
     pub(super) fn own(&self, positions: impl Iterator<Item = i64>) {
-        let mut known = self.0.lock();
+        let mut known = self.known.lock();
         // While nothing is read they only pile up; those forgotten are read again.
         if known.own.len() >= KNOWN_MAX {
             known.own.clear();
@@ -143,21 +153,21 @@ impl Status {
     }
 
     fn take_own(&self) -> Vec<i64> {
-        std::mem::take(&mut self.0.lock().own)
+        std::mem::take(&mut self.known.lock().own)
     }
 
     fn take_feed(&self) -> Option<Eager> {
-        self.0.lock().feed.take()
+        self.known.lock().feed.take()
     }
 
-    fn progressed(&self, feed: &Eager, at_end_since: Option<Instant>) {
-        let mut known = self.0.lock();
+    fn progressed(&self, feed: &Eager, at_end_since: Option<Tick>) {
+        let mut known = self.known.lock();
         known.rest.position = feed.position();
         known.rest.gaps = feed.gaps();
         known.rest.error = None;
         if let Some(began) = at_end_since {
-            known.read_at = began;
             known.rest.ready = true;
+            self.read_at.store(nanos(began), Ordering::Release);
         }
     }
 }
@@ -228,7 +238,7 @@ impl Live {
                 Ok(Reached::Unknown) => return,
                 Err(error) => {
                     tracing::warn!(%error, "the live models cannot read the log");
-                    self.0.status.0.lock().rest.error = Some(error.to_string());
+                    self.0.status.known.lock().rest.error = Some(error.to_string());
                     retry = (retry * 2).min(RETRY_MAX);
                     Some(retry)
                 }
@@ -248,13 +258,13 @@ impl Live {
             *feed = self.0.status.take_feed();
             return Ok(Reached::Page);
         };
-        let began = Instant::now();
+        let began = Tick::now();
         eager.leave_out(self.0.status.take_own());
         let poll = eager.poll(db).await?;
         for stored in &poll.events {
             if let Err(unknown) = self.take_in(stored) {
                 tracing::error!(%unknown, "the live models stop: update this node");
-                self.0.status.0.lock().rest.stopped = Some(unknown.to_string());
+                self.0.status.known.lock().rest.stopped = Some(unknown.to_string());
                 return Ok(Reached::Unknown);
             }
         }
@@ -268,7 +278,7 @@ impl Live {
         match &stored.event {
             Ok(recorded) => {
                 self.apply(recorded);
-                self.0.status.0.lock().rest.events += 1;
+                self.0.status.known.lock().rest.events += 1;
             }
             Err(Fault::Undecodable(reason)) => self.hold_back(aggregate_type, aggregate_id, *sequence, reason),
             Err(unknown @ Fault::UnknownType(_)) => return Err(unknown.clone()),
@@ -292,7 +302,7 @@ impl Live {
     fn hold_back(&self, aggregate_type: &str, aggregate_id: &str, sequence: i64, reason: &str) {
         tracing::error!(aggregate_type, aggregate_id, sequence, reason, "an event cannot be read: quarantined");
         self.quarantine(aggregate_type, aggregate_id);
-        self.0.status.0.lock().rest.poison += 1;
+        self.0.status.known.lock().rest.poison += 1;
     }
 }
 

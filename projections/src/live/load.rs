@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use grantlog_domain::{KeyId, Scope, Timestamp};
 
@@ -16,6 +15,7 @@ use crate::feed::eager::Eager;
 use crate::tables::grants::LivingGrant;
 use crate::tables::tokens::LivingToken;
 use crate::tables::{clients, grants, keys, sessions, tokens, users};
+use crate::ticks::Tick;
 use crate::{checkpoint, poison};
 
 /// The small tables that the live models are loaded from; those of grants and tokens are large.
@@ -34,7 +34,7 @@ impl Live {
     /// When the database is unavailable, or the log holds an event that this version does not know.
     pub async fn load(&self, db: &Db, now: Timestamp) -> Result<(), DbError> {
         let from = self.load_tables(db, now).await?;
-        let began = Instant::now();
+        let began = Tick::now();
         let live = self.clone();
         let feed = Eager::start(db, from, move |entries| {
             let mut events = 0;
@@ -101,6 +101,7 @@ impl Live {
                 user_id: row.user_id,
                 cookie: row.cookie,
                 auth_time: row.auth_time,
+                amr: row.amr.into(),
                 expires_at: row.expires_at,
             };
             inner.sessions.load(&session, row.sequence);

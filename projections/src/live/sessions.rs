@@ -19,7 +19,17 @@ pub struct LiveSession {
     pub cookie: SecretHash,
     /// When the user last proved who they are (OpenID Connect Core 2, `auth_time`).
     pub auth_time: Timestamp,
+    /// How (RFC 8176).
+    pub amr: Arc<[String]>,
     pub expires_at: Timestamp,
+}
+
+/// What a user proved who they are with.
+#[derive(Debug)]
+struct Proof {
+    cookie: SecretHash,
+    auth_time: Timestamp,
+    amr: Arc<[String]>,
 }
 
 #[derive(Debug, Default)]
@@ -27,8 +37,7 @@ struct Entry {
     user_id: Option<UserId>,
     /// The latest that an event has said: it only ever grows.
     expires_at: Timestamp,
-    /// Cookie and `auth_time`.
-    proof: Newest<Option<(SecretHash, Timestamp)>>,
+    proof: Newest<Option<Proof>>,
     /// For ever; quarantined ones too.
     ended: bool,
     keep_until: Timestamp,
@@ -38,14 +47,14 @@ struct Entry {
 impl Entry {
     fn apply(&mut self, sequence: i64, event: &SessionEvent) {
         match event {
-            SessionEvent::Started { user_id, cookie, expires_at, at, .. } => {
+            SessionEvent::Started { user_id, cookie, amr, expires_at, at } => {
                 self.user_id = Some(*user_id);
                 self.expires_at = self.expires_at.max(*expires_at);
-                self.proof.set(sequence, Some((*cookie, *at)));
+                self.proof.set(sequence, Some(Proof { cookie: *cookie, auth_time: *at, amr: amr.as_slice().into() }));
             }
-            SessionEvent::Reauthenticated { cookie, expires_at, at, .. } => {
+            SessionEvent::Reauthenticated { cookie, amr, expires_at, at } => {
                 self.expires_at = expires_at.map_or(self.expires_at, |expires_at| self.expires_at.max(expires_at));
-                self.proof.set(sequence, Some((*cookie, *at)));
+                self.proof.set(sequence, Some(Proof { cookie: *cookie, auth_time: *at, amr: amr.as_slice().into() }));
                 self.keep_until = self.keep_until.max(at.plus_seconds(ENDED_KEPT_SECONDS));
             }
             SessionEvent::Ended { at, .. } => {
@@ -56,9 +65,11 @@ impl Entry {
     }
 
     fn refresh(&mut self, id: SessionId) {
-        self.current = match (self.user_id, *self.proof.get()) {
-            (Some(user_id), Some((cookie, auth_time))) if !self.ended => {
-                Some(Arc::new(LiveSession { id, user_id, cookie, auth_time, expires_at: self.expires_at }))
+        self.current = match (self.user_id, self.proof.get()) {
+            (Some(user_id), Some(proof)) if !self.ended => {
+                let Proof { cookie, auth_time, .. } = *proof;
+                let (amr, expires_at) = (Arc::clone(&proof.amr), self.expires_at);
+                Some(Arc::new(LiveSession { id, user_id, cookie, auth_time, amr, expires_at }))
             }
             _ => None,
         };
@@ -92,7 +103,10 @@ impl Sessions {
         self.change(session.id, |entry| {
             entry.user_id = Some(session.user_id);
             entry.expires_at = entry.expires_at.max(session.expires_at);
-            entry.proof.set(sequence, Some((session.cookie, session.auth_time)));
+            entry.proof.set(
+                sequence,
+                Some(Proof { cookie: session.cookie, auth_time: session.auth_time, amr: Arc::clone(&session.amr) }),
+            );
         });
     }
 

@@ -6,10 +6,10 @@ use grantlog_domain::{Event, Recorded, SecretHash, SessionId, Timestamp, UserId}
 
 use super::Page;
 use crate::db::{Db, DbError, Row, Tx, Value};
-use crate::table::{Column, FoldError, Table, follows};
+use crate::table::{Column, FoldError, Table, follows, json};
 
 pub const NAME: &str = "sessions";
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// One session, ended ones too until they would have expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct SessionRow {
     pub cookie: SecretHash,
     /// OpenID Connect Core 2, `auth_time`.
     pub auth_time: Timestamp,
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
     pub started_at: Timestamp,
     pub expires_at: Timestamp,
     pub ended_at: Option<Timestamp>,
@@ -52,6 +54,7 @@ impl Table for Sessions {
         Column::text("user_id"),
         Column::text("cookie_hash"),
         Column::int("auth_time"),
+        Column::text("amr"),
         Column::int("started_at"),
         Column::int("expires_at"),
         Column::int("ended_at").or_null(),
@@ -71,7 +74,7 @@ impl Table for Sessions {
 
     fn fold(rows: &mut Vec<SessionRow>, recorded: &Recorded) -> Result<(), FoldError> {
         let Event::Session(event) = &recorded.event else { return Ok(()) };
-        if let SessionEvent::Started { user_id, cookie, expires_at, at, .. } = event {
+        if let SessionEvent::Started { user_id, cookie, amr, expires_at, at } = event {
             if rows.is_empty() {
                 rows.push(SessionRow {
                     session_id: recorded.aggregate_id.parse().map_err(|_| FoldError("not a session id".to_owned()))?,
@@ -79,6 +82,7 @@ impl Table for Sessions {
                     user_id: *user_id,
                     cookie: *cookie,
                     auth_time: *at,
+                    amr: amr.clone(),
                     started_at: *at,
                     expires_at: *expires_at,
                     ended_at: None,
@@ -96,9 +100,10 @@ impl Table for Sessions {
         row.sequence = recorded.sequence;
         match event {
             SessionEvent::Started { .. } => {}
-            SessionEvent::Reauthenticated { cookie, expires_at, at, .. } => {
+            SessionEvent::Reauthenticated { cookie, amr, expires_at, at } => {
                 row.cookie = *cookie;
                 row.auth_time = *at;
+                row.amr.clone_from(amr);
                 row.expires_at = expires_at.unwrap_or(row.expires_at);
             }
             SessionEvent::Ended { reason, at } => {
@@ -116,11 +121,12 @@ impl Table for Sessions {
             user_id: row.parse(2)?,
             cookie: row.parse(3)?,
             auth_time: Timestamp(row.int(4)?),
-            started_at: Timestamp(row.int(5)?),
-            expires_at: Timestamp(row.int(6)?),
-            ended_at: row.opt_int(7)?.map(Timestamp),
-            end_reason: row.opt_text(8)?,
-            source_address: row.opt_text(9)?,
+            amr: json(row.str(5)?)?,
+            started_at: Timestamp(row.int(6)?),
+            expires_at: Timestamp(row.int(7)?),
+            ended_at: row.opt_int(8)?.map(Timestamp),
+            end_reason: row.opt_text(9)?,
+            source_address: row.opt_text(10)?,
         })
     }
 
@@ -131,6 +137,7 @@ impl Table for Sessions {
             row.user_id.to_string().into(),
             row.cookie.to_string().into(),
             row.auth_time.0.into(),
+            serde_json::to_string(&row.amr).unwrap_or_default().into(),
             row.started_at.0.into(),
             row.expires_at.0.into(),
             row.ended_at.map(|at| at.0).into(),
