@@ -1,4 +1,5 @@
-//! Passwords: Argon2id (RFC 9106), on a bounded number of threads so that hashing never starves input and output.
+//! Passwords: Argon2id (RFC 9106), on a bounded number of threads of low priority, so that hashing never starves input and
+//! output.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, PasswordHasher as _, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::Secret;
 use crate::entropy::Entropy;
@@ -172,15 +173,31 @@ impl Passwords {
         let waiting = Arc::clone(&self.0.waiting).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let thread = Arc::clone(&self.0.threads).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
         let inner = Arc::clone(&self.0);
-        let done = tokio::task::spawn_blocking(move || {
+        let (answer, done) = oneshot::channel();
+        let hashing = move || {
             // Held by the thread, not by the caller: a caller who goes away does not free a thread that still works.
             let _permits = (waiting, thread);
-            work(&inner)
-        });
-        // The work does not panic; a runtime that is shutting down cancels it.
+            yield_to_others();
+            let _ = answer.send(work(&inner));
+        };
+        // A thread of its own costs a thousandth of a hash, and takes its priority with it when it ends.
+        std::thread::Builder::new().name("password".to_owned()).spawn(hashing).map_err(|_| PasswordError::Busy)?;
+        // The work does not panic.
         done.await.map_err(|_| PasswordError::Busy)?
     }
 }
+
+/// Gives this thread the lowest priority: a hash takes a processor for many milliseconds, and a request that is answered in
+/// some microseconds would wait for it. With all processors busy it still gets what others leave.
+#[cfg(target_os = "linux")]
+fn yield_to_others() {
+    // Of the calling thread alone. Lowering is always allowed; if not, it is only slower for others.
+    let _ = rustix::process::setpriority_process(None, 19);
+}
+
+/// Elsewhere that would be the priority of the process.
+#[cfg(not(target_os = "linux"))]
+const fn yield_to_others() {}
 
 fn hash(argon2: &Argon2<'_>, password: &[u8], salt: &[u8; SALT_BYTES]) -> Result<Secret<String>, PasswordError> {
     let hash = argon2.hash_password_with_salt(password, salt).map_err(|_| PasswordError::Settings)?;
