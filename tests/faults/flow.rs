@@ -1,16 +1,19 @@
 //! One client at work: it takes tokens, redeems codes, refreshes, revokes, asks, and remembers every answer.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::harness::{Answer, CALLBACK, Pkce, Server, browser::query_of, http::Request};
+use crate::harness::{Answer, CALLBACK, Client, Pkce, Server, browser::query_of, http::Request};
 use crate::model::{Expected, Grant, Once, Tally};
 use crate::world::World;
 
 /// Grants that a flow looks after at a time.
 const GRANTS_MAX: usize = 8;
+/// Ended tokens that a flow asks about at the end; the oldest go first.
+const ENDED_MAX: usize = 64;
 /// Between two attempts when nothing answers.
 const BREATH: Duration = Duration::from_millis(10);
 
@@ -29,6 +32,8 @@ pub struct Flow {
     rng: Rng,
     /// The oldest first.
     pub grants: Vec<Grant>,
+    /// Tokens whose end was acknowledged, and the client that asks, also of grants that are not looked after any more.
+    ended: VecDeque<(Client, String)>,
     pub tally: Tally,
     pub violations: Vec<String>,
     pub checked: usize,
@@ -38,7 +43,15 @@ impl Flow {
     pub fn new(world: &Arc<World>, seed: u64) -> Flow {
         let world = Arc::clone(world);
         let (grants, violations) = (Vec::new(), Vec::new());
-        Flow { world, rng: Rng::with_seed(seed), grants, tally: Tally::default(), violations, checked: 0 }
+        Flow {
+            world,
+            rng: Rng::with_seed(seed),
+            grants,
+            ended: VecDeque::new(),
+            tally: Tally::default(),
+            violations,
+            checked: 0,
+        }
     }
 
     /// Works until the world stops, or something does not hold.
@@ -93,7 +106,10 @@ impl Flow {
     fn keep(&mut self, grant: Grant) {
         self.grants.push(grant);
         if self.grants.len() > GRANTS_MAX {
-            self.grants.remove(0);
+            let forgotten = self.grants.remove(0);
+            let ended = forgotten.tokens.iter().filter(|token| forgotten.expected_of(token) == Expected::Ended);
+            self.ended.extend(ended.map(|token| (forgotten.client.clone(), token.access.clone())));
+            self.ended.drain(..self.ended.len().saturating_sub(ENDED_MAX));
         }
     }
 
@@ -113,7 +129,7 @@ impl Flow {
         self.open(server, &client, &form).await;
     }
 
-    async fn open(&mut self, server: &Server, client: &crate::harness::Client, form: &[(&str, &str)]) {
+    async fn open(&mut self, server: &Server, client: &Client, form: &[(&str, &str)]) {
         match self.ask(server.post_as(client, "/oauth/token", form)).await {
             Heard::Yes(answer) => {
                 self.tally.acknowledged("grant.opened");
@@ -292,6 +308,16 @@ impl Flow {
     /// code or the refresh token, and then a replaced one, which ends them.
     pub async fn verify(mut self, deep_percent: u8) -> Flow {
         let server = self.world.server();
+        for (client, token) in std::mem::take(&mut self.ended) {
+            let asked = self.ask(server.post_as(&client, "/oauth/introspect", &[("token", token.as_str())])).await;
+            if let Heard::Yes(answer) = asked {
+                self.checked += 1;
+                if answer.json()["active"] == true {
+                    self.violations.push(format!("the end was acknowledged, but the answer is {answer}"));
+                }
+                self.ended.push_back((client, token));
+            }
+        }
         for grant in 0..self.grants.len() {
             for token in 0..self.grants[grant].tokens.len() {
                 self.introspect(&server, grant, token).await;

@@ -1,5 +1,5 @@
-//! How long other nodes go on saying "active" after a revocation was acknowledged: percentiles, with and without write load,
-//! with every node healthy and with one that has just been cut off. `tests/run faults -- --only lag --full`.
+//! How long other nodes go on saying "active" after a revocation was acknowledged, and how long they do not know what else
+//! has changed: percentiles, with and without write load, with every node healthy and with one that has just been cut off. `tests/run faults -- --only lag --full`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
+use crate::changes::Change;
 use crate::harness::{Client, Server};
 use crate::nodes::{Cluster, MAX_STALENESS};
 use crate::scenario::{POSTGRES, Report, Rounds, Run, Scenario};
@@ -19,8 +20,10 @@ pub const SCENARIO: Scenario = Scenario {
     run: |run| Box::pin(rounds(run)),
 };
 
-/// Revocations for each one with a node cut off: those take about two seconds.
+/// Revocations for each one with a node cut off, and for each other change: those take longer.
 const HEALTHY_PER_CUT: usize = 10;
+/// What a healthy node may need, in 99 of 100 cases; held against what a run at full size measured.
+const HEALTHY_P99: Duration = Duration::from_millis(50);
 /// Who writes meanwhile, and the pause of each between two tokens.
 const WRITERS: usize = 4;
 const WRITERS_PAUSE: Duration = Duration::from_millis(4);
@@ -34,12 +37,29 @@ async fn rounds(run: Run) -> Report {
     for loaded in [false, true] {
         let load = if loaded { Some(Load::start(&cluster, &client)) } else { None };
         let healthy = healthy(&cluster, &client, run.rounds, &mut report).await;
-        let (others, cut_off) = cut(&cluster, &client, run.rounds.div_ceil(HEALTHY_PER_CUT), &mut report).await;
+        let rarely = run.rounds.div_ceil(HEALTHY_PER_CUT);
+        let (others, cut_off) = cut(&cluster, &client, rarely, &mut report).await;
+        let mut changes = Vec::new();
+        for change in Change::ALL {
+            let mut lags = Lags::default();
+            for _ in 0..rarely {
+                lags.0.extend(change.seen(&cluster, &client, &mut report).await);
+            }
+            changes.push((change.name(), lags));
+        }
         let load = match load {
             Some(load) => format!("{:.0} tokens/s meanwhile", load.stop().await),
             None => "no load".to_owned(),
         };
         report.notes.push(format!("{load}, all healthy: {healthy}"));
+        for (name, lags) in &changes {
+            report.notes.push(format!("{load}, {name}: {lags}"));
+        }
+        if run.full {
+            for (name, lags) in changes.iter().map(|(name, lags)| (*name, lags)).chain([("a revocation", &healthy)]) {
+                report.check(lags.percentile(99) <= HEALTHY_P99, || format!("{load}, {name}: {lags}"));
+            }
+        }
         report.notes.push(format!("{load}, one cut off: the others {others}"));
         report.notes.push(format!("{load}, one cut off: itself {cut_off}"));
     }
@@ -113,15 +133,19 @@ async fn until_ended(node: &Server, client: &Client, token: &str, from: Instant)
 #[derive(Default)]
 struct Lags(Vec<Duration>);
 
-impl std::fmt::Display for Lags {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Lags {
+    fn percentile(&self, percent: usize) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
-        let at = |percent: usize| {
-            let rank = (sorted.len() * percent).div_ceil(100).max(1);
-            sorted.get(rank - 1).copied().unwrap_or_default().as_secs_f64() * 1000.0
-        };
-        write!(out, "p50 {:.1} p99 {:.1} max {:.1} ms of {}", at(50), at(99), at(100), sorted.len())
+        let rank = (sorted.len() * percent).div_ceil(100).max(1);
+        sorted.get(rank - 1).copied().unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Lags {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at = |percent| self.percentile(percent).as_secs_f64() * 1000.0;
+        write!(out, "p50 {:.1} p99 {:.1} max {:.1} ms of {}", at(50), at(99), at(100), self.0.len())
     }
 }
 

@@ -5,6 +5,7 @@
 //! the first answer or state that the model does not allow fails the run. `docs/reliability.md` has the results.
 
 mod backup;
+mod changes;
 mod clock;
 mod cluster;
 mod disk;
@@ -120,7 +121,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
         let size = if arguments.full { scenario.rounds.full } else { scenario.rounds.small };
-        let broken = run(scenario, Run { store, rounds: arguments.rounds.unwrap_or(size), seed });
+        let broken = run(scenario, Run { store, rounds: arguments.rounds.unwrap_or(size), full: arguments.full, seed });
         *(if broken { &mut failed } else { &mut passed }) += 1;
     }
     println!("\n{passed} passed, {failed} failed");

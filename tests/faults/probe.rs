@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
+use crate::scenario::Report;
 use crate::world::Load;
 
 /// Between two questions.
@@ -59,12 +60,24 @@ impl Times {
     }
 }
 
-impl std::fmt::Display for Times {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Times {
+    pub fn percentile(&self, percent: usize) -> Duration {
         let mut times = self.0.clone();
         times.sort_unstable();
-        let at = |percent: usize| times.get(times.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default();
-        let [p50, p99] = [at(50), at(99)].map(|time| time.as_secs_f64() * 1000.0);
-        write!(out, "p50 {p50:.1} ms, p99 {p99:.1} ms of {}", times.len())
+        times.get(times.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
+    }
+
+    /// Holds the 99th percentile against twice that of `before`: at full size, where there are enough of both.
+    pub fn check_against(&self, before: &Times, report: &mut Report) {
+        let (p99, least) = (self.percentile(99), before.percentile(99));
+        report
+            .check(p99 <= 2 * least, || format!("introspection took {p99:?} at the 99th percentile, {least:?} before"));
+    }
+}
+
+impl std::fmt::Display for Times {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [p50, p99] = [50, 99].map(|percent| self.percentile(percent).as_secs_f64() * 1000.0);
+        write!(out, "p50 {p50:.1} ms, p99 {p99:.1} ms of {}", self.0.len())
     }
 }

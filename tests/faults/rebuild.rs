@@ -45,6 +45,9 @@ async fn scenario(run: Run) -> Report {
         load.report.check(wrong.is_none(), || format!("while read models were rebuilt: {wrong:?}"));
     })
     .await;
+    if run.full {
+        during.check_against(&before, &mut report);
+    }
     report.notes.push(format!("introspection beside the flows: {before}; with rebuilds: {during}"));
     report
 }

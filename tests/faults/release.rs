@@ -120,6 +120,9 @@ async fn scenario(run: Run) -> Report {
         }
     }
     let mut report = load.finish().await;
+    if run.full {
+        during.check_against(&before, &mut report);
+    }
     report.notes.push(format!("introspection beside the flows: {before}; while a release joins: {during}"));
     report
 }

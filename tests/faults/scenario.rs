@@ -35,6 +35,8 @@ pub struct Rounds {
 pub struct Run {
     pub store: Store,
     pub rounds: usize,
+    /// At full size what was measured is held against its limit too.
+    pub full: bool,
     /// Decides who does what and when the fault comes. The same seed gives the same plan; the machine's timing differs.
     pub seed: u64,
 }
