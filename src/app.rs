@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::http::request_id::RequestContext;
 use crate::oauth::profiles::Profiles;
 use crate::oidc::client_keys::ClientKeys;
+use crate::oidc::own_token::OwnKeys;
 use crate::oidc::remote::{Reach, Remote};
 use crate::oidc::signing::Signing;
 use crate::secrets::Secrets;
@@ -30,6 +31,7 @@ struct Shared {
     signing: Signing,
     remote: Remote,
     client_keys: ClientKeys,
+    own_keys: OwnKeys,
 }
 
 /// The parts of the running server.
@@ -47,8 +49,8 @@ impl App {
     pub fn new(parts: AppInner) -> Self {
         let remote = Remote::new(parts.settings.remote, Reach::of(&parts.settings));
         let client_keys = ClientKeys::new(parts.clock.clone());
-        let (profiles, signing) = (Profiles::new(), Signing::new());
-        Self(Arc::new(Shared { inner: parts, profiles, signing, remote, client_keys }))
+        let (profiles, signing, own_keys) = (Profiles::new(), Signing::new(), OwnKeys::default());
+        Self(Arc::new(Shared { inner: parts, profiles, signing, remote, client_keys, own_keys }))
     }
 
     /// Personal data, read from the vault a moment ago.
@@ -73,6 +75,12 @@ impl App {
     #[must_use]
     pub fn client_keys(&self) -> &ClientKeys {
         &self.0.client_keys
+    }
+
+    /// Public keys of this server, to verify what comes back.
+    #[must_use]
+    pub fn own_keys(&self) -> &OwnKeys {
+        &self.0.own_keys
     }
 
     /// Now, in whole seconds.

@@ -88,4 +88,4 @@ async fn read(streams: impl Future<Output = Result<Live, DbError>>) -> Result<Li
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

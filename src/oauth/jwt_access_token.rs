@@ -17,7 +17,6 @@ use crate::oidc::own_token;
 use crate::oidc::signing::SigningError;
 use crate::oidc::subject::subject;
 use crate::secrets::{Kind, Secret};
-use crate::standing;
 use crate::store::StoreError;
 
 /// `typ` (RFC 9068 2.1).
@@ -114,8 +113,7 @@ pub async fn parse(app: &App, presented: &str) -> Result<Option<(GrantId, Secret
     if !presented.starts_with("ey") {
         return Ok(None);
     }
-    let keys = Box::pin(standing::keys(app)).await?;
-    let read = own_token::read::<Presented>(&keys, app.settings.issuer.as_str(), TYP, presented);
+    let read: Option<Presented> = own_token::read(app, TYP, presented).await?;
     let parsed = read.and_then(|token| app.secrets.parse(Kind::JwtId, &token.jti));
     Ok(parsed.map(|(id, hash)| (GrantId(id), hash)))
 }

@@ -25,7 +25,7 @@ use crate::store::vault::Vault;
 use crate::store::{CommandContext, Store, StoreOptions};
 
 /// Nobody tells its live models anything, as on a node that the database's answers do not reach.
-async fn node(max_staleness: Duration) -> (App, TempDir) {
+pub(crate) async fn node(max_staleness: Duration) -> (App, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (database, pepper) = (format!("sqlite:{}", path("test.db")), path("pepper"));
@@ -39,7 +39,7 @@ async fn node(max_staleness: Duration) -> (App, TempDir) {
     (App::new(AppInner { settings, store, live: Live::new(), secrets, clock, vault }), folder)
 }
 
-fn by_system() -> CommandContext {
+pub(crate) fn by_system() -> CommandContext {
     CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None }
 }
 
