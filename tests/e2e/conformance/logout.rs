@@ -95,7 +95,7 @@ async fn oidcc_rp_initiated_logout_query_added_to_post_logout_redirect_uri(serve
 
 async fn oidcc_rp_initiated_logout_modified_id_token_hint(server: Server) {
     let mut setup = Setup::new(&server).await;
-    for hint in tampered::variants(setup.login.id_token()) {
+    for hint in tampered::variants(&server, setup.login.id_token()).await {
         setup.is_refused(&[("id_token_hint", &hint), ("post_logout_redirect_uri", SIGNED_OUT)]).await;
     }
 }
@@ -103,8 +103,9 @@ async fn oidcc_rp_initiated_logout_modified_id_token_hint(server: Server) {
 async fn oidcc_rp_initiated_logout_bad_id_token_hint(server: Server) {
     // Signed by somebody else.
     let mut setup = Setup::new(&server).await;
-    let hint = tampered::signed_by_somebody_else(&server, &setup.rp);
-    setup.is_refused(&[("id_token_hint", &hint), ("post_logout_redirect_uri", SIGNED_OUT)]).await;
+    for hint in tampered::signed_by_somebody_else(setup.login.id_token()) {
+        setup.is_refused(&[("id_token_hint", &hint), ("post_logout_redirect_uri", SIGNED_OUT)]).await;
+    }
 }
 
 async fn oidcc_rp_initiated_logout_no_id_token_hint(server: Server) {

@@ -1,5 +1,7 @@
 //! Parameters of the authentication request: OpenID Connect Core 3.1.2.1 and 3.1.2.6.
 
+use serde_json::{Value, json};
+
 use super::rp::{RESPONSE_TYPES, Rp, now, until_after};
 use crate::harness::{
     Browser, CALLBACK, Server,
@@ -87,7 +89,20 @@ async fn oidcc_claims_locales(server: Server) {
 }
 
 async fn oidcc_ensure_request_with_acr_values_succeeds(server: Server) {
-    changes_nothing(&server, "acr_values", "1 2").await;
+    // With what is announced; and the ID token says one of those.
+    let configuration = server.get("/.well-known/openid-configuration").send().await.expect(200).json();
+    let announced: Vec<&str> =
+        configuration["acr_values_supported"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let (user, wanted) = (server.user().await, announced.join(" "));
+    for response_type in RESPONSE_TYPES {
+        let rp = Rp::new(&server, response_type).await;
+        let more = [("acr_values", wanted.as_str())];
+        let login = rp.login(&mut Browser::new(&server), &user, &more).await;
+        let acr = login.claims["acr"].as_str().expect("an acr");
+        assert!(announced.contains(&acr), "{acr} is none of {announced:?}");
+    }
+    // Wishes that nobody can fulfil change nothing.
+    changes_nothing(&server, "acr_values", "gold silver").await;
 }
 
 async fn oidcc_ensure_request_with_unknown_parameter_succeeds(server: Server) {
@@ -198,9 +213,9 @@ async fn oidcc_login_hint(server: Server) {
 /// An unsigned request object (6.1) for another redirect URI.
 fn unsigned_request(redirect_uri: &str) -> String {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
-    let header = part(serde_json::json!({ "alg": "none" }));
-    format!("{header}.{}.", part(serde_json::json!({ "redirect_uri": redirect_uri, "response_type": "code" })))
+    let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let header = part(json!({ "alg": "none" }));
+    format!("{header}.{}.", part(json!({ "redirect_uri": redirect_uri, "response_type": "code" })))
 }
 
 async fn oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupported(server: Server) {
@@ -232,7 +247,7 @@ const WITH_QUERY: &str = "https://client.example/callback?foo=bar";
 
 /// A client that registered itself with two redirect URIs.
 async fn two_uris(server: &Server) -> Rp {
-    Rp::registered(server, "code", serde_json::json!({ "redirect_uris": [CALLBACK, WITH_QUERY] })).await
+    Rp::registered(server, "code", json!({ "redirect_uris": [CALLBACK, WITH_QUERY] })).await
 }
 
 async fn oidcc_ensure_redirect_uri_in_authorization_request(server: Server) {
