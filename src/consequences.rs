@@ -1,7 +1,8 @@
 //! What follows by itself: when a client or a user is disabled, what was allowed before ends, so that enabling them again
 //! brings no old token back; the user's sessions end too, and their clients hear of it (`oidc::backchannel`). When they are
 //! enabled, what was given before that ends too: a node that had not heard of the disabling yet may have given it meanwhile.
-//! With `session.end_grants`, what was allowed in a session for as long as the user is there ends with it.
+//! With `session.end_grants`, which is the default, what was allowed in a session for as long as the user is there ends with
+//! it (OpenID Connect Back-Channel Logout 2.7). A session that only expires ends nothing: that is no event.
 //!
 //! Both are the same rule, and the order of the log decides: an event ends the grants and sessions that were begun before
 //! it, and none that was begun after. Every node does this; what another has done already changes nothing. It looks at the

@@ -29,7 +29,7 @@ pub struct Settings {
     pub registration: RegistrationSettings,
     /// How long a browser stays signed in.
     pub session_lifetime: Duration,
-    /// What OpenID clients got without `offline_access` ends with the session in which they got it.
+    /// What was allowed with `openid` and without `offline_access` ends with the session in which it was.
     pub session_end_grants: bool,
     pub sign_in: SignInSettings,
     /// How much of the caller's address an event keeps.

@@ -237,11 +237,15 @@ pub const SETTINGS: &[Setting] = &[
         "In one hour from all addresses, counted by each node; more is answered 429.",
     ),
     number("session.lifetime_seconds", [DAY / 2, 60, 30 * DAY], "seconds", "How long a browser stays signed in."),
-    flag(
-        "session.end_grants",
-        "With a session also ends what OpenID Connect clients were allowed in it without the scope offline_access. Whoever \
-         signs in again is then asked for consent again. Otherwise it stands until it expires or is taken back.",
-    ),
+    Setting {
+        key: "session.end_grants",
+        kind: Kind::Flag { default: true },
+        doc: "With a session ends what was allowed in it with the scope openid and without offline_access (OpenID Connect \
+              Back-Channel Logout 2.7): its refresh tokens and access tokens, and the consent, so whoever signs in again is \
+              asked again. Otherwise that stands until it expires or is taken back, as everything else does in any case. A \
+              session ends when somebody ends it: by signing out, by a new password, by the operator. One that grows too old \
+              (`session.lifetime_seconds`) ends nothing, and no client is told.",
+    },
     number(
         "sign_in.attempts_per_account",
         [10, 1, 1000],

@@ -4,6 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{DecodingKey, Validation, jwk::Jwk};
 use serde_json::{Value, json};
 
+use super::dynamic;
 use super::receiver::{Answer, Receiver};
 use super::rp::{Login, Rp, SIGNED_OUT, now};
 use crate::harness::{
@@ -19,6 +20,8 @@ pub const CASES: &[&[Case]] = &[
         oidcc_backchannel_rp_initiated_logout,
         a_client_that_does_not_answer_is_told_again,
         what_ended_before_a_crash_is_told_after_it,
+        what_was_allowed_in_a_session_ends_with_it,
+        what_was_allowed_in_a_session_outlives_it_where_the_setting_says_so,
     ],
     on![Postgres: two_nodes_tell_a_client_once],
 ];
@@ -211,4 +214,47 @@ async fn two_nodes_tell_a_client_once(store: Store) {
     })
     .await;
     assert_eq!(receiver.forms().len(), SESSIONS, "{tokens:?}");
+}
+
+async fn what_was_allowed_in_a_session_ends_with_it(store: Store) {
+    // 2.7: refresh tokens without offline_access SHOULD be revoked, those with it SHOULD NOT.
+    after_sign_out(store, &[], [false, true, true, true]).await;
+}
+
+async fn what_was_allowed_in_a_session_outlives_it_where_the_setting_says_so(store: Store) {
+    after_sign_out(store, &[("SESSION_END_GRANTS", "false")], [true; 4]).await;
+}
+
+/// Which grants stand when what follows from a sign-out is done: with `openid` alone, with `offline_access`, without
+/// `openid`, and in another session.
+async fn after_sign_out(store: Store, settings: &[(&str, &str)], stands: [bool; 4]) {
+    let server = Server::start(store, &[&[("REGISTRATION_MODE", "open")], settings].concat()).await;
+    let (user, mut browser, rp) = (server.user().await, Browser::new(&server), Rp::new(&server, "code").await);
+    let mut grants = Vec::new();
+    for scope in ["openid email", "openid offline_access", "email"] {
+        let response = rp.authorize(&mut browser, &user, &[("scope", scope)]).await;
+        grants.push(rp.redeem(&response["code"]).await);
+    }
+    grants.push(rp.login(&mut Browser::new(&server), &user, &[]).await.tokens);
+    sign_out(&mut browser).await;
+    followed(&server).await;
+    for (tokens, stands) in grants.iter().zip(stands) {
+        let text = |name: &str| tokens[name].as_str().expect("a token").to_owned();
+        assert_eq!(server.is_active(&rp.client, &text("access_token")).await, stands, "{}", tokens["scope"]);
+        let answer = server.refresh(&rp.client, &text("refresh_token")).await;
+        assert_eq!(answer.status, if stands { 200 } else { 400 }, "{}: {answer}", tokens["scope"]);
+    }
+}
+
+/// Waits until what follows from the log up to now is done, by something later of which it can be seen.
+async fn followed(server: &Server) {
+    let answer = dynamic::registered(server, &dynamic::with(json!({}))).await;
+    let rp = Rp { server: server.clone(), client: Rp::client_of(&answer), response_type: "code", alg: "RS256" };
+    rp.login(&mut Browser::new(server), &server.user().await, &[]).await;
+    let listed = async || server.site().run_json(&["grant", "list", "--client", &rp.client.id]).await != json!([]);
+    poll::until("the grant is listed", async || listed().await.then_some(())).await;
+    let (uri, token) = ("registration_client_uri", "registration_access_token");
+    let delete = server.request("DELETE", answer[uri].as_str().expect("a URL"));
+    delete.bearer(answer[token].as_str().expect("a token")).send().await.expect(204);
+    poll::until("the grants of a deleted client have ended", async || (!listed().await).then_some(())).await;
 }
