@@ -72,6 +72,13 @@ impl Scope {
         Self(tokens.join(" "))
     }
 
+    /// Of these tokens, those that `keep` wants.
+    #[must_use]
+    pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
+        let tokens: Vec<&str> = self.tokens().filter(|token| keep(token)).collect();
+        Self(tokens.join(" "))
+    }
+
     /// The scope tokens in order.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         self.0.split(' ').filter(|token| !token.is_empty())

@@ -15,8 +15,9 @@ pub use self::arrival::Arrival;
 use self::arrival::{ARRIVAL_BYTES_MAX, FIELD};
 use super::authorization_response::{ResponseMode, VerifiedRedirect};
 use super::error::{AuthorizationError, ErrorCode, OAuthError};
+use super::scopes::{self, OFFLINE_ACCESS};
 use crate::app::App;
-use crate::config::RequirePkce;
+use crate::config::{RequirePkce, Settings};
 use crate::http::form::Parameters;
 use crate::oidc::request::OpenIdRequest;
 use crate::pages::SignedIn;
@@ -28,9 +29,6 @@ pub const STATE_BYTES_MAX: usize = 2048;
 /// Longest request, in bytes of this endpoint's path and query: what browsers and proxies carry. It is as long again
 /// when the browser comes back from the sign-in page.
 pub const REQUEST_BYTES_MAX: usize = 8000;
-
-/// The scope for use when the user is away (OpenID Connect Core 11).
-pub const OFFLINE_ACCESS: &str = "offline_access";
 
 /// The authorization endpoint.
 const PATH: &str = "/oauth/authorize";
@@ -67,7 +65,7 @@ impl AuthorizationRequest {
         client_id: ClientId,
         client: &ClientMetadata,
         redirect: VerifiedRedirect,
-        require_pkce: RequirePkce,
+        settings: &Settings,
     ) -> Result<Self, AuthorizationError> {
         let redirect = way_back(redirect, parameters);
         let checked = || {
@@ -76,9 +74,10 @@ impl AuthorizationRequest {
             let response_type = response_type(parameters, client)?;
             response_mode(parameters, response_type)?;
             check_unsupported(parameters)?;
-            let scope = without_needless_offline_access(scope(parameters, client)?, client, response_type);
+            let scope = understood_scope(parameters, client, &settings.registration.scope)?;
+            let scope = without_needless_offline_access(scope, client, response_type);
             let code_challenge = code_challenge(parameters, response_type)?;
-            check_pkce(client, response_type, code_challenge, require_pkce)?;
+            check_pkce(client, response_type, code_challenge, settings.oauth.require_pkce)?;
             let prompt = prompt(parameters)?;
             let openid = OpenIdRequest::check(parameters, client, response_type, &scope)?;
             Ok((response_type, scope, code_challenge, prompt, openid))
@@ -258,24 +257,40 @@ fn check_unsupported(parameters: &Parameters) -> Result<(), OAuthError> {
 
 /// RFC 6749 3.3: within what the client registered; without one, all of that.
 pub fn scope(parameters: &Parameters, client: &ClientMetadata) -> Result<Scope, OAuthError> {
-    let Some(text) = parameters.get("scope") else { return Ok(client.scope.clone()) };
-    let scope = Scope::parse(text).map_err(|error| OAuthError::new(ErrorCode::InvalidScope, error.to_string()))?;
-    if scope.is_subset_of(&client.scope) {
-        return Ok(scope);
+    within_registration(asked_scope(parameters)?, client)
+}
+
+/// The same for an authorization request: words of an OpenID request that are not known here are ignored (OpenID Connect
+/// Core 3.1.2.1), and the client is told what it got (RFC 6749 3.3).
+fn understood_scope(parameters: &Parameters, client: &ClientMetadata, widest: &Scope) -> Result<Scope, OAuthError> {
+    let asked = asked_scope(parameters)?.map(|scope| match scope.contains("openid") {
+        true => scopes::known(&scope, &[&client.scope, widest]),
+        false => scope,
+    });
+    within_registration(asked, client)
+}
+
+fn asked_scope(parameters: &Parameters) -> Result<Option<Scope>, OAuthError> {
+    let scope = parameters.get("scope").map(Scope::parse).transpose();
+    scope.map_err(|error| OAuthError::new(ErrorCode::InvalidScope, error.to_string()))
+}
+
+fn within_registration(asked: Option<Scope>, client: &ClientMetadata) -> Result<Scope, OAuthError> {
+    match asked {
+        None => Ok(client.scope.clone()),
+        Some(scope) if scope.is_subset_of(&client.scope) => Ok(scope),
+        Some(_) => Err(OAuthError::new(ErrorCode::InvalidScope, "the client is not registered for all of this scope")),
     }
-    Err(OAuthError::new(ErrorCode::InvalidScope, "the client is not registered for all of this scope"))
 }
 
 /// OpenID Connect Core 11: `offline_access` is ignored where no code comes back; and where the client cannot refresh. The
 /// user is always asked for it, or was before: no scope is given without that.
 fn without_needless_offline_access(scope: Scope, client: &ClientMetadata, response_type: ResponseType) -> Scope {
     let useful = response_type.has_code() && client.allows(GrantType::RefreshToken);
-    if useful || !scope.contains("openid") || !scope.contains(OFFLINE_ACCESS) {
+    if useful || !scope.contains("openid") {
         return scope;
     }
-    let rest: Vec<&str> = scope.tokens().filter(|token| *token != OFFLINE_ACCESS).collect();
-    // Tokens of a scope make a scope.
-    Scope::parse(&rest.join(" ")).unwrap_or_default()
+    scope.filtered(|word| word != OFFLINE_ACCESS)
 }
 
 /// RFC 7636 4.3: S256 only; without a method it would be plain.

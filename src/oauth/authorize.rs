@@ -106,6 +106,10 @@ async fn authorize(
         Err(error) => return Err(refuse(request, not_read(&error, &visit.context))),
     };
     let Some(session) = chosen.clone().filter(|session| is_recent(app, session, &request)) else {
+        let names_somebody = hint.is_some() || request.openid.claims.names_a_subject();
+        if names_somebody && accounts.iter().any(|account| request.is_reauthenticated(account)) {
+            return Err(refuse(request, somebody_else()));
+        }
         let elsewhere = chosen.is_none() && !accounts.is_empty();
         let request = if elsewhere { as_somebody_else(request) } else { request };
         return sign_in(app, visit, request, &accounts).await;
@@ -136,6 +140,12 @@ async fn answered(
 
 fn foreign_hint() -> OAuthError {
     OAuthError::invalid_request("id_token_hint is not an ID token that this client got here")
+}
+
+/// OpenID Connect Core 3.1.2.1 `id_token_hint`: the user that the client names is logged in as a result of the request, or
+/// the client hears of it. Otherwise whoever cannot sign in as that user would be asked for ever.
+fn somebody_else() -> OAuthError {
+    OAuthError::new(ErrorCode::LoginRequired, "somebody else signed in than the user whom the request names")
 }
 
 /// As whom the request goes on: whom the client's ID token names, or nobody (OpenID Connect Core 3.1.2.1); who has signed
@@ -229,8 +239,7 @@ async fn checked(
     let arrival = parameters.get("arrival");
     let parameters = opened.as_ref().unwrap_or(parameters);
     let redirect = VerifiedRedirect::verify(&client.metadata, parameters.get("redirect_uri"))?;
-    let require_pkce = app.settings.oauth.require_pkce;
-    let mut request = AuthorizationRequest::check(parameters, client_id, &client.metadata, redirect, require_pkce)?;
+    let mut request = AuthorizationRequest::check(parameters, client_id, &client.metadata, redirect, &app.settings)?;
     if let Err(error) = request.check_length(app) {
         return Err(refuse(request, error));
     }
@@ -258,10 +267,11 @@ fn refuse(request: AuthorizationRequest, error: OAuthError) -> AuthorizationErro
 }
 
 /// Whether the user signed in late enough: for `prompt=login` after the request arrived, for `max_age` at most so many
-/// seconds ago, or after the request arrived (OpenID Connect Core 3.1.2.1).
+/// seconds ago, or after the request arrived (OpenID Connect Core 3.1.2.1). A `max_age` of 0 is `prompt=login`, in the very
+/// second of a sign-in too.
 fn is_recent(app: &App, session: &SignedIn, request: &AuthorizationRequest) -> bool {
     let age = app.now().seconds_since(session.auth_time);
-    let is_young = request.openid.max_age.is_none_or(|max_age| age <= i64::from(max_age));
+    let is_young = request.openid.max_age.is_none_or(|max_age| max_age > 0 && age <= i64::from(max_age));
     (is_young && !request.prompt.login) || request.is_reauthenticated(session)
 }
 

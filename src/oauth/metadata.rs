@@ -13,10 +13,9 @@ use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Map, Value, json};
 use warp::reply::Response;
 
-use super::authorization_request::OFFLINE_ACCESS;
 use super::authorization_response::ResponseMode;
 use super::endpoints::ENDPOINTS;
-use super::request_object;
+use super::{request_object, scopes};
 use crate::app::App;
 use crate::config::{Issuer, RegistrationMode};
 use crate::http::client_assertion;
@@ -89,14 +88,10 @@ pub fn document(issuer: &Issuer, unsigned_id_tokens: bool) -> Map<String, Value>
 fn openid(unsigned_id_tokens: bool) -> Map<String, Value> {
     let in_id_tokens = ["iss", "sub", "aud", "azp", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid"];
     let claims = in_id_tokens.into_iter().chain(CLAIMS.iter().map(|claim| claim.name));
-    let mut scopes = vec!["openid"];
-    scopes.extend(CLAIMS.iter().map(|claim| claim.scope));
-    scopes.dedup();
-    scopes.push(OFFLINE_ACCESS);
     let algs = Algorithm::ALL.iter().map(|alg| alg.as_str());
     let id_token_algs: Vec<_> = algs.chain(unsigned_id_tokens.then_some("none")).collect();
     let document = json!({
-        "scopes_supported": scopes,
+        "scopes_supported": scopes::supported(),
         "subject_types_supported": SubjectType::ALL,
         "id_token_signing_alg_values_supported": id_token_algs,
         "userinfo_signing_alg_values_supported": Algorithm::ALL,

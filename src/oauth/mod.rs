@@ -6,7 +6,7 @@
 //! - `token`: RFC 6749 3.2, one file per grant type
 //! - `revoke`, `introspect`, `metadata`, `jwks`, `userinfo`, `register`: one endpoint each
 //! - `error`: every error code and status
-//! - `posted`: the request of the endpoints that take a form; `active_token`, `profiles`: what several of them ask
+//! - `posted`: the request of the endpoints that take a form; `active_token`, `profiles`, `scopes`: what several of them ask
 //!
 //! Not here: client authentication, bearer tokens and forms (`http`), pages (`pages`), rules (the domain crate). Places
 //! for what comes later: `par` (RFC 9126), `device` (RFC 8628).
@@ -26,5 +26,6 @@ pub mod profiles;
 pub mod register;
 pub mod request_object;
 pub mod revoke;
+pub mod scopes;
 pub mod token;
 pub mod userinfo;

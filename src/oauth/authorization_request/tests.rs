@@ -28,7 +28,13 @@ fn confidential() -> ClientMetadata {
 fn check(client: &ClientMetadata, query: &str) -> Result<AuthorizationRequest, AuthorizationError> {
     let parameters = Parameters::parse_keeping_repeats(query.as_bytes(), 20).expect("parameters");
     let redirect = VerifiedRedirect::verify(client, parameters.get("redirect_uri"))?;
-    AuthorizationRequest::check(&parameters, ClientId(Uuid::nil()), client, redirect, RequirePkce::Public)
+    AuthorizationRequest::check(
+        &parameters,
+        ClientId(Uuid::nil()),
+        client,
+        redirect,
+        &Settings::with(&[]).expect("settings"),
+    )
 }
 
 /// The error code that goes to the client.
@@ -88,6 +94,17 @@ fn a_public_client_must_send_a_challenge() {
 #[test]
 fn without_scope_it_is_all_that_was_registered() {
     assert_eq!(check(&confidential(), "response_type=code").expect("a request").scope.to_string(), "a b");
+}
+
+#[test]
+fn words_of_an_openid_request_that_nobody_knows_are_ignored() {
+    let openid = ClientMetadata { scope: Scope::parse("openid a").expect("a scope"), ..confidential() };
+    let request = check(&openid, "response_type=code&scope=openid+a+groups").expect("a request");
+    assert_eq!(request.scope.to_string(), "a openid");
+    assert_eq!(check(&openid, &request.to_query()).expect("the same"), request);
+    for scope in ["openid+email", "a+groups", "groups", "openid+%22"] {
+        assert_eq!(error(&openid, &format!("response_type=code&scope={scope}")), "invalid_scope", "{scope}");
+    }
 }
 
 #[test]

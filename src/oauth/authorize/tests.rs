@@ -3,7 +3,7 @@ use grantlog_domain::{ClientId, RedirectUri, Scope};
 use uuid::Uuid;
 
 use super::*;
-use crate::config::RequirePkce;
+use crate::config::Settings;
 
 fn client(method: TokenEndpointAuthMethod, application_type: ApplicationType, uri: &str) -> ClientMetadata {
     ClientMetadata {
@@ -30,7 +30,8 @@ fn counts(client: &ClientMetadata, query: &str) -> bool {
     let query = format!("response_type=code&{challenge}&{query}");
     let parameters = Parameters::parse(query.as_bytes(), 20).expect("parameters");
     let redirect = VerifiedRedirect::verify(client, None).expect("verified");
-    let request = AuthorizationRequest::check(&parameters, ClientId(Uuid::nil()), client, redirect, RequirePkce::All);
+    let settings = Settings::with(&[("oauth.require_pkce", "all")]).expect("settings");
+    let request = AuthorizationRequest::check(&parameters, ClientId(Uuid::nil()), client, redirect, &settings);
     counts_earlier_consent(&request.expect("a request"))
 }
 

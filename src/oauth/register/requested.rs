@@ -16,6 +16,7 @@ use super::members::Members;
 use super::{invalid, refused};
 use crate::client_fields::{FIELDS, Kind, changed};
 use crate::oauth::error::{ErrorCode, OAuthError};
+use crate::oauth::scopes;
 
 /// What may be registered, and by whom.
 pub(super) struct Allowed<'a> {
@@ -243,12 +244,15 @@ fn redirect_uri(why: &'static str) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidRedirectUri, why)
 }
 
-/// All that is allowed, unless it asks for less.
+/// All that is allowed, unless it asks for less. Words that are not known here are left out (RFC 7591 2: the server may
+/// replace what was asked for); the answer says what was registered.
 fn scope(members: &mut Members, allowed: &Allowed<'_>) -> Result<Scope, OAuthError> {
     let widest = allowed.held.map_or_else(|| allowed.scope.clone(), |held| allowed.scope.union(&held.scope));
     let Some(text) = text(members, "scope")? else { return Ok(allowed.scope.clone()) };
-    let scope = Scope::parse(&text).map_err(|error| invalid(error.to_string()))?;
-    if scope.is_subset_of(&widest) {
+    let asked = Scope::parse(&text).map_err(|error| invalid(error.to_string()))?;
+    let scope = scopes::known(&asked, &[&widest]);
+    // A client that would get nothing at all hears of it.
+    if scope.is_subset_of(&widest) && scope.is_empty() == asked.is_empty() {
         return Ok(scope);
     }
     Err(invalid(format!("scope: no more than this can be registered here: {widest}")))

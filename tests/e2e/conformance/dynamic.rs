@@ -21,6 +21,7 @@ pub const CASES: &[&[Case]] = &[
         oidcc_3rd_party_init_login_nohttps,
         all_metadata_is_kept_and_comes_back,
         what_cannot_be_done_is_refused,
+        scope_words_that_nobody_knows_are_not_registered,
         what_is_no_registration_is_refused,
         a_registration_is_read_with_its_token_only,
         an_update_replaces_everything,
@@ -277,7 +278,7 @@ async fn what_cannot_be_done_is_refused(server: Server) {
         json!({ "jwks": { "keys": [] }, "jwks_uri": "https://client.example/jwks" }),
         json!({ "jwks": { "keys": [{ "kty": "oct", "k": "c2VjcmV0" }] } }),
         json!({ "jwks_uri": "http://client.example/jwks" }),
-        json!({ "scope": "openid admin" }),
+        json!({ "scope": "groups admin" }),
         json!({ "default_max_age": -1 }),
         json!({ "default_max_age": "60" }),
         json!({ "redirect_uris": "not a list" }),
@@ -294,6 +295,13 @@ async fn what_cannot_be_done_is_refused(server: Server) {
     }
     let statement = with(json!({ "software_statement": "eyJhbGciOiJub25lIn0.e30." }));
     post(&server, &statement).await.expect_error(400, "unapproved_software_statement");
+}
+
+async fn scope_words_that_nobody_knows_are_not_registered(server: Server) {
+    // RFC 7591 2: the server may replace what was asked for; 3.2.1: what was registered is told.
+    let answer = registered(&server, &with(json!({ "scope": "openid groups email" }))).await;
+    assert_eq!(answer["scope"], "email openid");
+    assert_eq!(read(&server, &answer).await.expect(200).json()["scope"], "email openid");
 }
 
 async fn what_is_no_registration_is_refused(server: Server) {

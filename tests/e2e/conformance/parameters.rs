@@ -26,7 +26,6 @@ pub const CASES: &[&[Case]] = &[shared![
     oidcc_claims_locales,
     oidcc_ensure_request_with_acr_values_succeeds,
     oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupported,
-    oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported,
     oidcc_ensure_registered_redirect_uri,
     oidcc_ensure_redirect_uri_in_authorization_request,
     oidcc_redirect_uri_query_ok,
@@ -34,7 +33,10 @@ pub const CASES: &[&[Case]] = &[shared![
     oidcc_redirect_uri_query_added,
     oidcc_ensure_post_request_succeeds,
     a_default_max_age_holds_when_the_request_has_none,
+    a_max_age_of_0_asks_for_a_sign_in_for_this_request,
     a_hint_of_somebody_else_asks_for_that_user,
+    whoever_else_signs_in_is_login_required,
+    scope_words_that_nobody_knows_are_ignored,
     tokens_never_come_in_the_query,
     an_id_token_needs_the_scope_openid,
 ]];
@@ -182,6 +184,23 @@ async fn a_default_max_age_holds_when_the_request_has_none(server: Server) {
     assert!(rp.response(&browser.open(&rp.url(&[("max_age", "10000")])).await).contains_key("code"));
 }
 
+async fn a_max_age_of_0_asks_for_a_sign_in_for_this_request(server: Server) {
+    // 3.1.2.1: it is what prompt=login is, in the very second of a sign-in too; Registration 2 `default_max_age`.
+    let user = server.user().await;
+    for (arguments, more) in [(&[][..], &[("max_age", "0")][..]), (&["--default-max-age", "0"], &[])] {
+        let (rp, mut browser) = (Rp::with(&server, "code", arguments).await, Browser::signed_in(&server, &user).await);
+        let silent = browser.open(&rp.url(&[more, &[("prompt", "none")]].concat())).await;
+        assert_eq!(rp.response(&silent)["error"], "login_required");
+        // Whoever signs in for it gets through, with consent and without; the next request asks anew.
+        for _ in 0..2 {
+            let page = browser.open(&rp.url(more)).await;
+            assert!(page.form("login-form").is_some(), "the user is not asked again: {}", page.answer);
+            let login = rp.login(&mut browser, &user, more).await;
+            assert!(login.claims["auth_time"].is_i64(), "{}", login.claims);
+        }
+    }
+}
+
 async fn oidcc_id_token_hint(server: Server) {
     let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
     let mut browser = Browser::new(&server);
@@ -200,6 +219,46 @@ async fn a_hint_of_somebody_else_asks_for_that_user(server: Server) {
     assert_eq!(rp.response(&silent)["error"], "login_required");
     let page = browser.open(&rp.url(&[("id_token_hint", of_ann.id_token())])).await;
     assert!(page.form("login-form").is_some(), "{}", page.answer);
+}
+
+async fn whoever_else_signs_in_is_login_required(server: Server) {
+    // 3.1.2.1, 5.5.1: who is named has signed in, or the client hears an error; nobody is asked in a circle.
+    let (ann, ben, rp) = (server.user().await, server.user().await, Rp::new(&server, "code").await);
+    let of_ann = rp.login(&mut Browser::new(&server), &ann, &[]).await;
+    let named = json!({ "id_token": { "sub": { "value": of_ann.claims["sub"] } } }).to_string();
+    for (name, value) in [("id_token_hint", of_ann.id_token()), ("claims", &named)] {
+        for mut browser in [Browser::new(&server), Browser::signed_in(&server, &ben).await] {
+            let page = browser.open(&rp.url(&[(name, value)])).await;
+            let page = browser.fill_in_login(&page, &ben).await;
+            assert_eq!(rp.response(&page)["error"], "login_required", "{name}");
+            // That one may still sign in, for the next request.
+            let login = rp.login(&mut browser, &ann, &[(name, value)]).await;
+            assert_eq!(login.claims["sub"], of_ann.claims["sub"]);
+        }
+        // Nor is it enough that they are here, when they must prove it again.
+        let mut browser = Browser::signed_in(&server, &ann).await;
+        let page = browser.open(&rp.url(&[(name, value), ("prompt", "login")])).await;
+        let page = browser.fill_in_login(&page, &ben).await;
+        assert_eq!(rp.response(&page)["error"], "login_required", "{name}");
+    }
+}
+
+async fn scope_words_that_nobody_knows_are_ignored(server: Server) {
+    // 3.1.2.1 `scope`; RFC 6749 3.3: what was given instead is told.
+    let user = server.user().await;
+    let more = [("scope", "openid email groups")];
+    let login = Rp::new(&server, "code").await.login(&mut Browser::new(&server), &user, &more).await;
+    assert_eq!(login.tokens["scope"], "email openid");
+    let login = Rp::new(&server, "id_token token").await.login(&mut Browser::new(&server), &user, &more).await;
+    assert_eq!(login.response["scope"], "email openid");
+    // What is known, and not for this client, is an error; and so is what no OpenID request asks for.
+    let rp = Rp::registered(&server, "code", json!({ "scope": "openid email" })).await;
+    for (scope, error) in
+        [("openid groups", "login_required"), ("openid phone", "invalid_scope"), ("email groups", "invalid_scope")]
+    {
+        let page = Browser::new(&server).open(&rp.url(&[("scope", scope), ("prompt", "none")])).await;
+        assert_eq!(rp.response(&page)["error"], error, "{scope}");
+    }
 }
 
 async fn oidcc_login_hint(server: Server) {
@@ -223,13 +282,6 @@ async fn oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupp
     let rp = Rp::new(&server, "code").await;
     let page = Browser::new(&server).open(&rp.url(&[("request", &unsigned_request(CALLBACK))])).await;
     assert_eq!(rp.response(&page)["error"], "request_not_supported");
-}
-
-async fn oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported(server: Server) {
-    // 6.2, 3.1.2.6; and nothing is fetched.
-    let rp = Rp::new(&server, "code").await;
-    let page = Browser::new(&server).open(&rp.url(&[("request_uri", "https://client.example/request.jwt")])).await;
-    assert_eq!(rp.response(&page)["error"], "request_uri_not_supported");
 }
 
 async fn oidcc_ensure_registered_redirect_uri(server: Server) {

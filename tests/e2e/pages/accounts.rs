@@ -130,7 +130,8 @@ async fn signing_in_again_keeps_the_session(server: Server) {
     let page = browser.open(&rp.url(&hints)).await;
     // As the other one it is not enough.
     let page = browser.fill_in_login(&page, &ben).await;
-    assert!(page.form("login-form").is_some(), "{}", page.answer);
+    assert_eq!(rp.response(&page)["error"], "login_required", "{}", page.answer);
+    let page = browser.open(&rp.url(&hints)).await;
     let page = browser.fill_in_login(&page, &ann).await;
     let tokens = rp.redeem(&rp.response(&page)["code"]).await;
     let again = rp.validated(tokens["id_token"].as_str().expect("an ID token")).await;

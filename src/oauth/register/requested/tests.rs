@@ -84,7 +84,8 @@ fn what_cannot_be_done_is_refused_and_what_is_not_known_ignored() {
         ("dpop_bound_access_tokens", json!(true)),
         ("grant_types", json!(["password"])),
         ("grant_types", json!(["magic"])),
-        ("scope", json!("openid admin")),
+        ("scope", json!("openid email")),
+        ("scope", json!("admin groups")),
         ("contacts", json!("nobody")),
         ("jwks", json!([])),
         ("default_max_age", json!(-1)),
@@ -104,6 +105,14 @@ fn what_cannot_be_done_is_refused_and_what_is_not_known_ignored() {
     ] {
         assert!(read(with(name, value), false, None).is_ok(), "{name}");
     }
+}
+
+#[test]
+fn scope_words_that_nobody_knows_are_left_out() {
+    let members = json!({ "redirect_uris": [URI], "scope": "openid groups" });
+    assert_eq!(read(members, false, None).expect("metadata").scope.to_string(), "openid");
+    let none = json!({ "redirect_uris": [URI], "scope": "" });
+    assert!(read(none, false, None).expect("metadata").scope.is_empty());
 }
 
 #[test]
