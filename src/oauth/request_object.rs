@@ -26,7 +26,7 @@ const OBJECT_BYTES_MAX: usize = 2 * REQUEST_BYTES_MAX;
 /// Claims that are about the object itself (RFC 9101 4), and names that only this server uses.
 const NOT_PARAMETERS: [&str; 10] = ["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "arrival", "decision", "csrf"];
 
-/// `request_object_signing_alg_values_supported`; `none` for clients that registered it.
+/// `request_object_signing_alg_values_supported`; `none` for clients that registered it, or where they keep the object.
 pub fn algorithms() -> impl Iterator<Item = JwsAlgorithm> {
     JwsAlgorithm::ALL.iter().copied().filter(|alg| !alg.is_symmetric())
 }
@@ -47,7 +47,7 @@ pub async fn opened(app: &App, client: &LiveClient, outside: &Parameters) -> Res
         (None, Some(uri)) => fetched(app, client, uri).await?,
     };
     let jwt = ClientJwt::parse(object.trim(), OBJECT_BYTES_MAX).map_err(|error| refused(client, &error))?;
-    check_signature(app, client, &jwt).await?;
+    check_signature(app, client, &jwt, outside.get("request_uri").is_some()).await?;
     check_claims(app, client, &jwt).map_err(|error| refused(client, &error))?;
     let is_openid = outside.get("scope").is_some_and(|scope| scope.split(' ').any(|word| word == "openid"));
     check_outside(client, &jwt, outside, is_openid)?;
@@ -90,16 +90,23 @@ async fn fetched(app: &App, client: &LiveClient, uri: &str) -> Result<String, OA
     String::from_utf8(body.into()).map_err(|_| invalid("the document of the request_uri is not a request object"))
 }
 
-/// Core 6.1, RFC 9101 6.2, RFC 8725 3.1: with the algorithm that the client registered; without one, any but `none`.
-async fn check_signature(app: &App, client: &LiveClient, jwt: &ClientJwt<'_>) -> Result<(), OAuthError> {
+/// Core 6.1, RFC 9101 6.2, RFC 8725 3.1: with the algorithm that the client registered. Without one, any that is supported
+/// (OpenID Connect Dynamic Registration 2); but without a signature only by reference: who can write where the client
+/// registered that its objects are, is the client, and by value it could be anybody.
+async fn check_signature(
+    app: &App,
+    client: &LiveClient,
+    jwt: &ClientJwt<'_>,
+    by_reference: bool,
+) -> Result<(), OAuthError> {
     let registered = client.metadata.openid.request_object_signing_alg;
     match (registered, jwt.alg) {
-        (None, JwsAlgorithm::None) => {
-            let why = "unsigned request objects are for clients that registered them";
+        (None, JwsAlgorithm::None) if !by_reference => {
+            let why = "unsigned request objects by value are for clients that registered them";
             Err(OAuthError::new(ErrorCode::RequestNotSupported, why))
         }
         (Some(registered), alg) if registered != alg => Err(refused(client, &JwtError::Algorithm)),
-        (Some(JwsAlgorithm::None), JwsAlgorithm::None) => {
+        (_, JwsAlgorithm::None) => {
             if jwt.is_unsigned() {
                 Ok(())
             } else {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use super::rp::{Rp, now};
+use super::rp::{RESPONSE_TYPES, Rp, now};
 use crate::harness::{
     Browser, CALLBACK, Documents, Server, Signer, Store, random,
     signer::unsigned,
@@ -24,6 +24,8 @@ pub const CASES: &[&[Case]] = &[
     own![
         oidcc_request_uri_signed_rs256,
         oidcc_request_uri_unsigned,
+        oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported,
+        an_unsigned_request_object_at_a_registered_address_is_unsigned,
         a_request_uri_is_fetched_within_bounds,
         private_addresses_are_not_asked_for_request_objects,
         oidcc_refresh_token_rp_key_rotation,
@@ -128,7 +130,8 @@ async fn what_is_inside_counts_and_what_is_outside_must_agree(server: Server) {
         (json!({}), "login"),
         (json!({ "prompt": "none" }), "login_required"),
         (json!({ "max_age": -1 }), "invalid_request"),
-        (json!({ "scope": "openid unknown" }), "invalid_scope"),
+        (json!({ "scope": "openid unknown" }), "login"),
+        (json!({ "scope": "email unknown" }), "invalid_scope"),
         (json!({ "client_id": "01909d3e-7a4b-7c1d-8e2f-000000000001" }), "invalid_request_object"),
         (json!({ "client_id": null }), "invalid_request_object"),
         (json!({ "response_type": "code id_token" }), "invalid_request_object"),
@@ -237,13 +240,54 @@ async fn oidcc_request_uri_signed_rs256(store: Store) {
 }
 
 async fn oidcc_request_uri_unsigned(store: Store) {
+    // Registration 2 `request_object_signing_alg`: without one, any that both support, and `none` is one.
     let (server, documents) = server_and_documents(store).await;
     let uri = documents.url("/request.jwt");
-    let metadata = json!({ "request_uris": [uri], "request_object_signing_alg": "none" });
-    let rp = Rp::registered(&server, "code", metadata).await;
+    let rp = Rp::registered(&server, "code", json!({ "request_uris": [uri] })).await;
     let held = claims(&rp, &json!({}));
     documents.put("/request.jwt", unsigned(&held));
     login(&rp, "request_uri", &uri, &held).await;
+}
+
+async fn oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported(store: Store) {
+    // Core 6.2, 3.1.2.6: read where the client registered the URI, in every flow; else rejected, and nothing is fetched.
+    let (server, documents) = server_and_documents(store).await;
+    let uri = documents.url("/request.jwt");
+    let none = Rp::registered(&server, "code", json!({})).await;
+    assert_eq!(outcome(&none, "request_uri", &uri).await, "request_uri_not_supported");
+    assert_eq!(documents.asked_at_all(), 0);
+    let user = server.user().await;
+    for response_type in RESPONSE_TYPES {
+        let rp = Rp::registered(&server, response_type, json!({ "request_uris": [uri] })).await;
+        let held = claims(&rp, &json!({ "response_type": response_type }));
+        documents.put("/request.jwt", unsigned(&held));
+        let page = Browser::new(&server).authorize(&url(&rp, "request_uri", &uri), &user).await;
+        let response = rp.response(&page);
+        assert_eq!(response.get("state").map(String::as_str), held["state"].as_str(), "{response:?}");
+        assert!(!response.contains_key("error"), "{response:?}");
+    }
+}
+
+async fn an_unsigned_request_object_at_a_registered_address_is_unsigned(store: Store) {
+    // RFC 8725 3.1: not one with half a signature, not where an algorithm was registered, and not by value.
+    let (server, documents) = server_and_documents(store).await;
+    let (signer, uri) = (Signer::new("ES256"), documents.url("/request.jwt"));
+    let open = Rp::registered(&server, "code", json!({ "request_uris": [uri], "jwks": signer.jwks() })).await;
+    let held = claims(&open, &json!({}));
+    documents.put("/request.jwt", format!("{}AAAA", unsigned(&held)));
+    assert_eq!(outcome(&open, "request_uri", &uri).await, "invalid_request_object");
+    for (what, forged) in signer.forged(&held, &documents.url("/jwks")) {
+        if !what.starts_with("alg none") {
+            documents.put("/request.jwt", &forged);
+            assert_eq!(outcome(&open, "request_uri", &uri).await, "invalid_request_object", "{what}");
+        }
+    }
+    assert_eq!(documents.asked("/jwks"), 0);
+    assert_eq!(outcome(&open, "request", &unsigned(&held)).await, "request_not_supported");
+    let strict = json!({ "request_uris": [uri], "request_object_signing_alg": "ES256", "jwks": signer.jwks() });
+    let strict = Rp::registered(&server, "code", strict).await;
+    documents.put("/request.jwt", unsigned(&claims(&strict, &json!({}))));
+    assert_eq!(outcome(&strict, "request_uri", &uri).await, "invalid_request_object");
 }
 
 async fn a_request_uri_is_fetched_within_bounds(store: Store) {
