@@ -1,8 +1,9 @@
 //! What the size of the log costs: how long a start, a rebuild and a check take, and whether issuing a token and
 //! introspecting one cost the same with a short log and with a long one.
 //!
-//! `benches/size [--sizes 1000000,10000000] [--seconds 4] [--rounds 3]`. The last million tokens live, in every size. Each
-//! size has a server of its own; they are measured in turn, so that they see the same machine. Ten million events need
+//! `benches/size [--sizes 1000000,10000000] [--seconds 4] [--rounds 3] [--living 1000000] [--quick]`. The last million tokens
+//! live, in every size. Each size has a server of its own; they are measured in turn, so that they see the same machine.
+//! `--quick` leaves out the rebuilds; with `--living` as large as the log no row has to leave the tables first. Ten million events need
 //! about 10 GB in the temporary folder of each database while it runs.
 
 mod fill;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use load::{Fixed, Outcome};
 use server::{Grantlog, Store};
 
-/// Tokens that live when a server starts, at most.
+/// Tokens that live when a server starts, at most; unless `--living` says otherwise.
 const LIVING: u64 = 1_000_000;
 const CONNECTIONS: usize = 32;
 
@@ -25,7 +26,12 @@ fn main() {
         |name: &str| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
     let number = |name: &str, default: u64| option(name).and_then(|text| text.parse().ok()).unwrap_or(default);
     let sizes: Vec<u64> = option("--sizes").map_or("1000000", String::as_str).split(',').flat_map(str::parse).collect();
-    let (rounds, length) = (number("--rounds", 3), Duration::from_secs(number("--seconds", 4)));
+    let plan = Plan {
+        rounds: number("--rounds", 3),
+        length: Duration::from_secs(number("--seconds", 4)),
+        living: number("--living", LIVING),
+        quick: arguments.iter().any(|argument| argument == "--quick"),
+    };
     let stores = match option("--store").map(String::as_str) {
         Some("sqlite") => vec![Store::Sqlite],
         Some("postgres") => vec![Store::Postgres],
@@ -35,23 +41,31 @@ fn main() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     println!("| store | events | what | figure |\n|---|---|---|---|");
     for store in stores {
-        runtime.block_on(measure(store, &sizes, rounds, length));
+        runtime.block_on(measure(store, &sizes, &plan));
     }
 }
 
-async fn measure(store: Store, sizes: &[u64], rounds: u64, length: Duration) {
+/// How to measure.
+struct Plan {
+    rounds: u64,
+    length: Duration,
+    living: u64,
+    quick: bool,
+}
+
+async fn measure(store: Store, sizes: &[u64], plan: &Plan) {
     let mut servers = Vec::new();
     for &events in sizes {
-        servers.push((events, prepare(store, events).await));
+        servers.push((events, prepare(store, events, plan).await));
     }
     let mut outcomes = vec![[Vec::new(), Vec::new()]; sizes.len()];
-    for _ in 0..rounds {
+    for _ in 0..plan.rounds {
         for ((_, server), outcomes) in servers.iter().zip(&mut outcomes) {
             let token = server.token().await;
             let issue = vec![Fixed(server.client_credentials()); CONNECTIONS];
-            outcomes[0].push(load::run(server.address, issue, length).await);
+            outcomes[0].push(load::run(server.address, issue, plan.length).await);
             let introspect = vec![Fixed(server.introspect(&token)); CONNECTIONS];
-            outcomes[1].push(load::run(server.address, introspect, length).await);
+            outcomes[1].push(load::run(server.address, introspect, plan.length).await);
         }
     }
     for ((events, _), outcomes) in servers.iter().zip(&outcomes) {
@@ -80,12 +94,13 @@ async fn measure(store: Store, sizes: &[u64], rounds: u64, length: Duration) {
 }
 
 /// A server with a log of that length, ready and with nothing left to do.
-async fn prepare(store: Store, events: u64) -> Grantlog {
+async fn prepare(store: Store, events: u64, plan: &Plan) -> Grantlog {
     let mut server = Grantlog::new(store).await;
     server.stop();
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970").as_secs().cast_signed();
     let began = Instant::now();
-    fill::fill(server.database(), fill::Log { client: server.client(), events, living: LIVING.min(events), now }).await;
+    fill::fill(server.database(), fill::Log { client: server.client(), events, living: plan.living.min(events), now })
+        .await;
     report(store, events, "fill the log", began.elapsed());
     server.start().await;
     let began = Instant::now();
@@ -94,7 +109,8 @@ async fn prepare(store: Store, events: u64) -> Grantlog {
     }
     report(store, events, "the tables catch up with the log", began.elapsed());
     server.stop();
-    for name in ["grants", "tokens", "activity", "clients", "users", "sessions", "keys", "participants"] {
+    let all = ["grants", "tokens", "activity", "clients", "users", "sessions", "keys", "participants"];
+    for name in all.into_iter().filter(|_| !plan.quick) {
         let began = Instant::now();
         server.command(&["projections", "rebuild", name]);
         report(store, events, &format!("projections rebuild {name}"), began.elapsed());
@@ -103,7 +119,7 @@ async fn prepare(store: Store, events: u64) -> Grantlog {
     row(
         store,
         events,
-        "start to /health/ready, a million live tokens at most",
+        &format!("start to /health/ready with {} live tokens", plan.living.min(events)),
         &format!("{:.2} s", ready.as_secs_f64()),
     );
     row(store, events, "resident memory after the start", &format!("{:.0} MiB", server.memory_mib()));
