@@ -10,14 +10,13 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use crate::app::App;
-use crate::http::handler::Handler;
+use crate::http::handler::{Handler, Route, Routes};
 use crate::http::{health, metrics};
 use crate::oauth::endpoints;
 use crate::pages;
 
 /// Every route of the server: the endpoints of the protocol by their path, what is left through filters.
-pub fn routes(app: &App, handle: PrometheusHandle) -> Handler {
-    let endpoints = endpoints::handlers(app);
+pub fn routes(app: &App, handle: PrometheusHandle) -> Routes {
     let rest = health::routes(app)
         .or(metrics::route(app, handle))
         .unify()
@@ -27,12 +26,7 @@ pub fn routes(app: &App, handle: PrometheusHandle) -> Handler {
         .recover(rejected)
         .map(Reply::into_response)
         .boxed();
-    let rest = Handler::filter(rest);
-    Handler::new(move |request, context| {
-        let path = request.uri().path();
-        let endpoint = endpoints.iter().find(|(endpoint, _)| *endpoint == path);
-        endpoint.map_or(&rest, |(_, handler)| handler).answer(request, context)
-    })
+    Routes::new(endpoints::routes(app), Route::page(Handler::filter(rest)))
 }
 
 /// No route took the request. Says no more than the status: what was asked is not repeated.

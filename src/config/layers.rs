@@ -16,6 +16,9 @@ pub(super) const PEPPER_NAME: &str = "GRANTLOG_PEPPER";
 const NOT_SETTINGS: &[&str] = &["GRANTLOG_CONFIG", PEPPER_NAME];
 const NOT_SETTINGS_PREFIX: &str = "GRANTLOG_TEST_";
 
+/// Where a value comes from that nobody gave.
+const DEFAULT_ORIGIN: &str = "by default";
+
 /// Why the settings cannot be used. The text names the setting and where it was given.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ConfigError {
@@ -59,7 +62,7 @@ impl Values {
     pub(super) fn defaults() -> Self {
         let given = SETTINGS
             .iter()
-            .map(|setting| (setting.key, Given { value: default(setting), origin: "by default".into() }))
+            .map(|setting| (setting.key, Given { value: default(setting), origin: DEFAULT_ORIGIN.into() }))
             .collect();
         Values {
             given,
@@ -132,6 +135,11 @@ impl Values {
     pub(super) fn refuse(&self, key: &str, reason: impl Into<String>) -> ConfigError {
         let origin = self.given.get(key).map_or("", |given| given.origin.as_str());
         invalid(key, origin, reason.into())
+    }
+
+    /// Whether anybody said it: in the file, the environment or as a flag.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.given.get(key).is_some_and(|given| given.origin != DEFAULT_ORIGIN)
     }
 
     pub(super) fn value(&self, key: &str) -> &Value {

@@ -9,6 +9,10 @@ const TOKEN_CHARS_MIN: usize = 32;
 /// Longest name of one, in characters.
 const NAME_CHARS_MAX: usize = 32;
 
+/// Registrations in an hour from one address in a demo: all of a client's tests come from this machine.
+const DEMO_PER_ADDRESS: u32 = 1000;
+
+const PER_ADDRESS: &str = "registration.per_address";
 const TOKENS: &str = "registration.initial_access_tokens";
 
 pub(super) fn read(values: &Values) -> Result<RegistrationSettings, ConfigError> {
@@ -24,11 +28,13 @@ pub(super) fn read(values: &Values) -> Result<RegistrationSettings, ConfigError>
         "token" => RegistrationMode::Token,
         _ => RegistrationMode::Off,
     };
+    let per_address = number(values, PER_ADDRESS);
+    let is_tried = flag(values, "demo") && !values.is_given(PER_ADDRESS);
     Ok(RegistrationSettings {
         mode,
         initial_access_tokens,
         scope: parsed(values, "registration.scope", "a scope (RFC 6749 3.3)")?,
-        per_address: number(values, "registration.per_address"),
+        per_address: if is_tried { DEMO_PER_ADDRESS } else { per_address },
         per_hour: number(values, "registration.per_hour"),
     })
 }
@@ -67,6 +73,14 @@ mod tests {
         assert!(refused.contains(TOKENS), "{refused}");
         let read = settings(&[("registration.mode", "token"), (TOKENS, TOKEN)]).unwrap();
         assert_eq!((read.mode, read.initial_access_tokens[0].name.as_str()), (RegistrationMode::Token, "ci"));
+    }
+
+    #[test]
+    fn in_a_demo_one_address_registers_more_unless_it_is_said_how_many() {
+        let per_address = |flags: &[(&str, &str)]| settings(flags).unwrap().per_address;
+        assert_eq!(per_address(&[]), 20);
+        assert_eq!(per_address(&[("demo", "true")]), 1000);
+        assert_eq!(per_address(&[("demo", "true"), (PER_ADDRESS, "20")]), 20);
     }
 
     #[test]

@@ -228,7 +228,8 @@ pub const SETTINGS: &[Setting] = &[
         "registration.per_address",
         [20, 1, 100_000],
         "registrations and changes",
-        "In one hour from one address (an IPv6 /64), counted by each node; more is answered 429.",
+        "In one hour from one address (an IPv6 /64), counted by each node; more is answered 429. In a demo 1000, unless it is \
+         said here.",
     ),
     number(
         "registration.per_hour",

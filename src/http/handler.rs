@@ -11,6 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::failure::{Failure, plain};
 use super::request::RequestBody;
 use super::request_id::RequestContext;
 
@@ -47,6 +48,42 @@ impl Handler {
     /// Answers a request.
     pub fn answer(&self, request: Request<RequestBody>, context: RequestContext) -> Answering {
         (self.0)(request, context)
+    }
+}
+
+/// A handler, and what holds for every answer to its requests, whoever makes it.
+#[derive(Clone)]
+pub struct Route {
+    pub handler: Handler,
+    /// How its callers hear that there is no answer.
+    pub failed: fn(Failure) -> Response,
+    /// Whether pages of other origins may read the answers: see [`cross_origin`](super::cross_origin).
+    pub any_origin: bool,
+}
+
+impl Route {
+    /// For people at browsers.
+    #[must_use]
+    pub fn page(handler: Handler) -> Self {
+        Self { handler, failed: plain, any_origin: false }
+    }
+}
+
+/// All routes, those that are asked most first.
+pub struct Routes {
+    by_path: Vec<(&'static str, Route)>,
+    rest: Route,
+}
+
+impl Routes {
+    /// `rest` takes every path that is not named.
+    #[must_use]
+    pub fn new(by_path: Vec<(&'static str, Route)>, rest: Route) -> Self {
+        Self { by_path, rest }
+    }
+
+    pub(super) fn find(&self, path: &str) -> &Route {
+        self.by_path.iter().find(|(named, _)| *named == path).map_or(&self.rest, |(_, route)| route)
     }
 }
 

@@ -4,17 +4,19 @@
 //! - `open_files`: the system's limit that connections run into
 //! - `head_timer`: the deadline for the head of a request
 //! - `lately`: how much an address may ask of what is for everybody
-//! - `handler`: what answers the requests of a route
+//! - `handler`: what answers the requests of a route; `failure`: how one hears that there is no answer
 //! - `request`: what happens around every request: id, deadline, body limit, panic, metrics, log
 //! - `request_id`: the id of a request and the address of its caller
 //! - `metrics`, `health`: `/metrics`, `/health/live`, `/health/ready`
-//! - `security_headers`: headers of every page
+//! - `security_headers`: headers of every page; `cross_origin`: those of answers that pages of others may read
 //! - `form`: parameters of queries and bodies
 //! - `bearer`, `client_auth`: whose request it is
 
 pub mod bearer;
 pub mod client_assertion;
 pub mod client_auth;
+pub mod cross_origin;
+pub mod failure;
 pub mod form;
 pub mod handler;
 pub mod head_timer;

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, RETRY_AFTER};
 use http::{Request, StatusCode};
 use http_body_util::Limited;
 use hyper::body::Incoming;
@@ -18,7 +18,9 @@ use tokio::time::error::Elapsed;
 use tracing::Instrument;
 use warp::reply::Response;
 
-use super::handler::Handler;
+use super::cross_origin;
+use super::failure::Failure;
+use super::handler::{Route, Routes};
 use super::metrics::{HTTP_PANICS, HttpMetrics, RouteIndex};
 use super::request_id::{RequestContext, RequestIds, X_REQUEST_ID};
 use crate::config::{HttpSettings, TrustedProxies};
@@ -53,7 +55,7 @@ impl Surroundings {
 /// What the requests of one connection share.
 pub(super) struct Connection {
     pub(super) surroundings: Arc<Surroundings>,
-    pub(super) handler: Handler,
+    pub(super) routes: Arc<Routes>,
     pub(super) peer: IpAddr,
 }
 
@@ -63,25 +65,29 @@ pub(super) async fn answer(connection: Arc<Connection>, request: Request<Incomin
     let surroundings = &*connection.surroundings;
     let (ids, proxies) = (&surroundings.ids, &surroundings.trusted_proxies);
     let context = RequestContext::new(ids, proxies, connection.peer, request.headers());
-    let route = RouteIndex::of(request.uri().path());
+    let path = request.uri().path();
+    let (counted, route) = (RouteIndex::of(path), connection.routes.find(path));
     // The path, never the query: that may hold what should not be in a log.
     let span = tracing::debug_span!(
         target: "grantlog::http",
         "request",
         id = context.id.as_str(),
         method = request.method().as_str(),
-        route = route.pattern()
+        route = counted.pattern()
     );
     let id = context.id.header();
-    let answering = respond(surroundings, &connection.handler, context, request);
+    let answering = respond(surroundings, route, context, request);
     // At the default level nobody sees the span, and nothing is wrapped.
     let mut response =
         if span.is_disabled() { answering.await } else { Box::pin(answering).instrument(span.clone()).await };
     response.headers_mut().insert(X_REQUEST_ID, id);
+    if route.any_origin {
+        cross_origin::allow(response.headers_mut());
+    }
 
     let elapsed = started.elapsed();
-    surroundings.metrics.record(route, response.status(), elapsed);
-    span.in_scope(|| log(&response, route, elapsed));
+    surroundings.metrics.record(counted, response.status(), elapsed);
+    span.in_scope(|| log(&response, counted, elapsed));
     Ok(response)
 }
 
@@ -100,30 +106,29 @@ fn log(response: &Response, route: RouteIndex, elapsed: Duration) {
 
 async fn respond(
     surroundings: &Surroundings,
-    handler: &Handler,
+    route: &Route,
     context: RequestContext,
     request: Request<Incoming>,
 ) -> Response {
     if announced_bytes(&request) > surroundings.body_bytes as u64 {
-        return not_read(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.");
+        return closing((route.failed)(Failure::BodyTooLarge));
     }
     if request.headers().len() > surroundings.headers {
-        return not_read(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "There are too many headers.");
+        return closing((route.failed)(Failure::TooManyHeaders));
     }
     let request = request.map(|body| Limited::new(body, surroundings.body_bytes));
     // The call itself may panic too, before there is a future.
-    let answering = pin!(AssertUnwindSafe(async { handler.answer(request, context).await }).catch_unwind());
+    let answering = pin!(AssertUnwindSafe(async { route.handler.answer(request, context).await }).catch_unwind());
     match within(surroundings.request_timeout, answering).await {
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
             // The panic hook has already written where; its text may quote input, so it is not repeated here.
             counter!(HTTP_PANICS).increment(1);
-            plain(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong on our side.")
+            (route.failed)(Failure::Panicked)
         }
         Err(_elapsed) => {
-            let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "The answer took too long.");
+            let mut response = closing((route.failed)(Failure::TooSlow));
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             response
         }
     }
@@ -148,15 +153,7 @@ fn announced_bytes(request: &Request<Incoming>) -> u64 {
 }
 
 /// The request is not read to its end, so the connection cannot be used again.
-fn not_read(status: StatusCode, text: &'static str) -> Response {
-    let mut response = plain(status, text);
+fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-fn plain(status: StatusCode, text: &'static str) -> Response {
-    let mut response = Response::new(format!("{text}\n").into());
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }

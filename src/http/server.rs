@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::reply::Response;
 
-use super::handler::Handler;
+use super::handler::Routes;
 use super::head_timer::HeadTimer;
 use super::metrics::{HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED};
 use super::per_address::{Counted, PerAddress};
@@ -67,8 +67,8 @@ impl Server {
     }
 
     /// Serves until `stop` is ready, then lets requests in flight finish for at most `http.stop_timeout_seconds`.
-    pub async fn run(self, handler: Handler, surroundings: Arc<Surroundings>, stop: impl Future<Output = ()>) {
-        let graceful = GracefulShutdown::new();
+    pub async fn run(self, routes: Routes, surroundings: Arc<Surroundings>, stop: impl Future<Output = ()>) {
+        let (graceful, routes) = (GracefulShutdown::new(), Arc::new(routes));
         let connections = Connections {
             http: builder(&self.limits),
             tls: self.tls,
@@ -89,8 +89,8 @@ impl Server {
                 tracing::debug!(address = %peer.ip(), "closed a connection: the address has too many");
                 continue;
             };
-            let (surroundings, handler) = (surroundings.clone(), handler.clone());
-            let connection = Arc::new(Connection { surroundings, handler, peer: peer.ip() });
+            let (surroundings, routes) = (surroundings.clone(), Arc::clone(&routes));
+            let connection = Arc::new(Connection { surroundings, routes, peer: peer.ip() });
             let service = service_fn(move |request| answer(Arc::clone(&connection), request));
             connections.spawn(stream, service, graceful.watcher(), (permit, counted));
         }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use warp::Filter;
 
-use super::handler::Handler;
+use super::handler::{Handler, Route, Routes};
 use super::request::Surroundings;
 use super::request_id::{RequestContext, request_context};
 use super::server::{Server, ServerError};
@@ -34,9 +34,9 @@ async fn start(flags: &[(&str, &str)]) -> Running {
     let address = server.local_addr().unwrap();
     let (gate, entered) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let surroundings = Arc::new(Surroundings::new(&settings.http, 7));
-    let handler = Handler::filter(routes(gate.clone(), entered.clone()));
+    let routes = Routes::new(Vec::new(), Route::page(Handler::filter(routes(gate.clone(), entered.clone()))));
     let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(server.run(handler, surroundings, async {
+    let task = tokio::spawn(server.run(routes, surroundings, async {
         let _ = stopped.await;
     }));
     Running { address, stop: Some(stop), task, gate, entered }

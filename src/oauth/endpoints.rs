@@ -1,22 +1,27 @@
 //! The one table of endpoints. From it come the routes and the metadata (RFC 8414), so what is announced is there and
-//! what is there is announced.
+//! what is there is announced. It also says whose the endpoints are: how their callers hear of errors, and which of them may
+//! be pages of other origins (OpenID Connect Core 5.3).
 
 use http::Method;
+use warp::reply::Response;
 
-use super::error::method_not_allowed;
+use super::error::{OAuthError, method_not_allowed};
 use super::{authorize, introspect, jwks, metadata, register, revoke, token, userinfo};
 use crate::app::App;
-use crate::http::handler::{Handler, at_once};
+use crate::http::cross_origin::preflight;
+use crate::http::failure::{Failure, plain};
+use crate::http::handler::{Handler, Route, at_once};
 use crate::oidc::{check_session, logout};
 
 /// One endpoint.
 pub struct Endpoint {
     pub path: &'static str,
     pub methods: Methods,
+    pub callers: Callers,
     /// Its name in the metadata document (RFC 8414 2), if it has one.
     pub metadata_name: Option<&'static str>,
     /// What answers a request whose path and method fit.
-    route: fn(&App) -> Handler,
+    answer: fn(&App) -> Handler,
 }
 
 /// The methods of an endpoint.
@@ -51,85 +56,133 @@ impl Methods {
     }
 }
 
+/// Who asks an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// People, whose browsers were sent there.
+    People,
+    /// Programs that have an address of their own.
+    Clients,
+    /// These, and clients that are pages of another origin.
+    ClientsAndPages,
+    /// Who registers a client. No pages: each of their readers would have an address to register from.
+    Registrants,
+}
+
+impl Callers {
+    fn failed(self) -> fn(Failure) -> Response {
+        match self {
+            Self::People => plain,
+            Self::Clients | Self::ClientsAndPages => |failure| OAuthError::not_answered(failure).into_response(),
+            Self::Registrants => |failure| register::not_answered(failure).into_response(),
+        }
+    }
+}
+
 /// Every endpoint, those that are asked most first: their paths are compared in this order.
 pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/oauth/introspect",
         methods: Methods::Post,
+        callers: Callers::Clients,
         metadata_name: Some("introspection_endpoint"),
-        route: introspect::route,
+        answer: introspect::route,
     },
     Endpoint {
         path: "/oauth/token",
         methods: Methods::Post,
+        callers: Callers::ClientsAndPages,
         metadata_name: Some("token_endpoint"),
-        route: token::route,
+        answer: token::route,
     },
-    Endpoint { path: "/api/me", methods: Methods::GetAndPost, metadata_name: None, route: userinfo::me_route },
+    Endpoint {
+        path: "/api/me",
+        methods: Methods::GetAndPost,
+        callers: Callers::ClientsAndPages,
+        metadata_name: None,
+        answer: userinfo::me_route,
+    },
     Endpoint {
         path: "/oauth/userinfo",
         methods: Methods::GetAndPost,
+        callers: Callers::ClientsAndPages,
         metadata_name: Some("userinfo_endpoint"),
-        route: userinfo::route,
+        answer: userinfo::route,
     },
     Endpoint {
         path: "/oauth/authorize",
         methods: Methods::GetAndPost,
+        callers: Callers::People,
         metadata_name: Some("authorization_endpoint"),
-        route: authorize::route,
+        answer: authorize::route,
     },
     Endpoint {
         path: "/oauth/revoke",
         methods: Methods::Post,
+        callers: Callers::ClientsAndPages,
         metadata_name: Some("revocation_endpoint"),
-        route: revoke::route,
+        answer: revoke::route,
     },
-    Endpoint { path: "/oauth/jwks", methods: Methods::Get, metadata_name: Some("jwks_uri"), route: jwks::route },
+    Endpoint {
+        path: "/oauth/jwks",
+        methods: Methods::Get,
+        callers: Callers::ClientsAndPages,
+        metadata_name: Some("jwks_uri"),
+        answer: jwks::route,
+    },
     Endpoint {
         path: "/oauth/logout",
         methods: Methods::GetAndPost,
+        callers: Callers::People,
         metadata_name: Some("end_session_endpoint"),
-        route: logout::route,
+        answer: logout::route,
     },
     Endpoint {
         path: "/oauth/check_session",
         methods: Methods::Get,
+        callers: Callers::People,
         metadata_name: Some("check_session_iframe"),
-        route: check_session::route,
+        answer: check_session::route,
     },
     Endpoint {
         path: register::PATH,
         methods: Methods::GetPostPutAndDelete,
+        callers: Callers::Registrants,
         metadata_name: Some("registration_endpoint"),
-        route: register::route,
+        answer: register::route,
     },
     Endpoint {
         path: "/.well-known/oauth-authorization-server",
         methods: Methods::Get,
+        callers: Callers::ClientsAndPages,
         metadata_name: None,
-        route: metadata::route,
+        answer: metadata::route,
     },
     Endpoint {
         path: "/.well-known/openid-configuration",
         methods: Methods::Get,
+        callers: Callers::ClientsAndPages,
         metadata_name: None,
-        route: metadata::route,
+        answer: metadata::route,
     },
 ];
 
 /// What answers at the path of each endpoint.
 #[must_use]
-pub fn handlers(app: &App) -> Vec<(&'static str, Handler)> {
-    ENDPOINTS.iter().map(|endpoint| (endpoint.path, endpoint.handler(app))).collect()
+pub fn routes(app: &App) -> Vec<(&'static str, Route)> {
+    ENDPOINTS.iter().map(|endpoint| (endpoint.path, endpoint.route(app))).collect()
 }
 
 impl Endpoint {
-    fn handler(&self, app: &App) -> Handler {
-        let (methods, route) = (self.methods, (self.route)(app));
-        Handler::new(move |request, context| match methods.include(request.method()) {
-            true => route.answer(request, context),
+    fn route(&self, app: &App) -> Route {
+        let (methods, answer) = (self.methods, (self.answer)(app));
+        let any_origin = self.callers == Callers::ClientsAndPages;
+        let handler = Handler::new(move |request, context| match methods.include(request.method()) {
+            true => answer.answer(request, context),
+            false if any_origin && request.method() == Method::OPTIONS => at_once(preflight(methods.allow())),
             false => at_once(method_not_allowed(methods.allow())),
-        })
+        });
+        Route { handler, failed: self.callers.failed(), any_origin }
     }
 }
 
@@ -144,6 +197,14 @@ mod tests {
         assert_eq!(paths.len(), ENDPOINTS.len());
         let named = ENDPOINTS.iter().filter_map(|endpoint| endpoint.metadata_name);
         assert_eq!(named.clone().collect::<HashSet<_>>().len(), named.count());
+    }
+
+    #[test]
+    fn no_page_of_others_reads_what_depends_on_a_cookie() {
+        for path in ["/oauth/authorize", "/oauth/logout", "/oauth/check_session"] {
+            let endpoint = ENDPOINTS.iter().find(|endpoint| endpoint.path == path).expect("an endpoint");
+            assert_eq!(endpoint.callers, Callers::People, "{path}");
+        }
     }
 
     #[test]

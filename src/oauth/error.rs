@@ -15,6 +15,7 @@ use serde_json::json;
 use warp::reply::Response;
 
 use super::authorization_response::VerifiedRedirect;
+use crate::http::failure::Failure;
 use crate::http::form::FormError;
 
 /// Seconds after which a client may try again when the store is down or busy.
@@ -197,6 +198,23 @@ impl OAuthError {
         let request_id = request_id.unwrap_or("-");
         tracing::error!(request_id, error = %fault, "a request failed");
         Self::new(ErrorCode::ServerError, format!("the server failed; request id {}", printable(request_id)))
+    }
+
+    /// A request that no handler answered: the status says why.
+    #[must_use]
+    pub fn not_answered(failure: Failure) -> Self {
+        let code = match failure {
+            Failure::BodyTooLarge | Failure::TooManyHeaders => ErrorCode::InvalidRequest,
+            Failure::Panicked => ErrorCode::ServerError,
+            Failure::TooSlow => ErrorCode::TemporarilyUnavailable,
+        };
+        Self { status: failure.status(), ..Self::new(code, failure.text()) }
+    }
+
+    /// The same error under another code, with its status.
+    #[must_use]
+    pub fn called(self, code: ErrorCode) -> Self {
+        Self { code, ..self }
     }
 
     /// No token was shown to a protected resource (RFC 6750 3: no error code then).

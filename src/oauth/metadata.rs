@@ -9,7 +9,7 @@ use bytes::Bytes;
 use grantlog_domain::client::{GrantType, ResponseType, SubjectType};
 use grantlog_domain::signing_key::Algorithm;
 use http::HeaderValue;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Map, Value, json};
 use warp::reply::Response;
 
@@ -114,7 +114,7 @@ fn openid(unsigned_id_tokens: bool) -> Map<String, Value> {
 /// How long caches may keep a public document.
 pub const MAX_AGE: Duration = Duration::from_secs(300);
 
-/// Public JSON that caches may keep for a while and pages of any origin may read.
+/// Public JSON that caches may keep for a while.
 pub fn public_json(body: Bytes, max_age: Duration) -> Response {
     let mut response = Response::new(body.into());
     let headers = response.headers_mut();
@@ -123,7 +123,6 @@ pub fn public_json(body: Bytes, max_age: Duration) -> Response {
     if let Ok(rule) = HeaderValue::try_from(format!("public, max-age={}", max_age.as_secs())) {
         headers.insert(CACHE_CONTROL, rule);
     }
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     response
 }
 

@@ -30,6 +30,7 @@ use crate::app::App;
 use crate::client_fields::to_json;
 use crate::config::{RegistrationMode, RegistrationSettings};
 use crate::http::bearer::{self, BearerFault};
+use crate::http::failure::Failure;
 use crate::http::form::{FormError, Parameters, read_body};
 use crate::http::handler::Handler;
 use crate::http::lately::Lately;
@@ -56,6 +57,12 @@ pub fn route(app: &App) -> Handler {
         let registrar = Arc::clone(&registrar);
         Box::pin(async move { answer(registrar.answer(request, context).await) })
     })
+}
+
+/// What a registrant hears when no handler answered: metadata that are too large are invalid (RFC 7591 3.2.2).
+pub fn not_answered(failure: Failure) -> OAuthError {
+    let error = OAuthError::not_answered(failure);
+    if failure == Failure::BodyTooLarge { error.called(ErrorCode::InvalidClientMetadata) } else { error }
 }
 
 /// A request but for its body.
@@ -188,7 +195,10 @@ impl Registrar {
         }
         let body: Result<Bytes, FormError> =
             read_body(body.into_data_stream(), self.app.settings.http.body_bytes).await;
-        Members::parse(&body?)
+        Members::parse(&body.map_err(|error| match error {
+            FormError::TooLarge => not_answered(Failure::BodyTooLarge),
+            error => error.into(),
+        })?)
     }
 
     fn allowed<'a>(&'a self, trusted: bool, held: Option<&'a ClientMetadata>) -> Allowed<'a> {

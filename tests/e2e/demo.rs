@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::conformance::dynamic::{registered, with};
 use crate::harness::{
     Browser, Server, Site, Store, User, poll, secrets,
     suite::{Case, own},
@@ -12,6 +13,7 @@ pub const CASES: &[&[Case]] = &[own![
     any_name_signs_in_and_every_page_says_that_it_is_a_demonstration,
     the_documented_curl_line_works_with_the_printed_client,
     without_the_demo_its_client_is_disabled,
+    a_test_suite_registers_its_clients_with_the_demo,
 ]];
 
 async fn start(store: Store) -> Server {
@@ -95,4 +97,12 @@ async fn without_the_demo_its_client_is_disabled(store: Store) {
     demo.stop();
     let server = Server::on(&site, &[]).await;
     server.post("/oauth/token").basic(id, secret).form(&form).send().await.expect_invalid_client();
+}
+
+async fn a_test_suite_registers_its_clients_with_the_demo(store: Store) {
+    // RFC 7591 3: the conformance suite registers one or two clients for each of its modules, all from one address.
+    let server = start(store).await;
+    for _ in 0..60 {
+        registered(&server, &with(serde_json::json!({}))).await;
+    }
 }

@@ -66,6 +66,7 @@ const CASES: &[&[&[Case]]] = &[
     http::client_assertion::CASES,
     http::bearer::CASES,
     http::form::CASES,
+    http::cross_origin::CASES,
     http::limits::CASES,
     http::observability::CASES,
     http::operations::CASES,

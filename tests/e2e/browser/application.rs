@@ -1,5 +1,5 @@
 //! A client's site in a real browser: a callback, a page that signs out, one that never answers, one that the browser is
-//! sent to afterwards, and one that asks the server's frame whether anything has changed.
+//! sent to afterwards, one that asks the server's frame whether anything has changed, and one that is a client by itself.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +8,8 @@ use tokio::{
     net::TcpListener,
 };
 use url::Url;
+
+use super::cross_origin;
 
 /// Answers on a port of this machine, for as long as the runtime lives.
 pub struct Application {
@@ -44,7 +46,11 @@ impl Application {
                     let text = String::from_utf8_lossy(&request[..read]).into_owned();
                     let path = text.split(' ').nth(1).unwrap_or("/");
                     let Ok(url) = Url::parse(&format!("{own}{path}")) else { return };
-                    let page = if url.path() == "/asking" { ASKING } else { PAGE };
+                    let page = match url.path() {
+                        "/asking" => ASKING,
+                        cross_origin::PATH => cross_origin::PAGE,
+                        _ => PAGE,
+                    };
                     let hangs = url.path() == "/hangs";
                     asked.lock().expect("not poisoned").push(url);
                     if hangs {

@@ -3,10 +3,12 @@
 
 mod application;
 mod consent;
+mod cross_origin;
 mod driver;
 pub mod logout;
 
 use consent::a_client_shows_its_logo_policy_and_terms;
+use cross_origin::a_page_of_another_origin_gets_its_tokens_and_userinfo;
 use driver::Driver;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -25,6 +27,7 @@ pub const CASES: &[&[Case]] = &[
         a_newcomer_tries_the_demonstration,
         a_developer_and_a_user_go_through_everything,
         a_client_shows_its_logo_policy_and_terms,
+        a_page_of_another_origin_gets_its_tokens_and_userinfo,
     ],
     on![Postgres: a_developer_and_a_user_go_through_everything],
 ];

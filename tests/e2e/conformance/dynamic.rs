@@ -1,6 +1,7 @@
 //! Dynamic registration, with clients that registered themselves: OpenID Connect Dynamic Registration 1.0, RFC 7591, RFC 7592.
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use warp::Filter;
 
 use super::rp::Rp;
@@ -312,7 +313,19 @@ async fn what_is_no_registration_is_refused(server: Server) {
     }
     let deep = format!("{{\"x\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
     json(deep).send().await.expect_error(400, "invalid_client_metadata");
-    json(format!("{{\"x\":\"{}\"}}", "y".repeat(100_000))).send().await.expect(413);
+    let large = format!("{{\"x\":\"{}\"}}", "y".repeat(100_000));
+    json(large.clone()).send().await.expect_error(413, "invalid_client_metadata");
+    let deep_and_large = format!("{{\"x\":{}{}}}", "[".repeat(50_000), "]".repeat(50_000));
+    json(deep_and_large).send().await.expect_error(413, "invalid_client_metadata");
+    // The same when its length is not announced.
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", server.port())).await.expect("a connection");
+    let head = "POST /oauth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+    stream.write_all(chunked.as_bytes()).await.expect("written");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("invalid_client_metadata"), "{answer}");
     let keys = vec![json!({ "kty": "RSA", "n": "x".repeat(3000), "e": "AQAB" }); 17];
     post(&server, &with(json!({ "jwks": { "keys": keys } }))).await.expect_error(400, "invalid_client_metadata");
     let form = server.post(PATH).form(&[("redirect_uris", CALLBACK)]).send().await;

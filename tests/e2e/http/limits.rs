@@ -19,6 +19,7 @@ pub const CASES: &[&[Case]] = &[own![
     endless_headers_are_cut_off,
     a_slow_client_is_cut_off,
     too_many_multipart_parts_are_refused,
+    each_caller_hears_of_a_limit_in_his_own_form,
 ]];
 
 /// Memory may grow by this much while a limit is tried many times over.
@@ -168,4 +169,48 @@ async fn a_slow_client_is_cut_off(store: Store) {
         assert!(!answer.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(&answer));
     }
     expect_unhurt(&server).await;
+}
+
+/// The answer to a request that is sent as it stands, and never ended.
+async fn answer_to(server: &Server, sent: String) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await.expect("a connection");
+    stream.write_all(sent.as_bytes()).await.expect("written");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn each_caller_hears_of_a_limit_in_his_own_form(store: Store) {
+    // RFC 6749 5.2, RFC 7591 3.2.2: JSON for clients; a text for people.
+    let settings = [("HTTP_REQUEST_TIMEOUT_SECONDS", "1"), ("HTTP_HEADERS", "16"), ("REGISTRATION_MODE", "open")];
+    let server = Server::start(store, &settings).await;
+    let head = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n");
+    let headers: String = (0..20).map(|number| format!("x-filler-{number}: 1\r\n")).collect();
+    let large = |path: &str| format!("{}Content-Length: 70000\r\n\r\n", head(path));
+    let many = |path: &str| format!("{}{headers}Content-Length: 0\r\nConnection: close\r\n\r\n", head(path));
+    let slow = |path: &str| format!("{}Content-Length: 10\r\n\r\ngr", head(path));
+    for path in ["/oauth/token", "/oauth/introspect", "/oauth/revoke"] {
+        for (sent, status, error) in [
+            (large(path), "413", "invalid_request"),
+            (many(path), "431", "invalid_request"),
+            (slow(path), "503", "temporarily_unavailable"),
+        ] {
+            let answer = answer_to(&server, sent).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+            assert!(answer.contains("\r\ncontent-type: application/json\r\n"), "{path}: {answer}");
+            assert!(answer.contains("cache-control: no-store"), "{path}: {answer}");
+            assert!(answer.contains(&format!("{{\"error\":\"{error}\"")), "{path}: {answer}");
+            assert_eq!(answer.contains("retry-after: 5"), status == "503", "{path}: {answer}");
+        }
+    }
+    let registration = large("/oauth/register").replace(FORM, "application/json");
+    let answer = answer_to(&server, registration).await;
+    assert!(answer.contains("{\"error\":\"invalid_client_metadata\""), "{answer}");
+    for path in ["/oauth/authorize", "/login"] {
+        for (sent, status) in [(large(path), "413"), (many(path), "431"), (slow(path), "503")] {
+            let answer = answer_to(&server, sent).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+            assert!(answer.contains("\r\ncontent-type: text/plain; charset=utf-8\r\n"), "{path}: {answer}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 pub mod bearer;
 pub mod client_assertion;
 pub mod client_auth;
+pub mod cross_origin;
 pub mod form;
 pub mod limits;
 pub mod observability;
