@@ -21,10 +21,13 @@ from authlib.integrations.base_client import OAuthError  # noqa: E402
 from authlib.integrations.requests_client import OAuth2Session  # noqa: E402
 from authlib.jose import JsonWebKey, JsonWebToken  # noqa: E402
 from authlib.oauth2.rfc6750.errors import InvalidTokenError  # noqa: E402
+from authlib.oauth2.rfc7523 import ClientSecretJWT, PrivateKeyJWT  # noqa: E402
+from authlib.oauth2.rfc7591.claims import ClientMetadataClaims  # noqa: E402
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata  # noqa: E402
 from authlib.oauth2.rfc9068 import JWTBearerTokenValidator  # noqa: E402
 from authlib.oidc.core import CodeIDToken, HybridIDToken, ImplicitIDToken  # noqa: E402
 from authlib.oidc.discovery import OpenIDProviderMetadata  # noqa: E402
+from joserfc.jwk import RSAKey  # noqa: E402
 
 setup = json.loads(sys.argv[1])
 base = setup["base"]
@@ -41,9 +44,16 @@ def keep(token):
     return token
 
 
+# RFC 7523 2.2: clients that sign to prove who they are.
+ASSERTIONS = {"client_secret_jwt": ClientSecretJWT, "private_key_jwt": PrivateKeyJWT}
+
+
 def session(client, method, **more):
     methods = {"token_endpoint_auth_method": method, "revocation_endpoint_auth_method": method}
-    return OAuth2Session(client["id"], client["secret"] or None, **methods, **more)
+    http = OAuth2Session(client["id"], client.get("key") or client["secret"] or None, **methods, **more)
+    if method in ASSERTIONS:
+        http.register_client_auth_method(ASSERTIONS[method](base + "/oauth/token"))
+    return http
 
 
 def read_metadata():
@@ -136,9 +146,10 @@ def read_configuration():
     return configuration
 
 
-def openid(configuration, client, response_type, response_mode):
-    """OpenID Connect Core 3.1, 3.2 and 3.3, with all that the ID tokens say; UserInfo, refresh and logout."""
-    http = session(client, "client_secret_basic", scope="openid profile", redirect_uri=setup["redirect_uri"])
+def openid(configuration, client, response_type, response_mode, method="client_secret_basic"):
+    """OpenID Connect Core 3.1, 3.2 and 3.3, with all that the ID tokens say; UserInfo and refresh. Gives back the
+    session and the newest ID token."""
+    http = session(client, method, scope="openid profile", redirect_uri=setup["redirect_uri"])
     nonce = generate_token(20)
     more = {"response_mode": response_mode} if response_mode else {}
     endpoint = configuration["authorization_endpoint"]
@@ -168,6 +179,11 @@ def openid(configuration, client, response_type, response_mode):
         kind = HybridIDToken if "code" in response else ImplicitIDToken
         given = {name: response[name] for name in ("code", "access_token") if name in response}
         claims = read(response["id_token"], kind, nonce=nonce, **given)
+    if "access_token" in response:
+        http.token = {"access_token": response["access_token"], "token_type": response["token_type"]}
+        userinfo = http.get(configuration["userinfo_endpoint"]).json()
+        assert claims is None or userinfo["sub"] == claims["sub"], userinfo
+        assert userinfo["preferred_username"] == setup["username"], userinfo
     if "code" in response:
         token = keep(http.fetch_token(configuration["token_endpoint"], code=response["code"], grant_type="authorization_code"))
         second = read(token["id_token"], CodeIDToken, nonce=nonce, access_token=token["access_token"])
@@ -180,9 +196,64 @@ def openid(configuration, client, response_type, response_mode):
         hint = third["id_token"]
     else:
         hint = response["id_token"]
+    return http, hint
+
+
+def log_out(configuration, hint):
+    """RP-Initiated Logout 2 and 3."""
+    state = generate_token(12)
     logout = {"id_token_hint": hint, "post_logout_redirect_uri": setup["signed_out"], "state": state}
     say(logout=configuration["end_session_endpoint"] + "?" + urlencode(logout))
     assert sys.stdin.readline().strip() == setup["signed_out"] + "?" + urlencode({"state": state})
+
+
+def registered(configuration, method):
+    """RFC 7591 3, RFC 7592 and RFC 7523 2.2: a client that registers itself, signs to prove who it is, and goes."""
+    metadata = {
+        "client_name": "A client of Authlib",
+        "redirect_uris": [setup["redirect_uri"]],
+        "post_logout_redirect_uris": [setup["signed_out"]],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "scope": "openid profile",
+        "token_endpoint_auth_method": method,
+    }
+    key = None
+    if method == "private_key_jwt":
+        key = RSAKey.generate_key(2048)
+        metadata["jwks"] = {"keys": [key.as_dict(private=False)]}
+    answer = OAuth2Session().request(
+        "POST", configuration["registration_endpoint"], json=metadata, withhold_token=True
+    )
+    assert answer.status_code == 201, answer.text
+    said = answer.json()
+    for name in ("client_secret", "registration_access_token"):
+        if name in said:
+            say(secret=said[name])
+    ClientMetadataClaims(said, {}).validate()
+    assert {name: said[name] for name in metadata if name != "jwks"} == {
+        name: value for name, value in metadata.items() if name != "jwks"
+    }, said
+    client = {"id": said["client_id"], "secret": said.get("client_secret"), "key": key}
+    assert (client["secret"] is None) == (method == "private_key_jwt"), said.keys()
+
+    http, hint = openid(configuration, client, "code", None, method)
+    described = http.introspect_token(configuration["introspection_endpoint"], token=http.token["access_token"]).json()
+    assert described["active"] is True and described["client_id"] == client["id"], described
+    assert http.revoke_token(configuration["revocation_endpoint"], token=http.token["access_token"]).status_code == 200
+    assert http.get(configuration["userinfo_endpoint"]).status_code == 401
+    log_out(configuration, hint)
+
+    own = {"headers": {"Authorization": "Bearer " + said["registration_access_token"]}, "withhold_token": True}
+    read = OAuth2Session().request("GET", said["registration_client_uri"], **own)
+    assert read.status_code == 200 and read.json()["client_id"] == client["id"], read.text
+    assert OAuth2Session().request("DELETE", said["registration_client_uri"], **own).status_code == 204
+    try:
+        http.fetch_token(configuration["token_endpoint"], code="gone", grant_type="authorization_code")
+    except OAuthError as error:
+        assert error.error == "invalid_client", error
+    else:
+        raise AssertionError("a client that is gone was known")
 
 
 class Api(JWTBearerTokenValidator):
@@ -257,7 +328,10 @@ def main():
     configuration = read_configuration()
     for response_type in ("code", "id_token", "id_token token", "code id_token", "code token", "code id_token token"):
         for response_mode in (None, "form_post"):
-            openid(configuration, setup["openid"], response_type, response_mode)
+            _, hint = openid(configuration, setup["openid"], response_type, response_mode)
+            log_out(configuration, hint)
+    for method in ASSERTIONS:
+        registered(configuration, method)
     jwt_access_token(configuration, setup["jwt"])
     say(done=True)
 

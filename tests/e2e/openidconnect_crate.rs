@@ -8,7 +8,7 @@ use openidconnect::{
     CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, LogoutRequest, Nonce, OAuth2TokenResponse,
     PkceCodeChallenge, PostLogoutRedirectUrl, ProviderMetadataWithLogout, RedirectUrl, RefreshToken, Scope,
     TokenResponse,
-    core::{CoreClient, CoreIdToken, CoreIdTokenClaims, CoreResponseType, CoreUserInfoClaims},
+    core::{CoreClient, CoreIdToken, CoreIdTokenClaims, CoreResponseType, CoreTokenResponse, CoreUserInfoClaims},
 };
 
 use crate::conformance::rp::SIGNED_OUT;
@@ -113,6 +113,19 @@ impl Party {
         request.request_async(&send).await.expect("UserInfo of the same subject")
     }
 
+    /// A refresh (OpenID Connect Core 12); the new ID token says the same of the user. Gives it back.
+    async fn refresh(&self, tokens: &CoreTokenResponse, claims: &CoreIdTokenClaims) -> String {
+        let refresh = RefreshToken::new(tokens.refresh_token().expect("a refresh token").secret().clone());
+        let refresh = self.library.exchange_refresh_token(&refresh).expect("an endpoint");
+        let again = refresh.request_async(&send).await.expect("new tokens");
+        let verifier = self.library.id_token_verifier();
+        let id_token = again.id_token().expect("an ID token");
+        let second = id_token.claims(&verifier, |_: Option<&Nonce>| Ok(())).expect("a valid ID token");
+        assert_eq!((second.subject(), second.auth_time()), (claims.subject(), claims.auth_time()));
+        self.userinfo(again.access_token(), claims).await;
+        id_token.to_string()
+    }
+
     async fn log_out(&self, browser: &mut Browser, id_token: &str) {
         let endpoint = self.metadata.additional_metadata().end_session_endpoint.clone().expect("an endpoint");
         let url = LogoutRequest::from(endpoint)
@@ -144,15 +157,8 @@ async fn code_flow_with_refresh_userinfo_and_logout(server: Server) {
             let name = userinfo.preferred_username().map(|name| name.as_str());
             assert_eq!(name, Some(user.username.as_str()));
 
-            let refresh = RefreshToken::new(tokens.refresh_token().expect("a refresh token").secret().clone());
-            let refresh = party.library.exchange_refresh_token(&refresh).expect("an endpoint");
-            let again = refresh.request_async(&send).await.expect("new tokens");
-            let verifier = party.library.id_token_verifier();
-            let second = again.id_token().expect("an ID token").claims(&verifier, |_: Option<&Nonce>| Ok(()));
-            let second = second.expect("a valid ID token");
-            assert_eq!((second.subject(), second.auth_time()), (claims.subject(), claims.auth_time()));
-            party.userinfo(again.access_token(), &claims).await;
-            party.log_out(&mut browser, &again.id_token().expect("an ID token").to_string()).await;
+            let newest = party.refresh(&tokens, &claims).await;
+            party.log_out(&mut browser, &newest).await;
             assert!(!browser.open("/account").await.answer.text().contains("logout"), "still signed in");
         }
     }
@@ -189,8 +195,8 @@ async fn hybrid_flows(server: Server) {
     ] {
         for mode in [None, Some("form_post")] {
             let party = Party::new(&server, response_type, &[]).await;
-            let flow = AuthenticationFlow::Hybrid(words.clone());
-            let response = party.authorize(&mut Browser::new(&server), &user, flow, mode, None).await;
+            let (flow, mut browser) = (AuthenticationFlow::Hybrid(words.clone()), Browser::new(&server));
+            let response = party.authorize(&mut browser, &user, flow, mode, None).await;
             let front = response.values.get("access_token").map(|token| AccessToken::new(token.clone()));
             let first = response.values.get("id_token").map(|text| party.claims(text, &response, front.as_ref()));
             let code = AuthorizationCode::new(response.values["code"].clone());
@@ -199,7 +205,11 @@ async fn hybrid_flows(server: Server) {
             let id_token = tokens.id_token().expect("an ID token").to_string();
             let claims = party.claims(&id_token, &response, Some(tokens.access_token()));
             assert!(first.is_none_or(|first| first.subject() == claims.subject()));
-            party.userinfo(tokens.access_token(), &claims).await;
+            for token in front.iter().chain([tokens.access_token()]) {
+                party.userinfo(token, &claims).await;
+            }
+            let newest = party.refresh(&tokens, &claims).await;
+            party.log_out(&mut browser, &newest).await;
         }
     }
 }

@@ -249,7 +249,7 @@ async fn after_sign_out(store: Store, settings: &[(&str, &str)], stands: [bool; 
 /// Waits until what follows from the log up to now is done, by something later of which it can be seen.
 async fn followed(server: &Server) {
     let answer = dynamic::registered(server, &dynamic::with(json!({}))).await;
-    let rp = Rp { server: server.clone(), client: Rp::client_of(&answer), response_type: "code", alg: "RS256" };
+    let rp = Rp::of_answer(server, "code", &answer);
     rp.login(&mut Browser::new(server), &server.user().await, &[]).await;
     let listed = async || server.site().run_json(&["grant", "list", "--client", &rp.client.id]).await != json!([]);
     poll::until("the grant is listed", async || listed().await.then_some(())).await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::core::known_user;
-use super::rp::{RESPONSE_TYPES, Rp};
+use super::rp::Rp;
 use crate::harness::{
     Browser, Server,
     suite::{Case, shared},
@@ -21,12 +21,12 @@ pub const CASES: &[&[Case]] = &[shared![
 
 async fn oidcc_claims_essential(server: Server) {
     // 5.5.1: from UserInfo, or from the ID token where that is all there is.
-    let user = known_user(&server).await;
-    for response_type in RESPONSE_TYPES {
-        let rp = Rp::new(&server, response_type).await;
+    let (user, mut browser) = (known_user(&server).await, Browser::new(&server));
+    for rp in Rp::of_every_plan(&server).await {
+        let response_type = rp.response_type;
         let member = if response_type == "id_token" { "id_token" } else { "userinfo" };
         let claims = json!({ member: { "name": { "essential": true } } }).to_string();
-        let login = rp.login(&mut Browser::new(&server), &user, &[("claims", &claims)]).await;
+        let login = rp.login(&mut browser, &user, &[("claims", &claims)]).await;
         let said = match login.access_token() {
             Some(token) => rp.userinfo(token).await,
             None => login.claims.clone(),

@@ -1,5 +1,7 @@
 //! Codes, refresh tokens and PKCE with ID tokens beside them: OpenID Connect Core 3.1.3, 3.3.3, 12.
 
+use serde_json::json;
+
 use super::rp::{Rp, until_after};
 use crate::harness::{
     Browser, CALLBACK, Pkce, Server, Store,
@@ -17,14 +19,12 @@ pub const CASES: &[&[Case]] = &[
     own![a_code_that_has_expired_since_it_was_redeemed_is_a_replay],
 ];
 
-const HYBRID: [&str; 4] = ["code", "code id_token", "code token", "code id_token token"];
-
 async fn oidcc_codereuse(server: Server) {
     // RFC 6749 4.1.2, in every flow with a code.
-    let user = server.user().await;
-    for response_type in HYBRID {
-        let rp = Rp::new(&server, response_type).await;
-        let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
+    for rp in Rp::of_every_plan_with_codes(&server).await {
+        let response_type = rp.response_type;
+        let login = rp.login(&mut browser, &user, &[]).await;
         let form =
             [("grant_type", "authorization_code"), ("code", &*login.response["code"]), ("redirect_uri", CALLBACK)];
         server.token_as(&rp.client, &form).await.expect_error(400, "invalid_grant");
@@ -64,10 +64,13 @@ async fn a_code_that_has_expired_since_it_was_redeemed_is_a_replay(store: Store)
 
 async fn oidcc_refresh_token(server: Server) {
     // 12.2: same iss, sub and aud, the old auth_time, no nonce; and bound to the client.
-    let user = server.user().await;
-    for response_type in HYBRID {
-        let (rp, other) = (Rp::new(&server, response_type).await, Rp::new(&server, response_type).await);
-        let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
+    let other = Rp::with(&server, "code id_token token", &["--response-type", "code"]).await;
+    let mut runs = Rp::of_every_plan_with_codes(&server).await;
+    // The plan `dynamic`.
+    runs.push(Rp::registered(&server, "code", json!({})).await);
+    for rp in runs {
+        let login = rp.login(&mut browser, &user, &[]).await;
         let refresh_token = login.tokens["refresh_token"].as_str().expect("a refresh token");
         server.refresh(&other.client, refresh_token).await.expect_error(400, "invalid_grant");
         let refreshed = server.refresh(&rp.client, refresh_token).await.expect(200).json();
@@ -81,11 +84,11 @@ async fn oidcc_refresh_token(server: Server) {
 
 async fn oidcc_ensure_request_with_valid_pkce_succeeds(server: Server) {
     // RFC 7636, also in the hybrid flow.
-    let user = server.user().await;
-    for response_type in HYBRID {
-        let (rp, pkce) = (Rp::new(&server, response_type).await, Pkce::new());
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
+    for rp in Rp::of_every_plan_with_codes(&server).await {
+        let pkce = Pkce::new();
         let more = [("code_challenge", pkce.challenge.as_str()), ("code_challenge_method", "S256")];
-        let response = rp.authorize(&mut Browser::new(&server), &user, &more).await;
+        let response = rp.authorize(&mut browser, &user, &more).await;
         let without = [("grant_type", "authorization_code"), ("code", &*response["code"]), ("redirect_uri", CALLBACK)];
         server.token_as(&rp.client, &without).await.expect_error(400, "invalid_grant");
         server.redeem(&rp.client, &response["code"], &pkce).await.expect(200);

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::rp::{RESPONSE_TYPES, Rp};
+use super::rp::{Login, RESPONSE_TYPES, Rp};
 use crate::harness::{
     Browser, Server, Store, User,
     suite::{Case, own, shared},
@@ -34,10 +34,9 @@ pub const CASES: &[&[Case]] = &[
 
 async fn oidcc_server(server: Server) {
     // 3.1, 3.2, 3.3: every response type, validated to the end.
-    let user = server.user().await;
-    for response_type in RESPONSE_TYPES {
-        let rp = Rp::new(&server, response_type).await;
-        let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
+    for rp in Rp::of_every_plan(&server).await {
+        let login = rp.login(&mut browser, &user, &[]).await;
         assert!(login.claims["sid"].is_string(), "{}", login.claims);
         assert_eq!((&login.claims["acr"], &login.claims["amr"]), (&json!("1"), &json!(["pwd"])));
         if let Some(token) = login.access_token() {
@@ -66,11 +65,13 @@ async fn oidcc_form_post(server: Server) {
 
 async fn oidcc_idtoken_signature(server: Server) {
     // 2, 10.1: RS256 when nothing else was registered, with a kid that is published.
-    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
-    let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
-    let header = jsonwebtoken::decode_header(login.id_token()).expect("a header");
-    assert_eq!(header.alg, jsonwebtoken::Algorithm::RS256);
-    assert_eq!(header.typ.as_deref(), Some("JWT"));
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
+    for rp in Rp::of_every_plan(&server).await {
+        let login = rp.login(&mut browser, &user, &[]).await;
+        let header = jsonwebtoken::decode_header(login.id_token()).expect("a header");
+        assert_eq!(header.alg, jsonwebtoken::Algorithm::RS256);
+        assert_eq!(header.typ.as_deref(), Some("JWT"));
+    }
 }
 
 async fn oidcc_idtoken_algorithms(server: Server) {
@@ -82,29 +83,39 @@ async fn oidcc_idtoken_algorithms(server: Server) {
     }
 }
 
+/// A login for each run of the plans in which there is an access token, with that token.
+async fn with_access_tokens(server: &Server) -> Vec<(Rp, Login, String)> {
+    let (user, mut browser, mut runs) = (server.user().await, Browser::new(server), Vec::new());
+    for rp in Rp::of_every_plan(server).await {
+        let login = rp.login(&mut browser, &user, &[]).await;
+        if let Some(token) = login.access_token().map(str::to_owned) {
+            runs.push((rp, login, token));
+        }
+    }
+    assert_eq!(runs.len(), 10);
+    runs
+}
+
 async fn oidcc_userinfo_get(server: Server) {
     // 5.3.1.
-    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
-    let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
-    let userinfo = rp.userinfo(login.access_token().expect("a token")).await;
-    assert_eq!(userinfo, json!({ "sub": login.claims["sub"] }));
+    for (rp, login, token) in with_access_tokens(&server).await {
+        assert_eq!(rp.userinfo(&token).await, json!({ "sub": login.claims["sub"] }));
+    }
 }
 
 async fn oidcc_userinfo_post_header(server: Server) {
     // 5.3.1: POST with the token in the header.
-    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
-    let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
-    let token = login.access_token().expect("a token");
-    let userinfo = server.post("/oauth/userinfo").bearer(token).send().await.expect(200).json();
-    assert_eq!(userinfo["sub"], login.claims["sub"]);
+    for (_, login, token) in with_access_tokens(&server).await {
+        let userinfo = server.post("/oauth/userinfo").bearer(&token).send().await.expect(200).json();
+        assert_eq!(userinfo["sub"], login.claims["sub"]);
+    }
 }
 
 async fn oidcc_userinfo_post_body(server: Server) {
     // 5.3.1 with RFC 6750 2.2: a setting, off by default; then it is refused (a warning in the suite). See http::bearer.
-    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
-    let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
-    let form = [("access_token", login.access_token().expect("a token"))];
-    server.post("/oauth/userinfo").form(&form).send().await.expect(401);
+    for (_, _, token) in with_access_tokens(&server).await {
+        server.post("/oauth/userinfo").form(&[("access_token", &token)]).send().await.expect(401);
+    }
 }
 
 /// A user of whom everything is known.
@@ -139,11 +150,11 @@ fn opened(scope: &str) -> &'static [&'static str] {
 
 /// 5.4: the claims of these scopes and no others, from UserInfo, or from the ID token where that is all there is.
 async fn scopes_open(server: &Server, scopes: &[&str]) {
-    let user = known_user(server).await;
+    let (user, mut browser) = (known_user(server).await, Browser::new(server));
     let scope = [&["openid"], scopes].concat().join(" ");
-    for response_type in RESPONSE_TYPES {
-        let rp = Rp::new(server, response_type).await;
-        let login = rp.login(&mut Browser::new(server), &user, &[("scope", &scope)]).await;
+    for rp in Rp::of_every_plan(server).await {
+        let response_type = rp.response_type;
+        let login = rp.login(&mut browser, &user, &[("scope", &scope)]).await;
         let said = match login.access_token() {
             Some(token) => rp.userinfo(token).await,
             None => login.claims.clone(),
@@ -187,20 +198,25 @@ async fn oidcc_scope_all(server: Server) {
 
 async fn oidcc_server_client_secret_post(server: Server) {
     // 9.
-    let user = server.user().await;
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
     for response_type in RESPONSE_TYPES.into_iter().filter(|response_type| response_type.contains("code")) {
         let rp = Rp::with(&server, response_type, &["--auth-method", "client_secret_post"]).await;
-        rp.login(&mut Browser::new(&server), &user, &[]).await;
+        for response_mode in [None, Some("form_post")] {
+            let rp = Rp { response_mode, ..rp.clone() };
+            rp.login(&mut browser, &user, &[]).await;
+        }
     }
 }
 
 async fn oidcc_alternate_happy_flow(server: Server) {
     // RFC 6749 3.3 and Multiple Response Types 3: neither the order of scopes nor of response types matters.
-    let user = server.user().await;
-    let rp = Rp::new(&server, "code id_token token").await;
-    let more = [("scope", "phone openid email"), ("response_type", "token code id_token")];
-    let response = rp.authorize(&mut Browser::new(&server), &user, &more).await;
-    assert!(response.contains_key("code") && response.contains_key("id_token"), "{response:?}");
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
+    for rp in Rp::of_every_plan(&server).await {
+        let reversed = rp.response_type.split(' ').rev().collect::<Vec<_>>().join(" ");
+        let more = [("scope", "phone openid email"), ("response_type", &*reversed)];
+        let login = rp.login(&mut browser, &user, &more).await;
+        assert!(login.claims["sub"].is_string(), "{}", login.claims);
+    }
 }
 
 async fn claims_can_be_set_on_the_account_page(server: Server) {

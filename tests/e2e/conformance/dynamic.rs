@@ -417,7 +417,7 @@ async fn a_deleted_client_is_gone_with_all_that_it_has(server: Server) {
     let more = json!({ "grant_types": ["authorization_code", "refresh_token"] });
     let metadata = with(more);
     let answer = registered(&server, &metadata).await;
-    let rp = Rp { server: server.clone(), client: Rp::client_of(&answer), response_type: "code", alg: "RS256" };
+    let rp = Rp::of_answer(&server, "code", &answer);
     let (user, resource) = (server.user().await, server.service_client().await);
     let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
     let access = login.access_token().expect("a token");

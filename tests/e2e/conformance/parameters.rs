@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::rp::{RESPONSE_TYPES, Rp, now, until_after};
+use super::rp::{Login, RESPONSE_TYPES, Rp, now, until_after};
 use crate::harness::{
-    Browser, CALLBACK, Server,
+    Browser, CALLBACK, Server, User,
     suite::{Case, shared},
 };
 
@@ -42,35 +42,37 @@ pub const CASES: &[&[Case]] = &[shared![
 ]];
 
 async fn oidcc_response_type_missing(server: Server) {
-    let rp = Rp::new(&server, "code").await;
-    let page = Browser::new(&server).open(&rp.url(&[("response_type", "")])).await;
-    assert_eq!(rp.response(&page)["error"], "invalid_request");
+    for rp in Rp::of_every_plan(&server).await {
+        let page = Browser::new(&server).open(&rp.url(&[("response_type", "")])).await;
+        assert_eq!(rp.response(&page)["error"], "invalid_request");
+    }
 }
 
 async fn oidcc_ensure_request_without_nonce_succeeds_for_code_flow(server: Server) {
     let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
-    let response = rp.authorize(&mut Browser::new(&server), &user, &[("nonce", "")]).await;
-    let tokens = rp.redeem(&response["code"]).await;
-    let claims = rp.validated(tokens["id_token"].as_str().expect("an ID token")).await;
-    assert!(claims.get("nonce").is_none(), "{claims}");
+    for response_mode in [None, Some("form_post")] {
+        let rp = Rp { response_mode, ..rp.clone() };
+        let response = rp.authorize(&mut Browser::new(&server), &user, &[("nonce", "")]).await;
+        let tokens = rp.redeem(&response["code"]).await;
+        let claims = rp.validated(tokens["id_token"].as_str().expect("an ID token")).await;
+        assert!(claims.get("nonce").is_none(), "{claims}");
+    }
 }
 
 async fn oidcc_ensure_request_without_nonce_fails(server: Server) {
     // 3.2.2.1, 3.3.2.11: where the ID token comes through the browser.
-    for response_type in RESPONSE_TYPES {
-        let rp = Rp::new(&server, response_type).await;
+    for rp in Rp::of_every_plan(&server).await {
         let page = Browser::new(&server).open(&rp.url(&[("nonce", ""), ("prompt", "none")])).await;
-        let expected = if response_type.contains("id_token") { "invalid_request" } else { "login_required" };
-        assert_eq!(rp.response(&page)["error"], expected, "{response_type}");
+        let expected = if rp.response_type.contains("id_token") { "invalid_request" } else { "login_required" };
+        assert_eq!(rp.response(&page)["error"], expected, "{}", rp.response_type);
     }
 }
 
 /// A login with this parameter is as good as one without.
 async fn changes_nothing(server: &Server, name: &str, value: &str) {
-    let user = server.user().await;
-    for response_type in ["code", "id_token token", "code id_token"] {
-        let rp = Rp::new(server, response_type).await;
-        rp.login(&mut Browser::new(server), &user, &[(name, value)]).await;
+    let (user, mut browser) = (server.user().await, Browser::new(server));
+    for rp in Rp::of_every_plan(server).await {
+        rp.login(&mut browser, &user, &[(name, value)]).await;
     }
 }
 
@@ -96,10 +98,10 @@ async fn oidcc_ensure_request_with_acr_values_succeeds(server: Server) {
     let announced: Vec<&str> =
         configuration["acr_values_supported"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     let (user, wanted) = (server.user().await, announced.join(" "));
-    for response_type in RESPONSE_TYPES {
-        let rp = Rp::new(&server, response_type).await;
+    let mut browser = Browser::new(&server);
+    for rp in Rp::of_every_plan(&server).await {
         let more = [("acr_values", wanted.as_str())];
-        let login = rp.login(&mut Browser::new(&server), &user, &more).await;
+        let login = rp.login(&mut browser, &user, &more).await;
         let acr = login.claims["acr"].as_str().expect("an acr");
         assert!(announced.contains(&acr), "{acr} is none of {announced:?}");
     }
@@ -111,31 +113,44 @@ async fn oidcc_ensure_request_with_unknown_parameter_succeeds(server: Server) {
     changes_nothing(&server, "extra", "foobar").await;
 }
 
+/// A sign-in of that user for each run, in a browser of its own.
+async fn signed_in_for_every_plan(server: &Server, user: &User) -> Vec<(Rp, Browser, Login)> {
+    let mut runs = Vec::new();
+    for rp in Rp::of_every_plan(server).await {
+        let mut browser = Browser::new(server);
+        let first = rp.login(&mut browser, user, &[]).await;
+        runs.push((rp, browser, first));
+    }
+    runs
+}
+
+fn auth_time(login: &Login) -> i64 {
+    login.claims["auth_time"].as_i64().expect("auth_time")
+}
+
 async fn oidcc_prompt_login(server: Server) {
-    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
-    let mut browser = Browser::new(&server);
-    let first = rp.login(&mut browser, &user, &[]).await;
-    let auth_time = first.claims["auth_time"].as_i64().expect("auth_time");
-    until_after(auth_time, 0).await;
-    let page = browser.open(&rp.url(&[("prompt", "login")])).await;
-    assert!(page.form("login-form").is_some(), "the user is not asked again: {}", page.answer);
-    let second = rp.login(&mut browser, &user, &[("prompt", "login")]).await;
-    assert!(second.claims["auth_time"].as_i64().expect("auth_time") > auth_time, "{}", second.claims);
-    assert_eq!(second.claims["sub"], first.claims["sub"]);
+    let user = server.user().await;
+    let runs = signed_in_for_every_plan(&server, &user).await;
+    until_after(auth_time(&runs[runs.len() - 1].2), 0).await;
+    for (rp, mut browser, first) in runs {
+        let page = browser.open(&rp.url(&[("prompt", "login")])).await;
+        assert!(page.form("login-form").is_some(), "the user is not asked again: {}", page.answer);
+        let second = rp.login(&mut browser, &user, &[("prompt", "login")]).await;
+        assert!(auth_time(&second) > auth_time(&first), "{}", second.claims);
+        assert_eq!(second.claims["sub"], first.claims["sub"]);
+    }
 }
 
 async fn oidcc_prompt_none_not_logged_in(server: Server) {
-    for response_type in RESPONSE_TYPES {
-        let rp = Rp::new(&server, response_type).await;
+    for rp in Rp::of_every_plan(&server).await {
         let page = Browser::new(&server).open(&rp.url(&[("prompt", "none")])).await;
         assert_eq!(rp.response(&page)["error"], "login_required");
     }
 }
 
 async fn oidcc_prompt_none_logged_in(server: Server) {
-    let user = server.user().await;
-    for response_type in RESPONSE_TYPES {
-        let (rp, mut browser) = (Rp::new(&server, response_type).await, Browser::new(&server));
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
+    for rp in Rp::of_every_plan(&server).await {
         let first = rp.login(&mut browser, &user, &[]).await;
         let page = browser.open(&rp.url(&[("prompt", "none")])).await;
         assert!(!rp.response(&page).contains_key("error"), "{:?}", rp.response(&page));
@@ -147,30 +162,33 @@ async fn oidcc_prompt_none_logged_in(server: Server) {
 }
 
 async fn oidcc_max_age_1(server: Server) {
-    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
-    let mut browser = Browser::new(&server);
-    let first = rp.login(&mut browser, &user, &[]).await;
-    let auth_time = first.claims["auth_time"].as_i64().expect("auth_time");
-    until_after(auth_time, 1).await;
-    let page = browser.open(&rp.url(&[("max_age", "1")])).await;
-    assert!(page.form("login-form").is_some(), "the user is not asked again: {}", page.answer);
-    let silent = browser.open(&rp.url(&[("max_age", "1"), ("prompt", "none")])).await;
-    assert_eq!(rp.response(&silent)["error"], "login_required");
-    let second = rp.login(&mut browser, &user, &[("max_age", "1")]).await;
-    assert!(second.claims["auth_time"].as_i64().expect("auth_time") > auth_time, "{}", second.claims);
+    let user = server.user().await;
+    let runs = signed_in_for_every_plan(&server, &user).await;
+    until_after(auth_time(&runs[runs.len() - 1].2), 1).await;
+    for (rp, mut browser, first) in runs {
+        let page = browser.open(&rp.url(&[("max_age", "1")])).await;
+        assert!(page.form("login-form").is_some(), "the user is not asked again: {}", page.answer);
+        let silent = browser.open(&rp.url(&[("max_age", "1"), ("prompt", "none")])).await;
+        assert_eq!(rp.response(&silent)["error"], "login_required");
+        let second = rp.login(&mut browser, &user, &[("max_age", "1")]).await;
+        assert!(auth_time(&second) > auth_time(&first), "{}", second.claims);
+    }
 }
 
 async fn oidcc_max_age_10000(server: Server) {
-    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
-    let mut browser = Browser::new(&server);
-    let first = rp.login(&mut browser, &user, &[]).await;
-    let page = browser.open(&rp.url(&[("max_age", "10000")])).await;
-    assert!(rp.response(&page).contains_key("code"), "{}", page.answer);
-    let second = rp.login(&mut browser, &user, &[("max_age", "10000")]).await;
-    assert_eq!(second.claims["auth_time"], first.claims["auth_time"]);
-    for wrong in ["-1", "x", "1.5"] {
-        let page = browser.open(&rp.url(&[("max_age", wrong)])).await;
-        assert_eq!(rp.response(&page)["error"], "invalid_request", "{wrong}");
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
+    for rp in Rp::of_every_plan(&server).await {
+        let first = rp.login(&mut browser, &user, &[]).await;
+        let page = browser.open(&rp.url(&[("max_age", "10000")])).await;
+        assert!(!rp.response(&page).contains_key("error"), "{}", page.answer);
+        let second = rp.login(&mut browser, &user, &[("max_age", "10000")]).await;
+        for claim in ["sub", "auth_time"] {
+            assert_eq!(second.claims[claim], first.claims[claim], "{claim}");
+        }
+        for wrong in ["-1", "x", "1.5"] {
+            let page = browser.open(&rp.url(&[("max_age", wrong)])).await;
+            assert_eq!(rp.response(&page)["error"], "invalid_request", "{wrong}");
+        }
     }
 }
 
@@ -202,12 +220,15 @@ async fn a_max_age_of_0_asks_for_a_sign_in_for_this_request(server: Server) {
 }
 
 async fn oidcc_id_token_hint(server: Server) {
-    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
-    let mut browser = Browser::new(&server);
-    let first = rp.login(&mut browser, &user, &[]).await;
-    let hint = [("prompt", "none"), ("id_token_hint", first.id_token())];
-    let second = rp.login(&mut browser, &user, &hint).await;
-    assert_eq!(second.claims["sub"], first.claims["sub"]);
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
+    for rp in Rp::of_every_plan(&server).await {
+        let first = rp.login(&mut browser, &user, &[]).await;
+        let hint = [("prompt", "none"), ("id_token_hint", first.id_token())];
+        let page = browser.open(&rp.url(&hint)).await;
+        assert!(!rp.response(&page).contains_key("error"), "{}", page.answer);
+        let second = rp.login(&mut browser, &user, &hint).await;
+        assert_eq!(second.claims["sub"], first.claims["sub"]);
+    }
 }
 
 async fn a_hint_of_somebody_else_asks_for_that_user(server: Server) {
@@ -262,11 +283,13 @@ async fn scope_words_that_nobody_knows_are_ignored(server: Server) {
 }
 
 async fn oidcc_login_hint(server: Server) {
-    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
-    let page = Browser::new(&server).open(&rp.url(&[("login_hint", &user.username)])).await;
-    let form = page.form("login-form").expect("the sign-in page");
-    assert!(form.fields.contains(&("username".to_owned(), user.username.clone())), "{form:?}");
-    rp.login(&mut Browser::new(&server), &user, &[("login_hint", "somebody@example.org")]).await;
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
+    for rp in Rp::of_every_plan(&server).await {
+        let page = Browser::new(&server).open(&rp.url(&[("login_hint", &user.username)])).await;
+        let form = page.form("login-form").expect("the sign-in page");
+        assert!(form.fields.contains(&("username".to_owned(), user.username.clone())), "{form:?}");
+        rp.login(&mut browser, &user, &[("login_hint", "somebody@example.org")]).await;
+    }
 }
 
 /// An unsigned request object (6.1) for another redirect URI.
@@ -279,14 +302,14 @@ fn unsigned_request(redirect_uri: &str) -> String {
 
 async fn oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupported(server: Server) {
     // 6.1, 3.1.2.6: never silently ignored.
-    let rp = Rp::new(&server, "code").await;
-    let page = Browser::new(&server).open(&rp.url(&[("request", &unsigned_request(CALLBACK))])).await;
-    assert_eq!(rp.response(&page)["error"], "request_not_supported");
+    for rp in Rp::of_every_plan(&server).await {
+        let page = Browser::new(&server).open(&rp.url(&[("request", &unsigned_request(CALLBACK))])).await;
+        assert_eq!(rp.response(&page)["error"], "request_not_supported");
+    }
 }
 
 async fn oidcc_ensure_registered_redirect_uri(server: Server) {
-    for response_type in RESPONSE_TYPES {
-        let rp = Rp::new(&server, response_type).await;
+    for rp in Rp::of_every_plan(&server).await {
         for uri in ["https://client.example/other", "https://client.example/callback?x=1"] {
             let page = Browser::new(&server).open(&rp.url(&[("redirect_uri", uri)])).await;
             page.expect_error_page("invalid_request");
@@ -330,15 +353,16 @@ async fn oidcc_redirect_uri_query_added(server: Server) {
 
 async fn oidcc_ensure_post_request_succeeds(server: Server) {
     // 3.1.2.1: "Authorization Servers MUST support the use of the HTTP GET and POST methods".
-    let (user, rp) = (server.user().await, Rp::new(&server, "code").await);
-    let mut browser = Browser::signed_in(&server, &user).await;
-    let url = url::Url::parse(&rp.url(&[])).expect("a URL");
-    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-    let form: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let answer = browser.send(server.post("/oauth/authorize").form(&form)).await;
-    let page = browser.follow(answer).await;
-    let page = browser.submit(&page, "consent-form", "consent-allow", &[]).await;
-    assert!(rp.response(&page).contains_key("code"), "{}", page.answer);
+    let mut browser = Browser::signed_in(&server, &server.user().await).await;
+    for rp in Rp::of_every_plan(&server).await {
+        let url = url::Url::parse(&rp.url(&[("prompt", "consent")])).expect("a URL");
+        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let form: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let answer = browser.send(server.post("/oauth/authorize").form(&form)).await;
+        let page = browser.follow(answer).await;
+        let page = browser.submit(&page, "consent-form", "consent-allow", &[]).await;
+        assert!(!rp.response(&page).contains_key("error"), "{}", page.answer);
+    }
 }
 
 async fn tokens_never_come_in_the_query(server: Server) {

@@ -1,5 +1,7 @@
 //! Request objects: OpenID Connect Core 6, RFC 9101.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use url::Url;
 
@@ -111,16 +113,29 @@ async fn an_unsigned_request_object_is_for_those_who_registered_it(server: Serve
 }
 
 async fn oidcc_ensure_request_object_with_redirect_uri(server: Server) {
-    // Two redirect URIs; the one in the object counts.
+    // Two redirect URIs; the one in the object counts. The plans Basic to Hybrid, then `dynamic`.
     let arguments = ["--redirect-uri", OTHER, "--request-object-signing-alg", "none"];
-    let (user, rp) = (server.user().await, Rp::with(&server, "code", &arguments).await);
-    let object = unsigned(&claims(&rp, &json!({ "redirect_uri": OTHER })));
-    let page = Browser::new(&server).authorize(&url(&rp, "request", &object), &user).await;
-    let callback = page.callback();
-    assert!(callback.as_str().starts_with(&format!("{OTHER}?")), "{callback}");
-    // One that is not registered is not redirected to, wherever it stands.
-    let object = unsigned(&claims(&rp, &json!({ "redirect_uri": "https://evil.example/" })));
-    Browser::new(&server).open(&url(&rp, "request", &object)).await.expect_error_page("invalid_request");
+    let metadata = json!({ "redirect_uris": [CALLBACK, OTHER], "request_object_signing_alg": "none" });
+    let (user, mut browser, mut rps) = (server.user().await, Browser::new(&server), Vec::new());
+    for response_type in RESPONSE_TYPES {
+        let rp = Rp::with(&server, response_type, &arguments).await;
+        rps.extend([None, Some("form_post")].map(|response_mode| Rp { response_mode, ..rp.clone() }));
+    }
+    rps.push(Rp::registered(&server, "code", metadata).await);
+    for rp in rps {
+        let asked = |redirect_uri: &str| {
+            let asked = json!({ "redirect_uri": redirect_uri, "response_type": rp.response_type });
+            unsigned(&claims(&rp, &asked))
+        };
+        let page = browser.authorize(&url(&rp, "request", &asked(OTHER)), &user).await;
+        match page.form("form-post") {
+            Some(form) => assert_eq!(form.action, OTHER),
+            None => assert!(page.callback().as_str().starts_with(OTHER), "{}", page.callback()),
+        }
+        // One that is not registered is not redirected to, wherever it stands.
+        let object = asked("https://evil.example/");
+        Browser::new(&server).open(&url(&rp, "request", &object)).await.expect_error_page("invalid_request");
+    }
 }
 
 async fn what_is_inside_counts_and_what_is_outside_must_agree(server: Server) {
@@ -220,8 +235,9 @@ async fn oidcc_request_uri_signed_rs256(store: Store) {
     // Core 6.2, with the hash of the document behind `#`.
     let (server, documents) = server_and_documents(store).await;
     let (signer, uri) = (Signer::new("RS256"), documents.url("/request.jwt"));
-    let metadata = json!({ "request_uris": [uri], "request_object_signing_alg": "RS256", "jwks": signer.jwks() });
-    let rp = Rp::registered(&server, "code", metadata).await;
+    let (signer, metadata) =
+        (Arc::new(signer), json!({ "request_uris": [uri], "request_object_signing_alg": "RS256" }));
+    let rp = Rp::registered_with_key(&server, "code", &signer, metadata).await;
     let held = claims(&rp, &json!({}));
     let object = signer.sign(&held);
     documents.put("/request.jwt", format!("{object}\n"));
@@ -256,15 +272,19 @@ async fn oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupport
     let none = Rp::registered(&server, "code", json!({})).await;
     assert_eq!(outcome(&none, "request_uri", &uri).await, "request_uri_not_supported");
     assert_eq!(documents.asked_at_all(), 0);
-    let user = server.user().await;
+    let (user, mut browser) = (server.user().await, Browser::new(&server));
     for response_type in RESPONSE_TYPES {
         let rp = Rp::registered(&server, response_type, json!({ "request_uris": [uri] })).await;
-        let held = claims(&rp, &json!({ "response_type": response_type }));
-        documents.put("/request.jwt", unsigned(&held));
-        let page = Browser::new(&server).authorize(&url(&rp, "request_uri", &uri), &user).await;
-        let response = rp.response(&page);
-        assert_eq!(response.get("state").map(String::as_str), held["state"].as_str(), "{response:?}");
-        assert!(!response.contains_key("error"), "{response:?}");
+        for response_mode in [None, Some("form_post")] {
+            let rp = Rp { response_mode, ..rp.clone() };
+            let held = claims(&rp, &json!({ "response_type": response_type }));
+            documents.put("/request.jwt", unsigned(&held));
+            let page = browser.authorize(&url(&rp, "request_uri", &uri), &user).await;
+            assert_eq!(page.form("form-post").is_some(), response_mode.is_some());
+            let response = rp.response(&page);
+            assert_eq!(response.get("state").map(String::as_str), held["state"].as_str(), "{response:?}");
+            assert!(!response.contains_key("error"), "{response:?}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! 3.3.2.12 say, with another library than the server signs with.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -10,8 +10,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::Jwk};
 use serde_json::{Value, json};
 
 use super::dynamic;
+pub use crate::harness::poll::now;
 use crate::harness::{
-    Browser, CALLBACK, Client, Server, User,
+    Browser, CALLBACK, Client, Server, Signer, User,
     browser::{Page, fragment_of, query_of},
     poll, random,
 };
@@ -26,11 +27,17 @@ pub const SIGNED_OUT: &str = "https://client.example/signed_out";
 /// What ID tokens can be signed with.
 const ALGS: [&str; 4] = ["RS256", "ES256", "EdDSA", "PS256"];
 
-/// A relying party with one response type.
+/// The key of clients that registered themselves, as the plan `dynamic` has it: without a name. Making one takes time.
+static NAMELESS: LazyLock<Arc<Signer>> = LazyLock::new(|| Arc::new(Signer::nameless("RS256")));
+
+/// A relying party that asks in one way.
+#[derive(Clone)]
 pub struct Rp {
     pub server: Server,
     pub client: Client,
     pub response_type: &'static str,
+    /// The one that goes with the response type when there is none.
+    pub response_mode: Option<&'static str>,
     pub alg: &'static str,
 }
 
@@ -44,28 +51,71 @@ impl Rp {
 
     /// With further arguments for `grantlog client create`.
     pub async fn with(server: &Server, response_type: &'static str, more: &[&str]) -> Rp {
-        let mut arguments = vec!["--redirect-uri", CALLBACK, "--response-type", response_type];
-        arguments.extend([
-            "--scope",
-            "openid profile email address phone offline_access",
-            "--post-logout-redirect-uri",
-            SIGNED_OUT,
-        ]);
-        if response_type.contains("code") {
+        let client = Rp::client(server, &[response_type], more).await;
+        let alg = more.iter().position(|argument| *argument == "--id-token-alg").map(|at| more[at + 1]);
+        let alg = ALGS.into_iter().find(|known| Some(*known) == alg).unwrap_or("RS256");
+        Rp { server: server.clone(), client, response_type, response_mode: None, alg }
+    }
+
+    async fn client(server: &Server, response_types: &[&str], more: &[&str]) -> Client {
+        let scope = "openid profile email address phone offline_access";
+        let mut arguments =
+            vec!["--redirect-uri", CALLBACK, "--scope", scope, "--post-logout-redirect-uri", SIGNED_OUT];
+        arguments.extend(response_types.iter().flat_map(|response_type| ["--response-type", response_type]));
+        if response_types.iter().any(|response_type| response_type.contains("code")) {
             arguments.extend(["--grant-type", "authorization_code", "--grant-type", "refresh_token"]);
         }
-        if response_type != "code" {
+        if response_types.iter().any(|response_type| *response_type != "code") {
             arguments.extend(["--grant-type", "implicit"]);
         }
         arguments.extend(more);
-        let client = server.client(&arguments).await;
-        let alg = more.iter().position(|argument| *argument == "--id-token-alg").map(|at| more[at + 1]);
-        let alg = ALGS.into_iter().find(|known| Some(*known) == alg).unwrap_or("RS256");
-        Rp { server: server.clone(), client, response_type, alg }
+        server.client(&arguments).await
     }
 
-    /// One that registered itself (OpenID Connect Dynamic Registration 3.1), with further metadata.
+    /// One client as each run of a module has it that the plans Basic, Implicit and Hybrid share, and the three of the same
+    /// names with `response_mode=form_post`: every response type in its own mode, then every one in a form.
+    pub async fn of_every_plan(server: &Server) -> Vec<Rp> {
+        let client = Rp::client(server, &RESPONSE_TYPES, &[]).await;
+        let asking = |response_mode| RESPONSE_TYPES.map(|response_type| (response_type, response_mode));
+        let runs = [asking(None), asking(Some("form_post"))].concat();
+        let rp = |(response_type, response_mode)| {
+            let (server, client) = (server.clone(), client.clone());
+            Rp { server, client, response_type, response_mode, alg: "RS256" }
+        };
+        runs.into_iter().map(rp).collect()
+    }
+
+    /// The same of the plans Basic and Hybrid: those with a code.
+    pub async fn of_every_plan_with_codes(server: &Server) -> Vec<Rp> {
+        let mut every = Rp::of_every_plan(server).await;
+        every.retain(|rp| rp.response_type.contains("code"));
+        every
+    }
+
+    /// One that registered itself (OpenID Connect Dynamic Registration 3.1), with further metadata. As in the plan `dynamic`
+    /// it signs to prove who it is, with a key that it registered without a `kid`; unless it says otherwise.
     pub async fn registered(server: &Server, response_type: &'static str, more: Value) -> Rp {
+        if ["token_endpoint_auth_method", "jwks", "jwks_uri"].iter().any(|name| more.get(name).is_some()) {
+            return Rp::registered_as_it_says(server, response_type, more).await;
+        }
+        Rp::registered_with_key(server, response_type, &NAMELESS, more).await
+    }
+
+    /// One that registered itself with that key, and signs with it.
+    pub async fn registered_with_key(
+        server: &Server,
+        response_type: &'static str,
+        signer: &Arc<Signer>,
+        mut more: Value,
+    ) -> Rp {
+        more["token_endpoint_auth_method"] = json!("private_key_jwt");
+        more["jwks"] = signer.jwks();
+        let mut rp = Rp::registered_as_it_says(server, response_type, more).await;
+        rp.client.signer = Some(Arc::clone(signer));
+        rp
+    }
+
+    async fn registered_as_it_says(server: &Server, response_type: &'static str, more: Value) -> Rp {
         let mut metadata = json!({ "response_types": [response_type] });
         if response_type.contains("code") {
             let mut grant_types = vec!["authorization_code", "refresh_token"];
@@ -74,16 +124,21 @@ impl Rp {
         }
         let more = more.as_object().expect("an object").clone();
         metadata.as_object_mut().expect("an object").extend(more);
-        let answer = dynamic::registered(server, &dynamic::with(metadata)).await;
+        Rp::of_answer(server, response_type, &dynamic::registered(server, &dynamic::with(metadata)).await)
+    }
+
+    /// The relying party of a registration's answer.
+    pub fn of_answer(server: &Server, response_type: &'static str, answer: &Value) -> Rp {
         let alg = answer["id_token_signed_response_alg"].as_str().unwrap_or("RS256");
         let alg = ALGS.into_iter().find(|known| *known == alg).unwrap_or("RS256");
-        Rp { server: server.clone(), client: Rp::client_of(&answer), response_type, alg }
+        Rp { server: server.clone(), client: Rp::client_of(answer), response_type, response_mode: None, alg }
     }
 
     /// The client of a registration's answer.
     pub fn client_of(answer: &Value) -> Client {
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-        Client { id: text("client_id"), secret: text("client_secret"), auth_method: text("token_endpoint_auth_method") }
+        let auth_method = text("token_endpoint_auth_method");
+        Client { id: text("client_id"), secret: text("client_secret"), auth_method, signer: None }
     }
 
     /// An authentication request with all of the scopes; `more` adds and replaces.
@@ -97,6 +152,7 @@ impl Rp {
             ("state", &state),
             ("nonce", &nonce),
         ];
+        parameters.extend(self.response_mode.map(|mode| ("response_mode", mode)));
         parameters.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
         parameters.extend(more.iter().filter(|(_, value)| !value.is_empty()));
         self.server.authorize_url(&parameters)
@@ -227,12 +283,6 @@ impl Login {
     pub fn id_token(&self) -> &str {
         self.tokens["id_token"].as_str().unwrap_or_else(|| &self.response["id_token"])
     }
-}
-
-/// The wall clock, which the server and its tokens go by.
-#[expect(clippy::disallowed_methods, reason = "the real clock: tokens are made in another process")]
-pub fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs().try_into().expect("not yet")
 }
 
 /// Comes back when the clock shows a later second than `at` plus `seconds`.

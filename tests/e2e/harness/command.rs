@@ -3,11 +3,12 @@
 use std::{
     io::Write,
     process::{Output, Stdio},
+    sync::Arc,
 };
 
 use serde_json::Value;
 
-use super::{Answer, CALLBACK, Server, Signer, Site, http::Request, poll, random, secrets};
+use super::{Answer, CALLBACK, Server, Signer, Site, assertion, http::Request, poll, random, secrets};
 
 /// A registered client, with the secret that was shown once.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct Client {
     /// Empty for a public client.
     pub secret: String,
     pub auth_method: String,
+    /// Signs for who registered `private_key_jwt`.
+    pub signer: Option<Arc<Signer>>,
 }
 
 /// A user who can sign in.
@@ -68,7 +71,7 @@ impl Server {
         let made = self.site().run_json(&command).await;
         let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
         let auth_method = text("token_endpoint_auth_method");
-        let client = Client { id: text("client_id"), secret: text("client_secret"), auth_method };
+        let client = Client { id: text("client_id"), secret: text("client_secret"), auth_method, signer: None };
         assert!(!client.id.is_empty(), "no client_id in {made}");
         secrets::register(&client.secret);
         self.knows(&client).await;
@@ -154,6 +157,11 @@ impl Server {
             "client_secret_post" => {
                 let credentials = [("client_id", client.id.as_str()), ("client_secret", client.secret.as_str())];
                 self.post(path).form(&[form, &credentials].concat())
+            }
+            "private_key_jwt" => {
+                let signer = client.signer.as_ref().expect("the client's key");
+                let signed = signer.sign(&assertion::claims(self, client));
+                self.post(path).form(&[form, &assertion::parameters(&signed)].concat())
             }
             _ => self.post(path).basic(&client.id, &client.secret).form(form),
         }

@@ -3,6 +3,7 @@
 //! Black box: nothing here knows the server's code. The binary is started as an operator would start it, set up through
 //! its command line, and asked over HTTP.
 
+pub mod assertion;
 pub mod browser;
 pub mod command;
 pub mod documents;

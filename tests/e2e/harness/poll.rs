@@ -1,6 +1,6 @@
-//! Waiting for a condition, bounded: the only way in which anything here waits.
+//! Waiting for a condition, bounded: the only way in which anything here waits. And what the clock says.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a condition may take before the case fails. Generous: two cores may be shared with a build.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,4 +29,10 @@ pub async fn within<T>(limit: Duration, mut condition: impl AsyncFnMut() -> Opti
         }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// The wall clock, which the server and its tokens go by.
+#[expect(clippy::disallowed_methods, reason = "the real clock: tokens are made in another process")]
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs().try_into().expect("not yet")
 }

@@ -15,12 +15,15 @@ use serde_json::{Value, json};
 
 use super::random;
 
+#[derive(Debug)]
 pub struct Signer {
     pub alg: &'static str,
+    /// Empty: neither the key nor what it signed names one.
     pub kid: String,
     pair: Pair,
 }
 
+#[derive(Debug)]
 enum Pair {
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
@@ -47,6 +50,11 @@ impl Signer {
         Signer { alg, kid: random(8), pair }
     }
 
+    /// A new key without a name (RFC 7517 4.5: `kid` is optional).
+    pub fn nameless(alg: &'static str) -> Signer {
+        Signer { kid: String::new(), ..Signer::new(alg) }
+    }
+
     /// The public half.
     pub fn jwk(&self) -> Value {
         let mut jwk = match &self.pair {
@@ -64,7 +72,9 @@ impl Signer {
                 json!({ "kty": "RSA", "n": base64url(&der.as_ref()[start..start + 256]), "e": "AQAB" })
             }
         };
-        jwk["kid"] = json!(self.kid);
+        if !self.kid.is_empty() {
+            jwk["kid"] = json!(self.kid);
+        }
         jwk["use"] = json!("sig");
         jwk
     }
@@ -76,7 +86,7 @@ impl Signer {
 
     /// The header of a good token.
     pub fn header(&self) -> Value {
-        json!({ "alg": self.alg, "kid": self.kid })
+        if self.kid.is_empty() { json!({ "alg": self.alg }) } else { json!({ "alg": self.alg, "kid": self.kid }) }
     }
 
     pub fn sign(&self, claims: &Value) -> String {

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::conformance::rp::{Rp, now};
+pub use crate::harness::assertion::{claims, parameters};
 use crate::harness::{
-    Answer, Browser, CALLBACK, Client, Documents, Server, Signer, Site, Store, poll, random, secrets,
+    Answer, Browser, CALLBACK, Client, Documents, Server, Signer, Site, Store, poll, secrets,
     signer::{hs256, unsigned},
     site::query,
     suite::{Case, on, own, shared},
@@ -25,20 +26,9 @@ pub const CASES: &[&[Case]] = &[
     on![Postgres: an_assertion_is_used_once_on_all_nodes, an_assertion_is_not_taken_when_nobody_can_say_whether_it_was_used],
 ];
 
-const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// Claims of a good assertion.
-pub fn claims(server: &Server, client: &Client) -> Value {
-    json!({
-        "iss": client.id, "sub": client.id, "aud": server.base(), "jti": random(16), "iat": now(), "exp": now() + 60,
-    })
-}
-
 /// A form with that assertion.
 pub async fn post_with(server: &Server, path: &str, assertion: &str, form: &[(&str, &str)]) -> Answer {
-    secrets::register(assertion.rsplit('.').next().unwrap_or_default());
-    let assertion = [("client_assertion_type", TYPE), ("client_assertion", assertion)];
-    server.post(path).form(&[form, &assertion].concat()).send().await
+    server.post(path).form(&[form, &parameters(assertion)].concat()).send().await
 }
 
 async fn token_with(server: &Server, assertion: &str) -> Answer {
@@ -263,7 +253,7 @@ async fn an_assertion_goes_with_nothing_else(server: Server) {
     let assertion = signer.sign(&claims(&server, &client));
     let whole = [
         ("grant_type", "client_credentials"),
-        ("client_assertion_type", TYPE),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
         ("client_assertion", assertion.as_str()),
     ];
     let with_secret = [&whole[..], &[("client_secret", "x")]].concat();

@@ -38,7 +38,7 @@ async fn create(server: &Server, browser: &mut Browser) -> Client {
     assert_eq!(page.answer.status, 200, "{}", page.answer);
     let id = page.text_of("client-id").unwrap_or_else(|| panic!("no client_id: {}", page.answer));
     let secret = page.text_of("client-secret").unwrap_or_else(|| panic!("no client_secret: {}", page.answer));
-    let client = Client { id, secret, auth_method: "client_secret_basic".into() };
+    let client = Client { id, secret, auth_method: "client_secret_basic".into(), signer: None };
     server.knows(&client).await;
     client
 }

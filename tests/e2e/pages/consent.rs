@@ -56,7 +56,7 @@ async fn a_name_that_looks_like_markup_is_shown_as_text(server: Server) {
     }
     let made: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let id = made["client_id"].as_str().expect("an id").to_owned();
-    let client = Client { id, secret: String::new(), auth_method: "none".into() };
+    let client = Client { id, secret: String::new(), auth_method: "none".into(), signer: None };
     server.knows(&client).await;
     let user = server.user().await;
     let mut browser = Browser::signed_in(&server, &user).await;
