@@ -3,8 +3,8 @@
 //! Only the page. Its form goes to the authorization endpoint with the whole request, which is checked again there.
 
 use askama::Template;
-use grantlog_domain::Scope;
-use grantlog_domain::client::ClientMetadata;
+use grantlog_domain::client::{Client, ClientMetadata};
+use grantlog_domain::{ClientId, Scope};
 use http::StatusCode;
 use url::{Host, Url};
 use warp::reply::Response;
@@ -24,6 +24,8 @@ pub(super) struct ConsentPage<'a> {
     pub chrome: Chrome,
     pub client_name: &'a str,
     pub client_uri: Option<&'a str>,
+    /// Nobody registered it but itself (RFC 7591).
+    pub registered_itself: bool,
     pub monogram: String,
     /// Loaded by the browser from where the client keeps it, never by this server.
     pub logo_uri: Option<&'a str>,
@@ -49,6 +51,7 @@ pub async fn consent_page(app: &App, request: &AuthorizationRequest, session: &S
 async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Result<Response, PageError> {
     let chrome = named_chrome(app, session, "").await?;
     let allowed = allowed_before(app, request, session);
+    let registered_itself = registered_itself(app, request.client_id).await?;
     let redirect_uri = request.redirect.redirect_uri();
     let mut asks = scopes::asks(&request.scope, &allowed);
     asks.extend(claims_ask(app, request, session, &allowed));
@@ -57,6 +60,7 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
         chrome: chrome.clone(),
         client_name: &request.client.client_name,
         client_uri: request.client.client_uri.as_deref(),
+        registered_itself,
         monogram: monogram(&request.client.client_name),
         logo_uri: logo.as_ref().map(|(uri, _)| *uri),
         policy_uri: request.client.openid.policy_uri.as_deref(),
@@ -73,6 +77,13 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
         security_headers::allow_image(response.headers_mut(), &origin);
     }
     Ok(response)
+}
+
+/// Whether the client was registered over HTTP, as the log has it: with the token that comes with that (RFC 7591 3.2.1). RFC 7591 5
+/// asks to warn of what such clients say of themselves.
+async fn registered_itself(app: &App, id: ClientId) -> Result<bool, PageError> {
+    let client = app.store.load::<Client>(&id.to_string()).await?.aggregate;
+    Ok(client.registration().is_some_and(|registration| registration.registration_access_token.is_some()))
 }
 
 /// The client's logo, and the origin from which a browser may load it: over https, and one that a policy can name.

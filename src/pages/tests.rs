@@ -115,6 +115,7 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
             chrome: chrome(),
             client_name: HOSTILE,
             client_uri: Some(HOSTILE),
+            registered_itself: true,
             monogram: "<".into(),
             logo_uri: Some(HOSTILE),
             policy_uri: Some(HOSTILE),

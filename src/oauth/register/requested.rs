@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use grantlog_domain::client::{
-    ApplicationType, ClientError, ClientMetadata, GrantType, ResponseType, TokenEndpointAuthMethod,
+    AccessTokenFormat, ApplicationType, ClientError, ClientMetadata, GrantType, ResponseType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::{RedirectUri, Scope};
 use serde_json::{Map, Value, json};
@@ -104,6 +104,7 @@ pub(super) fn metadata(mut members: Members, allowed: &Allowed<'_>) -> Result<Cl
     asked.insert("grant_types".to_owned(), json!(plain.grant_types));
     asked.insert("response_types".to_owned(), json!(plain.response_types));
     check_announced(&asked, allowed.announced)?;
+    check_format(&asked, allowed)?;
     let metadata = changed(&plain, further).map_err(refused)?.normalized();
     metadata.validate().map_err(refused)?;
     Ok(metadata)
@@ -169,6 +170,18 @@ fn check_announced(asked: &Map<String, Value>, announced: &Map<String, Value>) -
         }
     }
     Ok(())
+}
+
+/// How access tokens look is for the operator to say, who knows which APIs read them: a JSON Web Token that was revoked opens what
+/// does not ask here until it expires (RFC 9068).
+fn check_format(asked: &Map<String, Value>, allowed: &Allowed<'_>) -> Result<(), OAuthError> {
+    let is_jwt = asked.get("access_token_format").is_some_and(|format| *format == json!(AccessTokenFormat::Jwt));
+    let has = allowed.held.is_some_and(|held| held.openid.access_token_format == Some(AccessTokenFormat::Jwt));
+    if !is_jwt || allowed.trusted || has {
+        Ok(())
+    } else {
+        Err(invalid("access_token_format: jwt cannot be registered here"))
+    }
 }
 
 /// RFC 7591 2.1: grant types and response types go together; what is not said follows from what is. Passwords, and clients

@@ -116,6 +116,7 @@ async fn a_developer_and_a_user_go_through_everything(store: Store) {
     driver.open(&request).await;
     driver.sign_in(&user.username, &user.password).await;
     assert!(driver.text("consent-account").await.contains(&user.username));
+    assert!(!driver.has("client-registered-itself").await, "a developer registered this one");
     driver.picture("consent").await;
     driver.click("consent-deny").await;
     let denied = driver.arrives("the client", |url| url.as_str().starts_with(&callback)).await;

@@ -280,6 +280,7 @@ async fn what_cannot_be_done_is_refused(server: Server) {
         json!({ "jwks": { "keys": [{ "kty": "oct", "k": "c2VjcmV0" }] } }),
         json!({ "jwks_uri": "http://client.example/jwks" }),
         json!({ "scope": "groups admin" }),
+        json!({ "access_token_format": "jwt" }),
         json!({ "default_max_age": -1 }),
         json!({ "default_max_age": "60" }),
         json!({ "redirect_uris": "not a list" }),

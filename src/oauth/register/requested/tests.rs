@@ -125,3 +125,12 @@ fn whom_an_operator_let_in_may_register_more_and_keep_it() {
     let wider = json!({ "grant_types": ["client_credentials"], "scope": "openid reports" });
     assert!(read(wider, false, Some(&held)).is_ok());
 }
+
+#[test]
+fn tokens_that_apis_read_by_themselves_are_for_who_was_let_in_by_an_operator() {
+    let asked = |format: &str| json!({ "redirect_uris": [URI], "access_token_format": format });
+    assert_eq!(error(asked("jwt")).0, "invalid_client_metadata");
+    assert!(read(asked("opaque"), false, None).is_ok());
+    let held = read(asked("jwt"), true, None).expect("metadata");
+    assert!(read(asked("jwt"), false, Some(&held)).is_ok(), "what it has, it may keep");
+}
