@@ -47,7 +47,7 @@ pub struct AppInner {
 impl App {
     #[must_use]
     pub fn new(parts: AppInner) -> Self {
-        let remote = Remote::new(parts.settings.remote, Reach::of(&parts.settings));
+        let remote = Remote::new(parts.settings.remote.clone(), Reach::of(&parts.settings));
         let client_keys = ClientKeys::new(parts.clock.clone());
         let (profiles, signing, own_keys) = (Profiles::new(), Signing::new(), OwnKeys::default());
         Self(Arc::new(Shared { inner: parts, profiles, signing, remote, client_keys, own_keys }))

@@ -232,7 +232,7 @@ async fn check_sector(
     metadata: &ClientMetadata,
     before: Option<&ClientMetadata>,
 ) -> Result<(), CliError> {
-    let remote = Remote::new(settings.remote, Reach::of(settings));
+    let remote = Remote::new(settings.remote.clone(), Reach::of(settings));
     sector::check(&remote, metadata, before).await.map_err(|error| match &error {
         SectorError::Unreadable(why) => CliError::Refused(format!("{error}: {why}")),
         SectorError::NoList | SectorError::NotListed => CliError::Refused(error.to_string()),

@@ -3,7 +3,7 @@
 //! - `table`: the one list of settings with defaults and limits
 //! - `settings`: what comes out
 //! - `layers`: defaults, file, environment and flags laid over each other, and the errors
-//! - `issuer`, `database_url`, `proxies`, `registration`: settings that are more than a number or a word
+//! - `issuer`, `database_url`, `proxies`, `registration`, `remote`: settings that are more than a number or a word
 //! - `example`: `grantlog.example.toml`, made from the table
 //!
 //! Not here: where the pepper file is read (`secrets`), and how a limit is kept (the module that it names).
@@ -14,6 +14,7 @@ mod issuer;
 mod layers;
 mod proxies;
 mod registration;
+mod remote;
 mod settings;
 mod table;
 #[cfg(test)]
@@ -109,11 +110,7 @@ impl Settings {
             http: http(values)?,
             oauth: oauth(values),
             keys: keys(values),
-            remote: RemoteSettings {
-                allow_private: flag(values, "remote.allow_private"),
-                timeout: seconds(values, "remote.timeout_seconds"),
-                concurrent: count(values, "remote.concurrent"),
-            },
+            remote: remote::read(values)?,
             logout: LogoutSettings {
                 attempts: number(values, "logout.attempts"),
                 retry: seconds(values, "logout.retry_seconds"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use grantlog_domain::Scope;
 use grantlog_domain::signing_key::Algorithm;
+use rustls::pki_types::CertificateDer;
 
 use super::{DatabaseUrl, Issuer, TrustedProxies};
 use crate::secrets::{PepperSource, Secret};
@@ -106,10 +107,12 @@ pub struct KeySettings {
 }
 
 /// How servers of clients are asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RemoteSettings {
     /// Also addresses of this machine and of private networks.
     pub allow_private: bool,
+    /// Certificates of authorities that are believed beside those of the system.
+    pub authorities: Vec<CertificateDer<'static>>,
     /// For one question, from the name to the end of the answer.
     pub timeout: Duration,
     /// Questions at the same time.

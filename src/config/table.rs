@@ -181,6 +181,12 @@ pub const SETTINGS: &[Setting] = &[
          addresses of this machine and of private networks, on this machine also by http. For tests, and for servers whose \
          clients are inside. A demo may ask this machine. Link-local and multicast addresses are never asked.",
     ),
+    text(
+        "remote.ca_file",
+        "",
+        "PEM file with certificates of authorities that are believed beside those of the system, when servers of clients are \
+         asked: for clients inside, and for tests. Read at the start.",
+    ),
     number(
         "remote.timeout_seconds",
         [5, 1, 30],

@@ -19,8 +19,10 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use metrics::{counter, histogram};
+use reqwest::Certificate;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{OnceCell, Semaphore};
 use url::{Host, Url};
 
@@ -67,6 +69,8 @@ impl FetchError {
 pub struct Remote {
     reach: Reach,
     timeout: Duration,
+    /// Believed beside those of the system.
+    authorities: Vec<CertificateDer<'static>>,
     slots: Slots,
     /// Made with the first question, because that reads the certificates of the system.
     http: OnceCell<reqwest::Client>,
@@ -82,7 +86,8 @@ impl Remote {
     fn resolving(settings: RemoteSettings, reach: Reach, lookup: Lookup) -> Self {
         let resolver = Arc::new(Resolver { reach, lookup, lookups: Arc::new(Semaphore::new(LOOKUPS)) });
         let slots = Slots::new(settings.concurrent, PER_HOST);
-        Self { reach, timeout: settings.timeout, slots, http: OnceCell::new(), resolver }
+        let RemoteSettings { timeout, authorities, .. } = settings;
+        Self { reach, timeout, authorities, slots, http: OnceCell::new(), resolver }
     }
 
     /// Whether a document may be asked for at `url`, as far as the text says; nothing is looked up.
@@ -174,11 +179,13 @@ impl Remote {
     async fn http(&self) -> Result<&reqwest::Client, FetchError> {
         let made = self.http.get_or_try_init(|| async {
             let resolver = Arc::clone(&self.resolver);
+            let own: Result<Vec<_>, _> = self.authorities.iter().map(|der| Certificate::from_der(der)).collect();
+            let own = own.map_err(|error| failed(&error))?;
             let built = tokio::task::spawn_blocking(move || {
                 // No proxy of the environment: it would connect where we did not look. No connection is kept: the next
                 // question looks at the address anew.
                 let builder = reqwest::Client::builder().no_proxy().redirect(Policy::none()).pool_max_idle_per_host(0);
-                builder.user_agent("grantlog").dns_resolver(resolver).build()
+                builder.user_agent("grantlog").dns_resolver(resolver).tls_certs_merge(own).build()
             });
             built.await.map_err(|_| FetchError::Failed("interrupted".to_owned()))?.map_err(|error| failed(&error))
         });

@@ -70,6 +70,7 @@ const CASES: &[&[&[Case]]] = &[
     http::limits::CASES,
     http::observability::CASES,
     http::operations::CASES,
+    http::remote_tls::CASES,
     pages::sign_in::CASES,
     pages::accounts::CASES,
     pages::consent::CASES,

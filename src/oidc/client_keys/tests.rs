@@ -62,7 +62,8 @@ impl World {
     async fn new() -> Self {
         let (site, address) = Site::start().await;
         let clock = Clock::manual(Timestamp(1_000_000));
-        let settings = RemoteSettings { allow_private: true, timeout: Duration::from_secs(20), concurrent: 4 };
+        let timeout = Duration::from_secs(20);
+        let settings = RemoteSettings { allow_private: true, authorities: Vec::new(), timeout, concurrent: 4 };
         let jwks_uri = Some(format!("http://{address}/jwks"));
         Self {
             keys: ClientKeys::new(clock.clone()),

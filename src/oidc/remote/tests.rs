@@ -31,7 +31,7 @@ fn ok(body: &str) -> String {
 }
 
 fn settings(timeout: Duration) -> RemoteSettings {
-    RemoteSettings { allow_private: true, timeout, concurrent: 4 }
+    RemoteSettings { allow_private: true, authorities: Vec::new(), timeout, concurrent: 4 }
 }
 
 fn remote(reach: Reach) -> Remote {

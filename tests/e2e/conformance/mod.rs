@@ -12,7 +12,7 @@ pub mod frontchannel;
 pub mod key_rotation;
 pub mod logout;
 pub mod parameters;
-mod receiver;
+pub mod receiver;
 pub mod request_objects;
 pub mod rp;
 pub mod session;

@@ -47,6 +47,10 @@ impl Receiver {
         Receiver { port, state, task }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/logged_out?x=1", self.port)
     }

@@ -16,6 +16,7 @@ pub mod server;
 pub mod signer;
 pub mod site;
 pub mod suite;
+pub mod tls;
 
 pub use browser::Browser;
 pub use command::{Client, User};

@@ -8,3 +8,4 @@ pub mod form;
 pub mod limits;
 pub mod observability;
 pub mod operations;
+pub mod remote_tls;
