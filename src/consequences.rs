@@ -7,18 +7,21 @@
 //! Both are the same rule, and the order of the log decides: an event ends the grants and sessions that were begun before
 //! it, and none that was begun after. Every node does this; what another has done already changes nothing. It looks at the
 //! log only as far as the tables of grants and sessions have come, so that none from before the event is missing there.
+//! A grant or session whose stream is damaged counts as ended already; it is reported, and the rest goes on.
 
 use std::time::Duration;
 
-use grantlog_domain::Actor;
 use grantlog_domain::grant::RevocationReason;
 use grantlog_domain::session::EndReason;
-use grantlog_projections::checkpoint;
+use grantlog_domain::{Actor, Timestamp};
 use grantlog_projections::db::DbError;
 use grantlog_projections::feed::Cursor;
 use grantlog_projections::tables::grants::{self, GrantsOf};
 use grantlog_projections::tables::{participants, sessions};
+use grantlog_projections::{checkpoint, status};
+use metrics::counter;
 
+use crate::http::metrics::CONSEQUENCES_DAMAGED;
 use crate::store::{CommandContext, EndingError, Store};
 
 /// How often the log is looked at.
@@ -44,24 +47,45 @@ pub async fn run(store: Store, end_grants: bool) {
 /// Takes in the log from where the last step stopped to where the tables have come; after a failure again.
 async fn step(store: &Store, end_grants: bool) -> Result<(), EndingError> {
     let Some(to) = tables_cursor(store).await? else { return Ok(()) };
-    let from = store.db().fetch("SELECT txid, position FROM consequences_checkpoint", &[]).await?;
-    let from = match from.first() {
-        Some(row) => Cursor { txid: row.int(0)?, position: row.int(1)? },
-        None => Cursor::START,
-    };
+    let from = reached(store).await?;
     if from >= to {
         return Ok(());
     }
     let by = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
     for Cause { of, reason, at } in causes(store, end_grants, from, to).await? {
-        store.end_grants_before(at, of, reason, &by).await?;
+        let mut damaged = store.end_grants_before(at, of, reason, &by).await?.damaged.len();
         if let GrantsOf::User(user_id) = of {
-            store.end_sessions_before(at, user_id, EndReason::UserDisabled, &by).await?;
+            damaged += store.end_sessions_before(at, user_id, EndReason::UserDisabled, &by).await?.damaged.len();
         }
+        counter!(CONSEQUENCES_DAMAGED).increment(damaged as u64);
     }
     let sql = "UPDATE consequences_checkpoint SET txid = $1, position = $2 WHERE (txid, position) < ($1, $2)";
     store.db().execute(sql, &[to.txid.into(), to.position.into()]).await?;
     Ok(())
+}
+
+/// Up to where everything that follows has been done.
+async fn reached(store: &Store) -> Result<Cursor, DbError> {
+    let rows = store.db().fetch("SELECT txid, position FROM consequences_checkpoint", &[]).await?;
+    match rows.first() {
+        Some(row) => Ok(Cursor { txid: row.int(0)?, position: row.int(1)? }),
+        None => Ok(Cursor::START),
+    }
+}
+
+/// How far this is.
+pub struct Standing {
+    pub position: i64,
+    /// Seconds since the oldest event that was not looked at was recorded; 0 when there is none.
+    pub lag_seconds: i64,
+}
+
+/// Where it stands at `now`.
+pub async fn standing(store: &Store, now: Timestamp) -> Result<Standing, DbError> {
+    let reached = reached(store).await?;
+    let since = status::waiting_since(store.db(), reached).await?;
+    let lag_seconds = since.map_or(0, |since| (now.0 - since / 1000).max(0));
+    Ok(Standing { position: reached.position, lag_seconds })
 }
 
 async fn tables_cursor(store: &Store) -> Result<Option<Cursor>, DbError> {

@@ -140,7 +140,9 @@ pub async fn demo_user(app: &App, username: &str, context: &RequestContext) -> R
         Err(ExecuteError::Conflict | ExecuteError::Busy | ExecuteError::Unavailable(_)) => {
             Err(SignInError::Unavailable)
         }
-        Err(error @ (ExecuteError::Refused(_) | ExecuteError::Fault(_))) => Err(SignInError::Fault(error.to_string())),
+        Err(error @ (ExecuteError::Refused(_) | ExecuteError::Damaged(_) | ExecuteError::Fault(_))) => {
+            Err(SignInError::Fault(error.to_string()))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use grantlog_domain::Timestamp;
 use crate::checkpoint;
 use crate::db::{Db, DbError};
 use crate::engine::keepers;
-use crate::feed::{Fault, ordered};
+use crate::feed::{Cursor, Fault, ordered};
 
 /// One table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub async fn read(db: &Db, now: Timestamp) -> Result<Status, DbError> {
         });
         let waiting_since = match &next {
             Some(next) => Some(next.recorded_at),
-            None => hidden_since(db, checkpoint.cursor.txid, checkpoint.cursor.position).await?,
+            None => hidden_since(db, checkpoint.cursor).await?,
         };
         tables.push(TableStatus {
             poison: poison_of(db, &checkpoint.table_name).await?,
@@ -76,14 +76,23 @@ pub async fn read(db: &Db, now: Timestamp) -> Result<Status, DbError> {
     Ok(Status { end, tables, oldest_write_seconds: oldest_write(db).await? })
 }
 
+/// When the oldest event behind a place was recorded, in Unix milliseconds, whether the ordered feed may show it yet or
+/// not; `None` when there is none.
+pub async fn waiting_since(db: &Db, after: Cursor) -> Result<Option<i64>, DbError> {
+    match ordered::read(db, after, 1).await?.pop() {
+        Some(next) => Ok(Some(next.recorded_at)),
+        None => hidden_since(db, after).await,
+    }
+}
+
 /// When the oldest event was recorded that the ordered feed must not show yet.
-async fn hidden_since(db: &Db, txid: i64, position: i64) -> Result<Option<i64>, DbError> {
+async fn hidden_since(db: &Db, after: Cursor) -> Result<Option<i64>, DbError> {
     if !db.is_postgres() {
         return Ok(None);
     }
     let sql = "SELECT (extract(epoch FROM recorded_at) * 1000)::bigint FROM events WHERE (txid, position) > ($1, $2) \
                ORDER BY txid, position LIMIT 1";
-    let rows = db.fetch(sql, &[txid.into(), position.into()]).await?;
+    let rows = db.fetch(sql, &[after.txid.into(), after.position.into()]).await?;
     rows.first().map(|row| row.int(0)).transpose()
 }
 

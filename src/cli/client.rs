@@ -262,9 +262,9 @@ struct Registered {
 
 /// What a server that had not heard of the disabling yet gave meanwhile must not come back with the client.
 async fn end_grants(opened: &Opened, client_id: ClientId) -> Result<(), CliError> {
-    read_models::catch_up(opened).await?;
+    read_models::there(opened).await?;
     let (of, reason) = (GrantsOf::Client(client_id), RevocationReason::ClientDisabled);
-    opened.store.end_grants(of, reason, &opened.context()).await?;
+    output::tell_damaged(&opened.store.end_grants(of, reason, &opened.context()).await?);
     Ok(())
 }
 

@@ -82,6 +82,7 @@ impl From<EndingError> for CliError {
             EndingError::Database(error) => error.into(),
             EndingError::Grant(_, error) => error.into(),
             EndingError::Session(_, error) => error.into(),
+            EndingError::Newer { .. } => CliError::Failed(error.to_string()),
         }
     }
 }
@@ -102,7 +103,7 @@ impl<E: Error> From<ExecuteError<E>> for CliError {
         let text = error.to_string();
         match error {
             ExecuteError::Refused(_) => CliError::Refused(text),
-            ExecuteError::Conflict | ExecuteError::Fault(_) => CliError::Failed(text),
+            ExecuteError::Conflict | ExecuteError::Damaged(_) | ExecuteError::Fault(_) => CliError::Failed(text),
             ExecuteError::Busy | ExecuteError::Unavailable(_) => CliError::Unavailable(text),
         }
     }

@@ -65,6 +65,8 @@ pub(super) struct Revoke {
 struct RevokedAll {
     /// How many grants ended.
     revoked: usize,
+    /// How many cannot be read, and count as ended.
+    damaged: usize,
 }
 
 /// A grant as printed; times are RFC 3339 in UTC.
@@ -113,11 +115,12 @@ impl Revoke {
 }
 
 async fn revoke_all(opened: &Opened, of: GrantsOf, json: bool) -> Result<(), CliError> {
-    read_models::catch_up(opened).await?;
-    let reason = RevocationReason::Admin;
-    let revoked = opened.store.end_grants(of, reason, &opened.context()).await?;
+    read_models::there(opened).await?;
+    let ended = opened.store.end_grants(of, RevocationReason::Admin, &opened.context()).await?;
+    output::tell_damaged(&ended);
+    let (revoked, damaged) = (ended.count, ended.damaged.len());
     if json {
-        return output::json(&RevokedAll { revoked });
+        return output::json(&RevokedAll { revoked, damaged });
     }
     output::fields(&[("revoked", revoked.to_string())])
 }

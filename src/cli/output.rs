@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 use super::CliError;
+use crate::store::Ended;
 
 /// One line of text. A reader that went away (`grantlog … | head`) ends the command quietly.
 pub(super) fn line(text: &str) -> Result<(), CliError> {
@@ -33,6 +34,13 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<(), CliError> {
 /// A line for people, on standard error.
 pub(super) fn message(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Names the grants or sessions that could not be read.
+pub(super) fn tell_damaged(ended: &Ended) {
+    for aggregate in &ended.damaged {
+        message(&format!("{aggregate} is damaged, so it counts as ended"));
+    }
 }
 
 /// Name and value pairs below each other; pairs without a value are left out.

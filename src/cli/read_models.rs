@@ -1,9 +1,10 @@
-//! The table projections as commands use them: first brought to the end of the log, whether a server runs or not.
+//! The table projections as commands use them: first brought to the end of the log, whether a server runs or not. Only
+//! for what is shown: what ends grants or sessions looks at the log itself.
 
 use std::time::{Duration, Instant};
 
 use grantlog_projections::engine::is_known;
-use grantlog_projections::feed::Wake;
+use grantlog_projections::feed::{Cursor, Wake, ahead};
 use grantlog_projections::live::Now;
 use grantlog_projections::{Projector, ProjectorOptions, prepare, status};
 
@@ -15,25 +16,36 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often it is looked whether they have.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Makes the tables that are not there yet.
+pub(super) async fn there(opened: &Opened) -> Result<(), CliError> {
+    Ok(prepare(opened.db()).await?)
+}
+
 /// Brings the tables to where the log ends now. Where a server keeps them, this only waits for it.
 pub(super) async fn catch_up(opened: &Opened) -> Result<(), CliError> {
     prepare(opened.db()).await?;
-    let end = status::read(opened.db(), opened.clock.now()).await?.end;
+    let end = ahead::end(opened.db()).await?.unwrap_or(Cursor::START);
     let clock = opened.clock.clone();
     let options = ProjectorOptions::new(Now::new(move || clock.now()));
     let projector = Projector::start(opened.db(), &Wake::new(opened.db()), options);
     let bar = output::progress("catching up");
-    bar.set_length(u64::try_from(end).unwrap_or(0));
+    bar.set_length(u64::try_from(end.position).unwrap_or(0));
     let began = Instant::now();
-    let reached = loop {
+    let missing = loop {
         let status = status::read(opened.db(), opened.clock.now()).await?;
         // Tables of another version are kept by other programs, or left behind.
         let tables = || status.tables.iter().filter(|table| table.active && is_known(&table.name, table.version));
-        if tables().all(|table| table.lag_events == 0 || table.position >= end || table.stopped.is_some()) {
-            break true;
+        let cursor = |table: &status::TableStatus| Cursor { txid: table.txid, position: table.position };
+        let behind = || tables().filter(|table| table.lag_events > 0 && cursor(table) < end);
+        if behind().next().is_none() {
+            break None;
+        }
+        // Nothing helps a table but a newer version; the others come to the end.
+        if behind().all(|table| table.stopped.is_some()) {
+            break behind().find_map(|table| table.stopped.clone());
         }
         if began.elapsed() > CATCH_UP_TIMEOUT {
-            break false;
+            break Some("the read models are behind the log".to_owned());
         }
         let least = tables().map(|table| table.position).min().unwrap_or(0);
         bar.set_position(u64::try_from(least).unwrap_or(0));
@@ -41,8 +53,8 @@ pub(super) async fn catch_up(opened: &Opened) -> Result<(), CliError> {
     };
     projector.stop().await;
     bar.finish_and_clear();
-    if !reached {
-        output::message("the read models are behind the log; the newest changes may be missing");
+    if let Some(reason) = missing {
+        output::message(&format!("{reason}; the newest changes may be missing"));
     }
     Ok(())
 }

@@ -159,16 +159,16 @@ async fn change(opened: &Opened, user_id: UserId, command: UserCommand) -> Resul
 
 /// Who knew the old password may be signed in somewhere.
 async fn end_sessions(opened: &Opened, user_id: UserId) -> Result<(), CliError> {
-    read_models::catch_up(opened).await?;
-    opened.store.end_sessions(user_id, None, EndReason::Admin, &opened.context()).await?;
+    read_models::there(opened).await?;
+    output::tell_damaged(&opened.store.end_sessions(user_id, None, EndReason::Admin, &opened.context()).await?);
     Ok(())
 }
 
 /// What a server that had not heard of the disabling yet gave meanwhile must not come back with the user.
 async fn end_grants(opened: &Opened, user_id: UserId) -> Result<(), CliError> {
-    read_models::catch_up(opened).await?;
+    read_models::there(opened).await?;
     let (of, reason) = (GrantsOf::User(user_id), RevocationReason::UserDisabled);
-    opened.store.end_grants(of, reason, &opened.context()).await?;
+    output::tell_damaged(&opened.store.end_grants(of, reason, &opened.context()).await?);
     Ok(())
 }
 

@@ -197,3 +197,26 @@ async fn what_belongs_to_a_session_ends_with_it() {
     assert!(!log.stands(online).await);
     assert!(log.stands(offline).await && log.stands(plain).await && log.stands(elsewhere).await);
 }
+
+#[tokio::test]
+async fn a_damaged_grant_does_not_stop_what_follows() {
+    let log = Log::new().await;
+    let at = log.clock.now();
+    let (damaged, other) = (log.open(1).await, log.open(2).await);
+    let session = log.start_session(10).await;
+    let sql = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
+               VALUES ('grant', $1, 2, 'grant.refreshed', '1.0', '7', '{}')";
+    log.store.db().execute(sql, &[damaged.to_string().into()]).await.expect("a row that no Grantlog writes");
+    log.user(UserCommand::Disable { at }).await;
+    log.follow().await;
+    assert!(!log.stands(other).await && !log.is_signed_in(session).await);
+    // Over its own events as well.
+    log.follow().await;
+    assert_eq!(standing(&log.store, at.plus_seconds(60)).await.expect("read").lag_seconds, 0);
+    // And it went on from there.
+    log.user(UserCommand::Enable { at }).await;
+    let later = log.open(3).await;
+    log.client(ClientCommand::Disable { at }).await;
+    log.follow().await;
+    assert!(!log.stands(later).await);
+}

@@ -19,6 +19,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::app::{App, with};
+use crate::consequences;
 use crate::oidc::backchannel::outbox;
 
 /// Requests answered; labels `route` and `status`.
@@ -45,6 +46,13 @@ pub const PROJECTION_LAG_EVENTS: &str = "grantlog_projection_lag_events";
 pub const PROJECTION_LAG_SECONDS: &str = "grantlog_projection_lag_seconds";
 /// Aggregates that a projection holds in quarantine; label `projection`.
 pub const PROJECTION_POISON: &str = "grantlog_projection_poison";
+
+/// The place in the log up to which what follows from disabled clients and users has been done.
+pub const CONSEQUENCES_POSITION: &str = "grantlog_consequences_position";
+/// Seconds since the oldest event was recorded that was not looked at for what follows from it.
+pub const CONSEQUENCES_LAG_SECONDS: &str = "grantlog_consequences_lag_seconds";
+/// Damaged grants and sessions that were passed over.
+pub const CONSEQUENCES_DAMAGED: &str = "grantlog_consequences_damaged_total";
 
 /// Questions to servers of clients; label `outcome`: answered, refused, busy, timed_out, failed.
 pub const REMOTE_REQUESTS: &str = "grantlog_remote_requests_total";
@@ -82,6 +90,9 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(PROJECTION_LAG_EVENTS, "Events between a projection's checkpoint and the end of the log");
     describe_gauge!(PROJECTION_LAG_SECONDS, Unit::Seconds, "By which a projection is behind");
     describe_gauge!(PROJECTION_POISON, "Aggregates in quarantine, by projection");
+    describe_gauge!(CONSEQUENCES_POSITION, "Up to where what follows from disabled clients and users has been done");
+    describe_gauge!(CONSEQUENCES_LAG_SECONDS, Unit::Seconds, "By which what follows from them is behind");
+    describe_counter!(CONSEQUENCES_DAMAGED, "Damaged grants and sessions that were passed over");
     describe_counter!(REMOTE_REQUESTS, "Questions to servers of clients, by outcome");
     describe_histogram!(REMOTE_SECONDS, Unit::Seconds, "From the question to the end of the answer");
     describe_gauge!(PROJECTION_KEPT, "Whether this process keeps the projection");
@@ -129,6 +140,11 @@ async fn measure(app: &App, measured: &Mutex<Option<Instant>>) {
             gauge!(PROJECTION_KEPT, "projection" => table.name.clone()).set(f64::from(u8::from(kept)));
             gauge!(PROJECTION_POISON, "projection" => table.name).set(table.poison as f64);
         }
+    }
+    let standing = tokio::time::timeout(MEASURE_EVERY, consequences::standing(&app.store, app.now())).await;
+    if let Ok(Ok(standing)) = standing {
+        gauge!(CONSEQUENCES_POSITION).set(standing.position as f64);
+        gauge!(CONSEQUENCES_LAG_SECONDS).set(standing.lag_seconds as f64);
     }
     let counts = tokio::time::timeout(MEASURE_EVERY, outbox::counts(app.store.db())).await;
     if let Ok(Ok((pending, given_up))) = counts {

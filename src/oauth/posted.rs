@@ -100,7 +100,9 @@ pub fn not_executed<E: std::error::Error>(
         ExecuteError::Refused(refusal) => refused(refusal),
         ExecuteError::Conflict | ExecuteError::Busy => OAuthError::unavailable(),
         ExecuteError::Unavailable(reason) => unavailable(context, &reason),
-        ExecuteError::Fault(fault) => OAuthError::fault(Some(context.id.as_str()), &fault),
+        error @ (ExecuteError::Damaged(_) | ExecuteError::Fault(_)) => {
+            OAuthError::fault(Some(context.id.as_str()), &error)
+        }
     }
 }
 

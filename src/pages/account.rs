@@ -127,7 +127,6 @@ pub async fn change(visit: Visit, change: Change) -> Result<Response, PageError>
 async fn revoke(visit: &Visit, session: &SignedIn) -> Result<Response, PageError> {
     let app = &visit.app;
     let of = GrantsOf::UserAtClient(session.user_id, parsed(visit, "client_id")?);
-    settled(app).await?;
     let by = visit.by_user(session.user_id, None);
     app.store.end_grants(of, RevocationReason::User, &by).await?;
     Ok(visit.chrome("").await?.redirect("/account?done=revoked"))
@@ -188,7 +187,6 @@ async fn change_password(visit: Visit, session: &SignedIn) -> Result<Response, P
 /// Who knew the old password may be signed in elsewhere: every other session ends.
 async fn end_others(visit: &Visit, session: &SignedIn) -> Result<(), PageError> {
     let app = &visit.app;
-    settled(app).await?;
     let by = visit.by_user(session.user_id, None);
     let (user_id, except) = (session.user_id, Some(session.session_id));
     app.store.end_sessions(user_id, except, EndReason::SignedOut, &by).await?;

@@ -18,7 +18,6 @@ use super::client_form::ClientForm;
 use super::create_client::secret_page;
 use super::failure::PageError;
 use super::further;
-use super::settled::settled;
 use super::start_login;
 use super::visit::{SignedIn, Visit};
 use super::words::{self, Line};
@@ -169,7 +168,6 @@ pub async fn change(visit: &Visit, id: ClientId, change: Change) -> Result<Respo
     let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));
     if change == Change::Enable && !client.enabled {
         // What a node that had not heard of the disabling yet gave meanwhile must not come back with the client.
-        settled(app).await?;
         app.store.end_grants(GrantsOf::Client(id), RevocationReason::ClientDisabled, &by).await?;
     }
     let executed = app.store.execute::<Client>(&id.to_string(), command, &by).await;

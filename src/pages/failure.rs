@@ -56,6 +56,7 @@ impl PageError {
         match error {
             ExecuteError::Refused(refusal) => refused(refusal),
             ExecuteError::Conflict | ExecuteError::Busy => Self::Unavailable(error.to_string()),
+            ExecuteError::Damaged(_) => Self::Fault(error.to_string()),
             ExecuteError::Unavailable(reason) => Self::Unavailable(reason),
             ExecuteError::Fault(fault) => Self::Fault(fault),
         }
@@ -214,6 +215,7 @@ impl From<EndingError> for PageError {
             EndingError::Database(error) => error.into(),
             EndingError::Grant(_, error) => Self::not_executed(error, |refusal| Self::Fault(refusal.to_string())),
             EndingError::Session(_, error) => Self::not_executed(error, |refusal| Self::Fault(refusal.to_string())),
+            EndingError::Newer { .. } => Self::Unavailable(error.to_string()),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Reading one's own writes: the tables behind the lists are a moment behind the log, and somebody who has just created
-//! a client wants to see it.
+//! a client wants to see it. Only for what is shown: nothing that is promised may rest on it.
 
 use std::time::Duration;
 
 use grantlog_projections::checkpoint;
-use grantlog_projections::feed::Cursor;
+use grantlog_projections::feed::ahead;
 
 use super::failure::PageError;
 use crate::app::App;
@@ -16,10 +16,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Waits until the tables have come to where the log ends now, or for [`WAIT_MAX`].
 pub async fn settled(app: &App) -> Result<(), PageError> {
-    let sql = "SELECT txid, position FROM events ORDER BY txid DESC, position DESC LIMIT 1";
-    let rows = app.store.db().fetch(sql, &[]).await?;
-    let Some(row) = rows.first() else { return Ok(()) };
-    let end = Cursor { txid: row.int(0)?, position: row.int(1)? };
+    let Some(end) = ahead::end(app.store.db()).await? else { return Ok(()) };
     let caught_up = async {
         loop {
             let tables = checkpoint::all(app.store.db()).await?;

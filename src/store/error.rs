@@ -70,6 +70,9 @@ pub enum ExecuteError<E: std::error::Error> {
     /// The database is not available (503). The command may or may not have taken effect.
     #[error("the event log is not available: {0}")]
     Unavailable(String),
+    /// Its events cannot be read, or make no sense: nothing is decided on it any more. For the log, not for a client.
+    #[error("a damaged stream: {0}")]
+    Damaged(String),
     /// Anything else; for the log, not for a client.
     #[error("{0}")]
     Fault(String),

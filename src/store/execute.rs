@@ -251,7 +251,7 @@ fn refused<E: std::error::Error>(error: AggregateError<E>) -> ExecuteError<E> {
         AggregateError::UserError(refusal) => ExecuteError::Refused(refusal),
         AggregateError::AggregateConflict => ExecuteError::Conflict,
         AggregateError::DatabaseConnectionError(error) => ExecuteError::Unavailable(error.to_string()),
-        AggregateError::DeserializationError(error) => ExecuteError::Fault(format!("a damaged stream: {error}")),
+        AggregateError::DeserializationError(error) => ExecuteError::Damaged(error.to_string()),
         AggregateError::UnexpectedError(error) => match read_error(error) {
             error if error.is_unavailable() => ExecuteError::Unavailable(error.to_string()),
             error => ExecuteError::Fault(error.to_string()),

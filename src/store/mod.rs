@@ -28,7 +28,7 @@ use std::time::Duration;
 use grantlog_domain::Recorded;
 use grantlog_projections::db::{Db, Value};
 
-pub use self::ending::EndingError;
+pub use self::ending::{Ended, EndingError};
 pub use self::error::{AppendError, ExecuteError, StoreError};
 pub use self::execute::{CommandContext, Executed, Loaded};
 pub use self::migrate::Step;

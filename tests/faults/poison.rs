@@ -37,6 +37,7 @@ async fn poison(run: Run) -> Report {
         let server = Server::on(&site, &[]).await;
         quarantined(&server, &client, &[damaged, garbled], well, &mut report).await;
         rebuilt(&site, &mut report).await;
+        ended_around(&site, &server, &mut report).await;
 
         append(&site, well, "grant.teleported", "{}").await;
         unknown(&site, &server, &client, well, &mut report).await;
@@ -61,6 +62,38 @@ async fn quarantined(server: &Server, client: &Client, poisoned: &[&Tokens], wel
         metrics.lines().any(is_counted).then_some(())
     })
     .await;
+}
+
+/// What ends all of a client's grants goes on around a damaged one, and tells of it.
+async fn ended_around(site: &Site, server: &Server, report: &mut Report) {
+    let (client, user) = (server.password_client().await, server.user().await);
+    let (damaged, well) = (server.password_tokens(&client, &user).await, server.password_tokens(&client, &user).await);
+    append(site, &damaged, "grant.refreshed", r#"{"refreshed":{"access_token":7}}"#).await;
+    let output = site.run(&["grant", "revoke", "--client", &client.id]).await;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let told = output.status.success() && said.contains(&grant_of(&damaged.access).to_string());
+    report.check(told, || format!("grant revoke around a damaged grant: {said}"));
+    report.check(has_ended(site, &well).await, || "a grant beside a damaged one was not revoked".to_owned());
+
+    let well = server.password_tokens(&client, &user).await;
+    site.run_well(&["client", "disable", &client.id]).await;
+    let ended = poll::within(Duration::from_secs(20), async || has_ended(site, &well).await.then_some(()));
+    report.check(ended.await.is_some(), || "a disabled client kept a grant beside a damaged one".to_owned());
+    let output = site.run(&["client", "enable", &client.id]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    report.check(output.status.success(), || format!("client enable around a damaged grant: {said}"));
+    poll::until("/metrics tells that what follows from disabled clients goes on", async || {
+        let metrics = server.get("/metrics").send().await.text();
+        let has = |wanted: &dyn Fn(&str) -> bool| metrics.lines().any(wanted);
+        let passed_over = |line: &str| line.starts_with("grantlog_consequences_damaged_total") && !line.ends_with(" 0");
+        (has(&|line| line == "grantlog_consequences_lag_seconds 0") && has(&passed_over)).then_some(())
+    })
+    .await;
+    report.acknowledged += 2;
+}
+
+async fn has_ended(site: &Site, tokens: &Tokens) -> bool {
+    site.run_json(&["grant", "show", &grant_of(&tokens.access).to_string()]).await["status"] == "revoked"
 }
 
 /// A rebuild goes over the rows and says so.
@@ -109,7 +142,8 @@ async fn append(site: &Site, tokens: &Tokens, kind: &str, payload: &str) {
         "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
          SELECT 'grant', '{grant}', MAX(sequence) + 1, '{kind}', '1.0', '{payload}', \
          '{{\"event_id\":\"{}\",\"actor\":\"system\"}}' FROM events WHERE aggregate_type = 'grant' AND aggregate_id = '{grant}'",
-        uuid::Uuid::from_bytes(event_id)
+        // Version 4: an id of version 7 would tell a time, which a command on SQLite goes on from.
+        uuid::Builder::from_random_bytes(event_id).into_uuid()
     );
     match site.store() {
         Store::Postgres => {

@@ -2,8 +2,9 @@
 //!
 //! [`ordered`] gives one total order, the same for every reader; table projections, audit and export use it.
 //! [`eager`] gives events as soon as they are visible, in an order that only holds within one aggregate; live models use
-//! it, because a foreign transaction left open does not delay it.
+//! it, because a foreign transaction left open does not delay it. [`ahead`] looks at what the ordered feed may not show yet.
 
+pub mod ahead;
 mod appended;
 pub mod eager;
 pub mod ordered;

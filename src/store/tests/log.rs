@@ -196,7 +196,7 @@ async fn a_damaged_stream_is_reported() {
                 "{loaded:?}"
             );
             let executed = store.execute::<User>(id, UserCommand::Disable { at: Timestamp(1) }, &by()).await;
-            assert!(matches!(executed, Err(ExecuteError::Fault(_))), "{executed:?}");
+            assert!(matches!(executed, Err(ExecuteError::Damaged(_))), "{executed:?}");
         }
     })
     .await;
