@@ -48,7 +48,7 @@ pub async fn objection(db: &Db, last: Cursor) -> Result<Option<String>, DbError>
 pub async fn renew(db: &Db, partition: &str) -> Result<BaseSum, DbError> {
     let shown = format!("{}_v{}", activity::NAME, activity::VERSION);
     let mut tx = db.begin().await?;
-    tx.execute("SET LOCAL statement_timeout = 0", &[]).await?;
+    tx.take_long().await?;
     tx.execute("SET LOCAL idle_in_transaction_session_timeout = 0", &[]).await?;
     // First what is there: a foreign change is reported, not taken for right.
     verify_in(&mut tx).await?;
@@ -76,7 +76,7 @@ pub async fn verify(db: &Db) -> Result<(), DbError> {
     if !db.is_postgres() {
         return Ok(());
     }
-    let mut tx = db.begin_read().await?;
+    let mut tx = db.begin_long_read().await?;
     let verified = verify_in(&mut tx).await;
     tx.rollback().await?;
     verified

@@ -49,6 +49,9 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often it is looked whether partitions are missing.
 const PARTITIONS_EVERY: Duration = Duration::from_secs(3600);
 
+/// Longest time for making them: a connection that died in silence must not be the end of it.
+const PARTITIONS_MAX: Duration = Duration::from_secs(300);
+
 type Observer = Box<dyn Fn(&[Recorded]) + Send + Sync>;
 
 /// The event log. Clones share it.
@@ -119,6 +122,20 @@ impl Store {
         partitions::list(&self.0.db).await
     }
 
+    /// For how many seconds from now new grants have a partition already; `None` on SQLite. Not positive: the default
+    /// partition takes them.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn partitions_ahead_seconds(&self) -> Result<Option<i64>, StoreError> {
+        if !self.0.db.is_postgres() {
+            return Ok(None);
+        }
+        let ends = self.partitions().await?.into_iter().filter_map(|partition| partition.range).map(|range| range.to);
+        let last = ends.map(Bound::millis).max().unwrap_or(0);
+        Ok(Some((last - self.0.clock.now_millis()) / 1000))
+    }
+
     /// As [`Store::ensure_partitions`], where a failure is only worth a warning.
     async fn try_partitions(&self) {
         match self.ensure_partitions().await {
@@ -137,7 +154,9 @@ impl Store {
     pub async fn keep_partitions(self) {
         loop {
             tokio::time::sleep(PARTITIONS_EVERY).await;
-            self.try_partitions().await;
+            if tokio::time::timeout(PARTITIONS_MAX, self.try_partitions()).await.is_err() {
+                tracing::warn!("making partitions took too long; the default partition takes the events");
+            }
         }
     }
 

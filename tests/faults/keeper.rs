@@ -14,7 +14,7 @@ pub const SCENARIO: Scenario = Scenario {
     name: "keeper",
     fault: "the keeper of the projections killed, frozen, cut off",
     stores: POSTGRES,
-    rounds: Rounds { small: 4, full: 40 },
+    rounds: Rounds { small: 5, full: 40 },
     run: |run| Box::pin(rounds(run)),
 };
 
@@ -30,15 +30,17 @@ enum Fault {
     Frozen,
     Refused,
     Swallowed,
+    /// One of its connections is swallowed for ever in the middle of a transaction; everything else passes.
+    OneSwallowed,
 }
 
-const FAULTS: [Fault; 4] = [Fault::Killed, Fault::Frozen, Fault::Refused, Fault::Swallowed];
+const FAULTS: [Fault; 5] = [Fault::Killed, Fault::Frozen, Fault::Refused, Fault::Swallowed, Fault::OneSwallowed];
 
 async fn rounds(run: Run) -> Report {
     let mut cluster = Cluster::start(2).await;
     let client = cluster.known(cluster.nodes[0].service_client().await).await;
     let mut report = Report { rounds: run.rounds, ..Report::default() };
-    let mut taken: [Vec<f64>; 4] = Default::default();
+    let mut taken: [Vec<f64>; 5] = Default::default();
     for round in 0..run.rounds {
         let number = round % FAULTS.len();
         let keeping = keeping(&cluster).await;
@@ -46,14 +48,18 @@ async fn rounds(run: Run) -> Report {
         // Something to fold while the keeper dies.
         let load = tokio::spawn(issue(other.clone(), client.clone()));
         let began = Instant::now();
-        begin(FAULTS[number], &cluster, keeping);
+        begin(FAULTS[number], &cluster, keeping).await;
         let before = Keeping::now(&cluster.site).await.end;
         poll::until_at_most(
             TAKEOVER_MAX,
             "another node keeps every projection, and takes in what is new",
             async || {
                 let now = Keeping::now(&cluster.site).await;
-                (now.by == HashSet::from([other.process_id()]) && now.least_far > before).then_some(())
+                let by_one = |node: &Server| now.by == HashSet::from([node.process_id()]);
+                // Who has lost one connection may go on over another.
+                let taken =
+                    by_one(&other) || matches!(FAULTS[number], Fault::OneSwallowed) && cluster.nodes.iter().any(by_one);
+                (taken && now.least_far > before).then_some(())
             },
         )
         .await;
@@ -77,12 +83,13 @@ async fn rounds(run: Run) -> Report {
     report
 }
 
-fn begin(fault: Fault, cluster: &Cluster, keeping: usize) {
+async fn begin(fault: Fault, cluster: &Cluster, keeping: usize) {
     match fault {
         Fault::Killed => cluster.nodes[keeping].kill(),
         Fault::Frozen => signal("-STOP", &cluster.nodes[keeping]),
         Fault::Refused => cluster.proxies[keeping].cut(),
         Fault::Swallowed => cluster.proxies[keeping].stall(),
+        Fault::OneSwallowed => cluster.proxies[keeping].swallow_a_commit().await,
     }
 }
 
@@ -95,6 +102,8 @@ async fn end(fault: Fault, cluster: &mut Cluster, keeping: usize) {
         }
         Fault::Frozen => signal("-CONT", &cluster.nodes[keeping]),
         Fault::Refused | Fault::Swallowed => cluster.proxies[keeping].heal(),
+        // It does not heal.
+        Fault::OneSwallowed => {}
     }
 }
 

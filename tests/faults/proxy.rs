@@ -31,6 +31,8 @@ struct Shared {
     state: watch::Sender<State>,
     /// Answers to committed appends that are being held back.
     held: watch::Sender<usize>,
+    /// Connections that were swallowed for ever, each in the middle of a transaction.
+    swallowed: watch::Sender<usize>,
     /// Appends since the start, for [`Proxy::lose_appends`].
     appends: AtomicU32,
 }
@@ -45,6 +47,8 @@ struct State {
     delay: Duration,
     /// Every so many-th append loses its connection; 0: none.
     lose_every: u32,
+    /// Who commits a transaction is heard no more, and hears nothing.
+    swallowing_commits: bool,
 }
 
 impl Proxy {
@@ -61,6 +65,7 @@ impl Proxy {
             socket: PathBuf::from(host).join(".s.PGSQL.5432"),
             state: watch::Sender::default(),
             held: watch::Sender::default(),
+            swallowed: watch::Sender::default(),
             appends: AtomicU32::default(),
         });
         let accepting = Arc::clone(&shared);
@@ -111,6 +116,17 @@ impl Proxy {
     /// Every `every`-th append loses its connection: before it reaches the database, on its way, or after it committed.
     pub fn lose_appends(&self, every: u32) {
         self.change(|state| state.lose_every = every);
+    }
+
+    /// From now on a connection on which a transaction is to be committed is swallowed, and stays so whatever is healed;
+    /// others pass. Waits until that has happened once, and heals.
+    pub async fn swallow_a_commit(&self) {
+        let mut swallowed = self.shared.swallowed.subscribe();
+        let before = *swallowed.borrow_and_update();
+        self.change(|state| state.swallowing_commits = true);
+        let waiting = swallowed.wait_for(|swallowed| *swallowed > before);
+        tokio::time::timeout(PATIENCE, waiting).await.expect("somebody commits").expect("the proxy lives");
+        self.heal();
     }
 
     /// Everything passes again, also what was held back or stalled.
@@ -187,7 +203,13 @@ impl Link<'_> {
                 b'B' if appends.contains(split(split(body).1).0) => {
                     lose_on_the_way = self.append()?;
                 }
-                b'Q' if body.starts_with(b"COMMIT") => self.appending.store(true, SeqCst),
+                b'Q' if body.starts_with(b"COMMIT") => {
+                    if self.shared.state.borrow().swallowing_commits {
+                        self.shared.swallowed.send_modify(|swallowed| *swallowed += 1);
+                        return std::future::pending().await;
+                    }
+                    self.appending.store(true, SeqCst);
+                }
                 _ => {}
             }
             self.pass(&mut to, &message).await?;

@@ -1,23 +1,30 @@
-//! A connection of the PostgreSQL pool on which nobody waits for ever.
+//! A connection of the PostgreSQL pool on which nobody waits for ever, alone or in a transaction.
 //!
 //! The server bounds its statements, but not a network that swallows everything: on such a connection an answer is awaited
 //! for a quarter of an hour. One whose answer is overdue is closed instead of put back, and the pool makes another.
 
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{Executor as _, PgPool, Postgres};
 use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 use super::DbError;
 
 /// Longest wait for an answer; more than the server gives a statement (10 s), so that its own refusal is heard.
-const ANSWER_MAX: Duration = Duration::from_secs(12);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(12);
+/// The same where the server does not bound its statements: a large index, a table that is read whole.
+pub(super) const LONG_ANSWER_MAX: Duration = Duration::from_secs(3600);
 /// Longest wait for the sign of life with which a connection goes back into the pool.
 const RETURN_MAX: Duration = Duration::from_secs(2);
 
+type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
+
+#[derive(Debug)]
 pub(super) struct Lease(Option<PoolConnection<Postgres>>);
 
 impl Lease {
@@ -26,17 +33,43 @@ impl Lease {
     }
 
     /// The rows of one statement.
-    pub(super) async fn fetch(mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, DbError> {
-        let Some(connection) = &mut self.0 else { return Err(DbError::TimedOut) };
-        let answer = tokio::time::timeout(ANSWER_MAX, connection.fetch_all(query)).await;
+    pub(super) async fn fetch(&mut self, query: PgQuery<'_>, longest: Duration) -> Result<Vec<PgRow>, DbError> {
+        let connection = self.0.as_mut().ok_or(DbError::TimedOut)?;
+        let answer = timeout(longest, connection.fetch_all(query)).await;
         self.answered(answer)
     }
 
     /// How many rows one statement changed.
-    pub(super) async fn execute(mut self, query: Query<'_, Postgres, PgArguments>) -> Result<u64, DbError> {
-        let Some(connection) = &mut self.0 else { return Err(DbError::TimedOut) };
-        let answer = tokio::time::timeout(ANSWER_MAX, connection.execute(query)).await;
+    pub(super) async fn execute(&mut self, query: PgQuery<'_>, longest: Duration) -> Result<u64, DbError> {
+        let connection = self.0.as_mut().ok_or(DbError::TimedOut)?;
+        let answer = timeout(longest, connection.execute(query)).await;
         self.answered(answer).map(|done| done.rows_affected())
+    }
+
+    /// Hands on each row as it arrives; `longest` is the wait for one.
+    async fn fetch_each<F>(&mut self, query: PgQuery<'_>, longest: Duration, mut each: F) -> Result<(), DbError>
+    where
+        F: FnMut(PgRow) -> Result<(), DbError> + Send,
+    {
+        let connection = self.0.as_mut().ok_or(DbError::TimedOut)?;
+        let mut rows = connection.fetch(query);
+        let ended = loop {
+            match timeout(longest, rows.try_next()).await {
+                Ok(Ok(Some(row))) => each(row)?,
+                Ok(Ok(None)) => break Ok(Ok(())),
+                Ok(Err(error)) => break Ok(Err(error)),
+                Err(overdue) => break Err(overdue),
+            }
+        };
+        drop(rows);
+        self.answered(ended)
+    }
+
+    /// Statements of our own without parameters.
+    async fn run(&mut self, sql: &'static str) -> Result<(), DbError> {
+        let connection = self.0.as_mut().ok_or(DbError::TimedOut)?;
+        let answer = timeout(ANSWER_MAX, connection.execute(sql)).await;
+        self.answered(answer).map(drop)
     }
 
     fn answered<T>(&mut self, answer: Result<Result<T, sqlx::Error>, Elapsed>) -> Result<T, DbError> {
@@ -57,7 +90,75 @@ impl Drop for Lease {
         let Some(mut connection) = self.0.take() else { return };
         let returned = connection.return_to_pool();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { tokio::time::timeout(RETURN_MAX, returned).await });
+            runtime.spawn(async move { timeout(RETURN_MAX, returned).await });
         }
+    }
+}
+
+/// A transaction on such a connection; dropped it is rolled back. When an answer is overdue it is over, and nobody knows
+/// how it ended: the server ends it when it has heard nothing for as long as a statement may take.
+#[derive(Debug)]
+pub(super) struct PostgresTx {
+    lease: Lease,
+    /// Longest wait for an answer.
+    longest: Duration,
+}
+
+impl PostgresTx {
+    pub(super) async fn begin(pool: &PgPool, sql: &'static str) -> Result<Self, DbError> {
+        let mut tx = Self { lease: Lease::acquire(pool).await?, longest: ANSWER_MAX };
+        tx.lease.run(sql).await?;
+        Ok(tx)
+    }
+
+    /// From here on answers are awaited for as long as [`LONG_ANSWER_MAX`].
+    pub(super) const fn take_long(&mut self) {
+        self.longest = LONG_ANSWER_MAX;
+    }
+
+    pub(super) async fn fetch(&mut self, query: PgQuery<'_>) -> Result<Vec<PgRow>, DbError> {
+        self.lease.fetch(query, self.longest).await
+    }
+
+    pub(super) async fn fetch_each<F>(&mut self, query: PgQuery<'_>, each: F) -> Result<(), DbError>
+    where
+        F: FnMut(PgRow) -> Result<(), DbError> + Send,
+    {
+        self.lease.fetch_each(query, self.longest, each).await
+    }
+
+    pub(super) async fn execute(&mut self, query: PgQuery<'_>) -> Result<u64, DbError> {
+        self.lease.execute(query, self.longest).await
+    }
+
+    pub(super) async fn commit(self) -> Result<(), DbError> {
+        self.end("COMMIT").await
+    }
+
+    pub(super) async fn rollback(self) -> Result<(), DbError> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(mut self, sql: &'static str) -> Result<(), DbError> {
+        self.lease.run(sql).await?;
+        // It goes back into the pool as it is.
+        drop(Lease(self.lease.0.take()));
+        Ok(())
+    }
+}
+
+impl Drop for PostgresTx {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.lease.0.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            drop(connection.detach());
+            return;
+        };
+        runtime.spawn(async move {
+            match timeout(RETURN_MAX, connection.execute("ROLLBACK")).await {
+                Ok(Ok(_)) => drop(Lease(Some(connection))),
+                _ => drop(connection.detach()),
+            }
+        });
     }
 }

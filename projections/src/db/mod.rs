@@ -11,7 +11,7 @@ mod scan;
 mod value;
 
 use futures::TryStreamExt as _;
-use sqlx::{Executor as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Executor as _, PgPool, Sqlite, SqlitePool, Transaction};
 
 pub(crate) use block::{Block, Fields};
 pub use error::DbError;
@@ -19,11 +19,12 @@ pub use open::OpenOptions;
 pub(crate) use scan::{Scan, in_thread};
 pub use value::{Row, Value};
 
-use lease::Lease;
+use lease::{ANSWER_MAX, Lease, PostgresTx};
 use relaxed::RelaxedSqlite;
 use value::{postgres_arguments, sqlite_arguments};
 
-const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const BEGIN_LONG_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
      SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
 
 /// A database. Cheap to clone.
@@ -61,7 +62,7 @@ impl Db {
         match self {
             Self::Postgres(pool) => {
                 let query = sqlx::query_with(sql, postgres_arguments(values)?);
-                let rows = Lease::acquire(pool).await?.fetch(query).await?;
+                let rows = Lease::acquire(pool).await?.fetch(query, ANSWER_MAX).await?;
                 Ok(rows.into_iter().map(Row::Postgres).collect())
             }
             Self::Sqlite { read, .. } => fetch_sqlite(read, sql, values).await,
@@ -73,7 +74,7 @@ impl Db {
         match self {
             Self::Postgres(pool) => {
                 let query = sqlx::query_with(sql, postgres_arguments(values)?);
-                Lease::acquire(pool).await?.execute(query).await
+                Lease::acquire(pool).await?.execute(query, ANSWER_MAX).await
             }
             Self::Sqlite { write, .. } => {
                 Ok(write.execute(sqlx::query_with(sql, sqlite_arguments(values)?)).await?.rows_affected())
@@ -84,7 +85,7 @@ impl Db {
     /// A transaction whose commit is durable. On SQLite it is the only writer until it ends.
     pub async fn begin(&self) -> Result<Tx, DbError> {
         Ok(Tx(match self {
-            Self::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Inner::Postgres(PostgresTx::begin(pool, "BEGIN").await?),
             Self::Sqlite { write, .. } => Inner::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
         }))
     }
@@ -93,7 +94,7 @@ impl Db {
     pub async fn begin_rebuildable(&self) -> Result<Tx, DbError> {
         Ok(Tx(match self {
             Self::Postgres(pool) => {
-                Inner::Postgres(pool.begin_with("BEGIN; SET LOCAL synchronous_commit TO off").await?)
+                Inner::Postgres(PostgresTx::begin(pool, "BEGIN; SET LOCAL synchronous_commit TO off").await?)
             }
             Self::Sqlite { write, .. } => Inner::Relaxed(RelaxedSqlite::begin(write).await?),
         }))
@@ -111,22 +112,35 @@ impl Db {
         }
     }
 
-    /// A transaction in which every statement sees the same snapshot; it cannot write. Its statements may take long.
+    /// A transaction in which every statement sees the same snapshot; it cannot write.
     pub async fn begin_read(&self) -> Result<Tx, DbError> {
         Ok(Tx(match self {
-            Self::Postgres(pool) => Inner::Postgres(pool.begin_with(BEGIN_READ).await?),
+            Self::Postgres(pool) => Inner::Postgres(PostgresTx::begin(pool, BEGIN_READ).await?),
+            Self::Sqlite { read, .. } => Inner::Sqlite(read.begin().await?),
+        }))
+    }
+
+    /// The same, for statements that take long, up to an hour.
+    pub async fn begin_long_read(&self) -> Result<Tx, DbError> {
+        Ok(Tx(match self {
+            Self::Postgres(pool) => {
+                let mut tx = PostgresTx::begin(pool, BEGIN_LONG_READ).await?;
+                tx.take_long();
+                Inner::Postgres(tx)
+            }
             Self::Sqlite { read, .. } => Inner::Sqlite(read.begin().await?),
         }))
     }
 }
 
-/// A transaction; dropped without [`Tx::commit`] it is rolled back.
+/// A transaction; dropped without [`Tx::commit`] it is rolled back. On PostgreSQL no statement waits for ever: after 12 s
+/// without an answer it is [`DbError::TimedOut`] and the transaction is over.
 #[derive(Debug)]
 pub struct Tx(Inner);
 
 #[derive(Debug)]
 enum Inner {
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(PostgresTx),
     Sqlite(Transaction<'static, Sqlite>),
     Relaxed(RelaxedSqlite),
 }
@@ -139,7 +153,10 @@ impl Tx {
 
     pub async fn fetch(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, DbError> {
         match &mut self.0 {
-            Inner::Postgres(tx) => fetch_postgres(&mut **tx, sql, values).await,
+            Inner::Postgres(tx) => {
+                let rows = tx.fetch(sqlx::query_with(sql, postgres_arguments(values)?)).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
             Inner::Sqlite(tx) => fetch_sqlite(&mut **tx, sql, values).await,
             Inner::Relaxed(tx) => fetch_sqlite(tx.connection()?, sql, values).await,
         }
@@ -152,11 +169,8 @@ impl Tx {
     {
         let connection = match &mut self.0 {
             Inner::Postgres(tx) => {
-                let mut rows = tx.fetch(sqlx::query_with(sql, postgres_arguments(values)?));
-                while let Some(row) = rows.try_next().await? {
-                    each(&Row::Postgres(row))?;
-                }
-                return Ok(());
+                let query = sqlx::query_with(sql, postgres_arguments(values)?);
+                return tx.fetch_each(query, |row| each(&Row::Postgres(row))).await;
             }
             Inner::Sqlite(tx) => &mut **tx,
             Inner::Relaxed(tx) => tx.connection()?,
@@ -172,13 +186,21 @@ impl Tx {
     pub async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, DbError> {
         let connection = match &mut self.0 {
             Inner::Postgres(tx) => {
-                let done = tx.execute(sqlx::query_with(sql, postgres_arguments(values)?)).await?;
-                return Ok(done.rows_affected());
+                return tx.execute(sqlx::query_with(sql, postgres_arguments(values)?)).await;
             }
             Inner::Sqlite(tx) => &mut **tx,
             Inner::Relaxed(tx) => tx.connection()?,
         };
         Ok(connection.execute(sqlx::query_with(sql, sqlite_arguments(values)?)).await?.rows_affected())
+    }
+
+    /// From here on the server does not bound a statement (PostgreSQL), and its answer is awaited for an hour.
+    pub(crate) async fn take_long(&mut self) -> Result<(), DbError> {
+        if let Inner::Postgres(tx) = &mut self.0 {
+            tx.execute(sqlx::query("SET LOCAL statement_timeout = 0")).await?;
+            tx.take_long();
+        }
+        Ok(())
     }
 
     pub async fn commit(self) -> Result<(), DbError> {
@@ -199,14 +221,6 @@ impl Tx {
         }
         Ok(())
     }
-}
-
-async fn fetch_postgres<'c, E>(executor: E, sql: &str, values: &[Value]) -> Result<Vec<Row>, DbError>
-where
-    E: sqlx::Executor<'c, Database = Postgres>,
-{
-    let rows = executor.fetch_all(sqlx::query_with(sql, postgres_arguments(values)?)).await?;
-    Ok(rows.into_iter().map(Row::Postgres).collect())
 }
 
 async fn fetch_sqlite<'c, E>(executor: E, sql: &str, values: &[Value]) -> Result<Vec<Row>, DbError>

@@ -14,6 +14,8 @@ use super::Db;
 
 /// A pooled connection that was idle for longer is asked for a sign of life before it is used.
 const IDLE_UNTRUSTED: Duration = Duration::from_secs(1);
+/// Longest wait for it.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// A session that can only read is used for so long; then another one is made.
 const READ_ONLY_USED: Duration = Duration::from_secs(1);
 
@@ -60,7 +62,11 @@ impl Db {
                         return Ok(false);
                     }
                     if meta.idle_for > IDLE_UNTRUSTED {
-                        connection.ping().await?;
+                        // Or one that died in silence would use up all of the wait for a connection.
+                        return match tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await {
+                            Ok(answer) => answer.map(|()| true),
+                            Err(_) => Ok(false),
+                        };
                     }
                     Ok(true)
                 })

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::block::Block;
-use super::{BEGIN_READ, Db, DbError};
+use super::{BEGIN_LONG_READ, Db, DbError};
 
 /// Blocks that wait to be worked on.
 const WAITING_MAX: usize = 4;
@@ -52,7 +52,7 @@ impl Scan {
     /// From here on every statement sees the same snapshot.
     pub(crate) async fn begin(&mut self) -> Result<(), DbError> {
         match &mut self.0 {
-            Inner::Postgres(connection) => connection.execute(BEGIN_READ).await.map(drop)?,
+            Inner::Postgres(connection) => connection.execute(BEGIN_LONG_READ).await.map(drop)?,
             Inner::Sqlite(connection) => connection.as_ref().ok_or_else(lent)?.execute_batch("BEGIN")?,
         }
         Ok(())

@@ -187,9 +187,7 @@ pub(crate) async fn make_named(
 /// write, so each index has a transaction of its own.
 async fn add_index(db: &Db, sql: &str) -> Result<(), DbError> {
     let mut tx = db.begin().await?;
-    if tx.is_postgres() {
-        tx.execute("SET LOCAL statement_timeout = 0", &[]).await?;
-    }
+    tx.take_long().await?;
     tx.execute(sql, &[]).await?;
     tx.commit().await
 }

@@ -55,7 +55,7 @@ impl Live {
     async fn load_tables(&self, db: &Db, now: Timestamp) -> Result<Cursor, DbError> {
         let parts = tokio::try_join!(self.load_small(db, now), self.load_grants(db, now), self.load_tokens(db, now))?;
         // Last, so that nothing is missed that one of the tables could not take in.
-        let mut tx = db.begin_read().await?;
+        let mut tx = db.begin_long_read().await?;
         for (aggregate_type, aggregate_id) in poison::aggregates(&mut tx).await? {
             self.quarantine(&aggregate_type, &aggregate_id);
         }
@@ -68,7 +68,7 @@ impl Live {
     }
 
     async fn load_small(&self, db: &Db, now: Timestamp) -> Result<Option<Cursor>, DbError> {
-        let mut tx = db.begin_read().await?;
+        let mut tx = db.begin_long_read().await?;
         let from = least(&mut tx, &TABLES).await?;
         if from.is_some() {
             self.load_rows(&mut tx, now).await?;
