@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use grantlog_domain::{Actor, Timestamp};
+use grantlog_projections::engine::{ProjectorStatus, ProjectorWatch};
 use grantlog_projections::live::Live;
 use uuid::Uuid;
 use warp::Filter;
@@ -32,6 +33,7 @@ struct Shared {
     remote: Remote,
     client_keys: ClientKeys,
     own_keys: OwnKeys,
+    projector: OnceLock<ProjectorWatch>,
 }
 
 /// The parts of the running server.
@@ -50,7 +52,8 @@ impl App {
         let remote = Remote::new(parts.settings.remote.clone(), Reach::of(&parts.settings));
         let client_keys = ClientKeys::new(parts.clock.clone());
         let (profiles, signing, own_keys) = (Profiles::new(), Signing::new(), OwnKeys::default());
-        Self(Arc::new(Shared { inner: parts, profiles, signing, remote, client_keys, own_keys }))
+        let (inner, projector) = (parts, OnceLock::new());
+        Self(Arc::new(Shared { inner, profiles, signing, remote, client_keys, own_keys, projector }))
     }
 
     /// Personal data, read from the vault a moment ago.
@@ -81,6 +84,17 @@ impl App {
     #[must_use]
     pub fn own_keys(&self) -> &OwnKeys {
         &self.0.own_keys
+    }
+
+    /// Says who keeps the tables of the read models in this process. Once.
+    pub fn watch(&self, projector: ProjectorWatch) {
+        let _ = self.0.projector.set(projector);
+    }
+
+    /// What this process does for the tables of the read models; nothing while it starts.
+    #[must_use]
+    pub fn projector(&self) -> ProjectorStatus {
+        self.0.projector.get().map(ProjectorWatch::status).unwrap_or_default()
     }
 
     /// Now, in whole seconds.

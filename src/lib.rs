@@ -1,6 +1,7 @@
 //! Grantlog: an OAuth 2.0 authorization server whose database is its audit trail.
 
 pub mod app;
+pub mod background;
 pub mod cli;
 pub mod client_fields;
 pub mod clock;

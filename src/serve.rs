@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::BuildError;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, AppInner};
+use crate::background::Background;
 use crate::clock::Clock;
 use crate::config::{ConfigError, Settings};
 use crate::consequences;
@@ -47,12 +48,14 @@ pub enum ServeError {
     Signal(std::io::Error),
     #[error("cannot start the metrics: {0}")]
     Metrics(#[from] BuildError),
+    #[error("a task that must run for as long as the server did not: {0}")]
+    Background(String),
 }
 
 /// Serves until SIGTERM or SIGINT, then finishes what is in flight.
 ///
 /// # Errors
-/// When it cannot start; see [`ServeError`].
+/// When it cannot start, or one of the tasks beside it ended; see [`ServeError`].
 pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     settings.check_transport()?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
@@ -64,7 +67,8 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         }
     };
     let handle = metrics::install()?;
-    tokio::spawn(metrics::upkeep(handle.clone()));
+    let mut background = Background::default();
+    background.spawn("metrics", metrics::upkeep(handle.clone()));
 
     open_files::allow(settings.http.connections);
     // The address first: a port in use is noticed before the database is touched.
@@ -80,13 +84,16 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let follower = app.live.follow(app.store.db(), &wake, FollowOptions::new(now.clone()));
     let projector = Projector::start(app.store.db(), &wake, ProjectorOptions::new(now));
     observe(&app, &wake, projector.appended());
-    let following = tokio::spawn(consequences::run(app.store.clone(), app.settings.session_end_grants));
-    let telling = tokio::spawn(backchannel::run(app.clone()));
-    let partitions = tokio::spawn(app.store.clone().keep_partitions());
+    app.watch(projector.watch());
+    background.spawn("tables", projector.ended());
+    background.spawn("live models", ended_unless_stopped(app.clone(), follower.ended()));
+    background.spawn("consequences", consequences::run(app.store.clone(), app.settings.session_end_grants));
+    background.spawn("back-channel logout", backchannel::run(app.clone()));
+    background.spawn("partitions", app.store.clone().keep_partitions());
     let keys = signing_keys(&app);
     keys.tend(&app.settings.keys).await?;
-    let tending = tokio::spawn(keys.run(app.settings.keys.clone()));
-    let tidying = tokio::spawn(client_assertion::tidy(app.clone()));
+    background.spawn("keys", keys.run(app.settings.keys.clone()));
+    background.spawn("client assertions", client_assertion::tidy(app.clone()));
     if app.settings.demo {
         demo::set_up(&app).await?;
     } else {
@@ -96,18 +103,32 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
 
     let process = u32::from_be_bytes(app.secrets.entropy().bytes());
     let surroundings = Arc::new(Surroundings::new(&app.settings.http, process));
+    let mut failed = None;
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            ended = background.ended() => {
+                tracing::error!(%ended, "stopping, to be started anew: a task beside the server has ended");
+                failed = Some(ended);
+            }
+        }
+    };
     server.run(routes(&app, handle), surroundings, stop).await;
-    following.abort();
-    telling.abort();
-    partitions.abort();
-    tending.abort();
-    tidying.abort();
+    drop(background);
     // Appends under way are finished; what the models have not seen they will read at the next start.
     app.store.close().await;
     follower.stop().await;
     projector.stop().await;
     tracing::info!("stopped");
-    Ok(())
+    failed.map_or(Ok(()), |ended| Err(ServeError::Background(ended)))
+}
+
+/// Not when the log holds what a newer version wrote: then the server says that it is not ready, and why.
+async fn ended_unless_stopped(app: App, ended: impl Future<Output = ()>) {
+    ended.await;
+    if app.live.feed_status().stopped.is_some() {
+        std::future::pending().await
+    }
 }
 
 /// Opens the database, brings it up to date, and loads the read models.

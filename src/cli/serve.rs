@@ -55,9 +55,11 @@ impl From<ServeError> for CliError {
             ServeError::Store(error) | ServeError::Demo(DemoError::Store(error)) => error.into(),
             ServeError::Vault(error) => error.into(),
             ServeError::Database(error) => error.into(),
-            ServeError::Server(_) | ServeError::Signal(_) | ServeError::Metrics(_) | ServeError::Demo(_) => {
-                CliError::Failed(text)
-            }
+            ServeError::Server(_)
+            | ServeError::Signal(_)
+            | ServeError::Metrics(_)
+            | ServeError::Background(_)
+            | ServeError::Demo(_) => CliError::Failed(text),
         }
     }
 }

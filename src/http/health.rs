@@ -1,4 +1,7 @@
 //! Health: `/health/live` (the process answers) and `/health/ready` (it can do its work, and if not, why).
+//!
+//! Ready means that tokens can be given and asked about. Tables that stand still are shown, and do not take a node out of
+//! service: it answers from memory, another one would stand no better, and what is ended is ended past the tables.
 
 use std::time::Duration;
 
@@ -21,7 +24,7 @@ pub fn routes(app: &App) -> BoxedFilter<(Response,)> {
     let ready = warp::path!("health" / "ready")
         .and(read())
         .and(with(app))
-        .then(async |app: App| answer(&Health::of(vec![database(&app).await, read_models(&app)])));
+        .then(async |app: App| answer(&Health::of(vec![database(&app).await, read_models(&app), tables(&app)])));
     live.or(ready).unify().map(Reply::into_response).boxed()
 }
 
@@ -36,6 +39,8 @@ struct Health {
 struct Check {
     name: &'static str,
     ok: bool,
+    /// Whether the server is not ready without it.
+    needed: bool,
     /// What is wrong; without names of hosts or users, since anybody may ask.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
@@ -46,7 +51,7 @@ struct Check {
 
 impl Health {
     fn of(checks: Vec<Check>) -> Self {
-        Health { ready: checks.iter().all(|check| check.ok), checks }
+        Health { ready: checks.iter().all(|check| check.ok || !check.needed), checks }
     }
 }
 
@@ -60,7 +65,7 @@ async fn database(app: &App) -> Check {
         }
         Err(_) => Some("the database does not answer in time"),
     };
-    Check { name: "database", ok: reason.is_none(), reason, staleness_ms: None }
+    Check { name: "database", ok: reason.is_none(), needed: true, reason, staleness_ms: None }
 }
 
 fn read_models(app: &App) -> Check {
@@ -72,7 +77,19 @@ fn read_models(app: &App) -> Check {
         _ => None,
     };
     let staleness_ms = u64::try_from(status.staleness.as_millis()).ok();
-    Check { name: "read_models", ok: reason.is_none(), reason, staleness_ms }
+    Check { name: "read_models", ok: reason.is_none(), needed: true, reason, staleness_ms }
+}
+
+/// The tables that this process keeps.
+fn tables(app: &App) -> Check {
+    let status = app.projector();
+    let reason = match status {
+        _ if status.stopped.is_some() => Some("the log holds events of a newer version"),
+        _ if status.failing > 0 => Some("a table of the read models cannot go on"),
+        _ if status.error.is_some() => Some("the tables of the read models cannot go on"),
+        _ => None,
+    };
+    Check { name: "tables", ok: reason.is_none(), needed: false, reason, staleness_ms: None }
 }
 
 fn answer(health: &Health) -> Response {

@@ -47,6 +47,28 @@ pub const PROJECTION_LAG_SECONDS: &str = "grantlog_projection_lag_seconds";
 /// Aggregates that a projection holds in quarantine; label `projection`.
 pub const PROJECTION_POISON: &str = "grantlog_projection_poison";
 
+/// The position of a projection's checkpoint; label `projection`.
+pub const PROJECTION_POSITION: &str = "grantlog_projection_position";
+/// 1 for a projection that stops before an event of a newer version; label `projection`.
+pub const PROJECTION_STOPPED: &str = "grantlog_projection_stopped";
+/// Tables that this process keeps and cannot go on with.
+pub const PROJECTIONS_FAILING: &str = "grantlog_projections_failing";
+/// 1 when the last attempt of this process to keep the tables failed, for all of them or for some.
+pub const PROJECTOR_ERROR: &str = "grantlog_projector_error";
+/// The greatest position in the log.
+pub const LOG_POSITION: &str = "grantlog_log_position";
+/// Age of the oldest transaction that can hold the tables back; 0 when there is none or it cannot be seen.
+pub const OLDEST_WRITE_SECONDS: &str = "grantlog_oldest_write_seconds";
+/// The greatest position that the live models have seen.
+pub const LIVE_POSITION: &str = "grantlog_live_position";
+/// Positions that the live models wait for: given, and not visible yet.
+pub const LIVE_GAPS: &str = "grantlog_live_gaps";
+/// Events that the live models could not read since the start.
+pub const LIVE_POISON: &str = "grantlog_live_poison_total";
+/// 1 when the live models have stopped before an event of a newer version.
+pub const LIVE_STOPPED: &str = "grantlog_live_stopped";
+/// Seconds for which new grants have a partition already (PostgreSQL).
+pub const PARTITIONS_AHEAD_SECONDS: &str = "grantlog_partitions_ahead_seconds";
 /// The place in the log up to which what follows from disabled clients and users has been done.
 pub const CONSEQUENCES_POSITION: &str = "grantlog_consequences_position";
 /// Seconds since the oldest event was recorded that was not looked at for what follows from it.
@@ -90,6 +112,17 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(PROJECTION_LAG_EVENTS, "Events between a projection's checkpoint and the end of the log");
     describe_gauge!(PROJECTION_LAG_SECONDS, Unit::Seconds, "By which a projection is behind");
     describe_gauge!(PROJECTION_POISON, "Aggregates in quarantine, by projection");
+    describe_gauge!(PROJECTION_POSITION, "Position of a projection's checkpoint");
+    describe_gauge!(PROJECTION_STOPPED, "Whether a projection stops before an event of a newer version");
+    describe_gauge!(PROJECTIONS_FAILING, "Tables that this process keeps and cannot go on with");
+    describe_gauge!(PROJECTOR_ERROR, "Whether this process cannot keep all tables that it should");
+    describe_gauge!(LOG_POSITION, "The greatest position in the log");
+    describe_gauge!(OLDEST_WRITE_SECONDS, Unit::Seconds, "Age of the oldest transaction that can hold the tables back");
+    describe_gauge!(LIVE_POSITION, "The greatest position that the live models have seen");
+    describe_gauge!(LIVE_GAPS, "Positions that the live models wait for");
+    describe_counter!(LIVE_POISON, "Events that the live models could not read");
+    describe_gauge!(LIVE_STOPPED, "Whether the live models have stopped before an event of a newer version");
+    describe_gauge!(PARTITIONS_AHEAD_SECONDS, Unit::Seconds, "For which new grants have a partition already");
     describe_gauge!(CONSEQUENCES_POSITION, "Up to where what follows from disabled clients and users has been done");
     describe_gauge!(CONSEQUENCES_LAG_SECONDS, Unit::Seconds, "By which what follows from them is behind");
     describe_counter!(CONSEQUENCES_DAMAGED, "Damaged grants and sessions that were passed over");
@@ -125,19 +158,23 @@ const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// Looks how far the read models are. A database that does not answer in time leaves the last values.
 async fn measure(app: &App, measured: &Mutex<Option<Instant>>) {
-    gauge!(LIVE_STALENESS).set(app.live.staleness().as_secs_f64());
+    measure_process(app);
     let Ok(mut last) = measured.try_lock() else { return };
     if last.is_some_and(|last| last.elapsed() < MEASURE_EVERY) {
         return;
     }
     let status = tokio::time::timeout(MEASURE_EVERY, status::read(app.store.db(), app.now())).await;
     if let Ok(Ok(status)) = status {
+        gauge!(LOG_POSITION).set(status.end as f64);
+        gauge!(OLDEST_WRITE_SECONDS).set(status.oldest_write_seconds.unwrap_or(0) as f64);
         for table in status.tables.into_iter().filter(|table| table.active) {
             gauge!(PROJECTION_LAG_EVENTS, "projection" => table.name.clone()).set(table.lag_events as f64);
             gauge!(PROJECTION_LAG_SECONDS, "projection" => table.name.clone()).set(table.lag_seconds as f64);
+            gauge!(PROJECTION_POSITION, "projection" => table.name.clone()).set(table.position as f64);
+            gauge!(PROJECTION_STOPPED, "projection" => table.name.clone()).set(flag(table.stopped.is_some()));
             // On SQLite whoever serves keeps all of them.
             let kept = !app.store.db().is_postgres() || table.keeper.is_some_and(|keeper| keeper == node_name());
-            gauge!(PROJECTION_KEPT, "projection" => table.name.clone()).set(f64::from(u8::from(kept)));
+            gauge!(PROJECTION_KEPT, "projection" => table.name.clone()).set(flag(kept));
             gauge!(PROJECTION_POISON, "projection" => table.name).set(table.poison as f64);
         }
     }
@@ -151,7 +188,26 @@ async fn measure(app: &App, measured: &Mutex<Option<Instant>>) {
         gauge!(LOGOUT_PENDING).set(pending as f64);
         gauge!(LOGOUT_GIVEN_UP).set(given_up as f64);
     }
+    if let Ok(Ok(Some(seconds))) = tokio::time::timeout(MEASURE_EVERY, app.store.partitions_ahead_seconds()).await {
+        gauge!(PARTITIONS_AHEAD_SECONDS).set(seconds as f64);
+    }
     *last = Some(Instant::now());
+}
+
+/// What this process knows without asking anybody.
+fn measure_process(app: &App) {
+    let (live, projector) = (app.live.feed_status(), app.projector());
+    gauge!(LIVE_STALENESS).set(live.staleness.as_secs_f64());
+    gauge!(LIVE_POSITION).set(live.position as f64);
+    gauge!(LIVE_GAPS).set(live.gaps as f64);
+    gauge!(LIVE_STOPPED).set(flag(live.stopped.is_some()));
+    counter!(LIVE_POISON).absolute(live.poison);
+    gauge!(PROJECTIONS_FAILING).set(projector.failing as f64);
+    gauge!(PROJECTOR_ERROR).set(flag(projector.error.is_some() || projector.stopped.is_some()));
+}
+
+fn flag(is_set: bool) -> f64 {
+    f64::from(u8::from(is_set))
 }
 
 /// Prometheus text format.

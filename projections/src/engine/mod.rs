@@ -66,6 +66,17 @@ impl ProjectorOptions {
     }
 }
 
+/// Where to look at what the engine does, also when who started it is elsewhere. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ProjectorWatch(Arc<Mutex<ProjectorStatus>>);
+
+impl ProjectorWatch {
+    #[must_use]
+    pub fn status(&self) -> ProjectorStatus {
+        self.0.lock().clone()
+    }
+}
+
 /// What this process does for the table projections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProjectorStatus {
@@ -75,8 +86,10 @@ pub struct ProjectorStatus {
     pub events: u64,
     /// Why the engine stands still: a newer version wrote what this one does not know.
     pub stopped: Option<String>,
-    /// Why the last attempt failed.
+    /// Why the last attempt failed, for all tables or for some of those that this process keeps.
     pub error: Option<String>,
+    /// How many tables this process keeps and cannot go on with, each after a pause of its own.
+    pub failing: usize,
 }
 
 /// The running engine. Dropping it ends it; the transaction under way is rolled back and done again by the next one.
@@ -85,6 +98,7 @@ pub struct Projector {
     status: Arc<Mutex<ProjectorStatus>>,
     appended: Appended,
     stop: watch::Sender<bool>,
+    running: watch::Receiver<()>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -102,6 +116,7 @@ impl Projector {
         let status = Arc::new(Mutex::new(ProjectorStatus::default()));
         let appended = Appended::default();
         let (stop, stopped) = watch::channel(false);
+        let failing = projections.iter().map(|_| None).collect();
         let engine = Engine {
             leader: Leader::new(db, projections.len()),
             progress: projections.iter().map(|_| None).collect(),
@@ -110,16 +125,32 @@ impl Projector {
             projections,
             status: Arc::clone(&status),
             appended: appended.clone(),
-            failed: None,
+            failing,
             sweep_at: Instant::now() + SWEEP_EVERY,
         };
-        let task = tokio::spawn(engine.run(wake.clone(), stopped));
-        Self { status, appended, stop, task: Some(task) }
+        let (runs, running) = watch::channel(());
+        let wake = wake.clone();
+        let task = tokio::spawn(async move {
+            let _runs = runs;
+            engine.run(wake, stopped).await;
+        });
+        Self { status, appended, stop, running, task: Some(task) }
     }
 
     #[must_use]
     pub fn status(&self) -> ProjectorStatus {
         self.status.lock().clone()
+    }
+
+    #[must_use]
+    pub fn watch(&self) -> ProjectorWatch {
+        ProjectorWatch(Arc::clone(&self.status))
+    }
+
+    /// Ready when the engine runs no more, whatever ended it.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut running = self.running.clone();
+        async move { while running.changed().await.is_ok() {} }
     }
 
     /// Where to put what this process appends, so that the engine need not read it.
@@ -154,10 +185,17 @@ struct Engine {
     progress: Vec<Option<Progress>>,
     status: Arc<Mutex<ProjectorStatus>>,
     appended: Appended,
-    /// A fault of a single table in this round.
-    failed: Option<String>,
+    /// Tables that cannot go on; the others do.
+    failing: Vec<Option<Failing>>,
     /// When to remove expired rows next.
     sweep_at: Instant,
+}
+
+/// A table that cannot go on for a reason of its own.
+struct Failing {
+    reason: String,
+    pause: Duration,
+    try_at: Instant,
 }
 
 /// What one round found.
@@ -174,13 +212,12 @@ impl Engine {
         let mut retry = self.options.interval;
         while !*stop.borrow() {
             let pause = match self.round().await {
-                Ok(Round::More) => {
-                    retry = self.options.interval;
-                    continue;
-                }
-                Ok(Round::Idle) => {
+                Ok(round) => {
                     retry = self.options.interval;
                     self.show_failure();
+                    if round == Round::More {
+                        continue;
+                    }
                     self.options.interval.min(self.sweep_at.saturating_duration_since(Instant::now()))
                 }
                 Err(error) => {
@@ -197,13 +234,24 @@ impl Engine {
         }
     }
 
-    /// Logs the fault of a table when it is a new one.
-    fn show_failure(&mut self) {
+    /// Logs the faults of tables when there is a new one.
+    fn show_failure(&self) {
+        let reasons: Vec<&str> = self.failing.iter().flatten().map(|failing| failing.reason.as_str()).collect();
+        let error = (!reasons.is_empty()).then(|| reasons.join("; "));
         let mut status = self.status.lock();
-        if self.failed.is_some() && self.failed != status.error {
-            tracing::error!(error = self.failed, "a table projection cannot go on");
+        if error.is_some() && error != status.error {
+            tracing::error!(error, "a table projection cannot go on");
         }
-        status.error = self.failed.take();
+        status.failing = reasons.len();
+        status.error = error;
+    }
+
+    /// Lets a table rest, for longer with each time that it fails.
+    fn fail(&mut self, at: usize, reason: &str) {
+        let reason = format!("{}: {reason}", self.projections[at].name());
+        let pause = self.failing[at].take().map_or(self.options.interval, |before| (before.pause * 2).min(RETRY_MAX));
+        self.progress[at] = None;
+        self.failing[at] = Some(Failing { reason, pause, try_at: Instant::now() + pause });
     }
 
     async fn round(&mut self) -> Result<Round, DbError> {
@@ -232,17 +280,20 @@ impl Engine {
 
     /// Finds out which tables are this process's to keep, and where they stand.
     async fn lead(&mut self) -> Result<(), DbError> {
-        let held = self.leader.look(&self.projections).await?;
-        for (at, held) in held.iter().enumerate() {
+        let held = self.leader.look(&self.projections).await?.to_vec();
+        for (at, held) in held.into_iter().enumerate() {
+            let rests = self.failing[at].as_ref().is_some_and(|failing| failing.try_at > Instant::now());
             if !held {
-                self.progress[at] = None;
-            } else if self.progress[at].is_none() {
+                (self.progress[at], self.failing[at]) = (None, None);
+            } else if self.progress[at].is_none() && !rests {
                 let projection = &self.projections[at];
                 let mut tx = self.db.begin_read().await?;
                 let active = checkpoint::active(&mut tx, projection.name(), projection.version()).await?;
                 tx.rollback().await?;
-                if let Some(active) = active {
-                    self.progress[at] = Some(Progress::of(&self.db, active).await?);
+                match active {
+                    Some(active) => self.progress[at] = Some(Progress::of(&self.db, active).await?),
+                    // Dropped by another version, or by hand.
+                    None => self.fail(at, "its table is not there any more; a start of this version makes it again"),
                 }
             }
         }
@@ -264,23 +315,27 @@ impl Engine {
             return Ok(Round::Idle);
         }
         if self.advance_together(tables, &events).await? {
+            tables.iter().for_each(|&table| self.failing[table] = None);
             return Ok(if full { Round::More } else { Round::Idle });
         }
+        let mut advanced = false;
         for &table in tables {
             let Some(progress) = &mut self.progress[table] else { continue };
             match progress.step(&self.db, &*self.projections[table], &events).await {
-                Ok(Stepped::Done) => self.status.lock().events += events.len() as u64,
+                Ok(Stepped::Done) => {
+                    advanced = true;
+                    self.failing[table] = None;
+                    self.status.lock().events += events.len() as u64;
+                }
                 // Switched by a rebuild, or another process has taken over: look again.
                 Ok(Stepped::Lost) => self.progress[table] = None,
                 Err(error) if error.is_unavailable() => return Err(error),
                 // The fault of one table must not stop the others.
-                Err(error) => {
-                    self.progress[table] = None;
-                    self.failed = Some(format!("{}: {error}", self.projections[table].name()));
-                }
+                Err(error) => self.fail(table, &error.to_string()),
             }
         }
-        Ok(if full { Round::More } else { Round::Idle })
+        // One that failed finds as much to do the next time, and must not be tried without a pause.
+        Ok(if full && advanced { Round::More } else { Round::Idle })
     }
 
     /// One transaction for all tables; answers whether they have taken in the events.

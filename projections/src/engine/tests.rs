@@ -426,3 +426,51 @@ async fn preparing_twice_changes_nothing() {
     })
     .await;
 }
+
+/// A full batch behind, and one table that cannot be written to.
+#[tokio::test]
+async fn a_table_that_fails_rests_and_shows_it_while_the_others_go_on() {
+    on_both(|fresh: Arc<Fresh>| async move {
+        let db = &fresh.db;
+        let events = scenario(13, 30);
+        let (first, last) = events.split_at(events.len() - 3);
+        append_all(db, first).await;
+        db.execute("DROP VIEW tokens_v1", &[]).await.unwrap();
+        db.execute("ALTER TABLE tokens_v1_b1 RENAME TO tokens_elsewhere", &[]).await.unwrap();
+        let options = ProjectorOptions { batch: 4, ..ProjectorOptions::new(now()) };
+        let projector = Projector::start(db, &Wake::new(db), options);
+        until("the other tables are up to date", || async {
+            let status = status::read(db, NOW).await.unwrap();
+            status.tables.iter().filter(|table| table.name != "tokens").all(|table| table.lag_events == 0)
+        })
+        .await;
+        let watch = projector.watch();
+        until("the failure shows", || async { watch.status().failing == 1 }).await;
+        assert!(watch.status().error.is_some_and(|error| error.starts_with("tokens: ")), "{:?}", watch.status());
+        db.execute("ALTER TABLE tokens_elsewhere RENAME TO tokens_v1_b1", &[]).await.unwrap();
+        until("it goes on when it can", || async {
+            let status = status::read(db, NOW).await.unwrap();
+            watch.status().error.is_none() && status.tables.iter().all(|table| table.lag_events == 0)
+        })
+        .await;
+        // Gone for good: nobody keeps it, and that shows as well.
+        db.execute("DELETE FROM active_projection WHERE name = 'users'", &[]).await.unwrap();
+        db.execute("DELETE FROM projection_checkpoint WHERE name = 'users'", &[]).await.unwrap();
+        append_all(db, last).await;
+        until("the missing table shows", || async {
+            watch.status().error.is_some_and(|error| error.starts_with("users: its table is not there"))
+        })
+        .await;
+        projector.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_engine_is_noticed() {
+    let fresh = crate::testing::sqlite().await;
+    let projector = Projector::start(&fresh.db, &Wake::new(&fresh.db), ProjectorOptions::new(now()));
+    let ended = projector.ended();
+    projector.stop().await;
+    tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.expect("it has ended");
+}

@@ -176,10 +176,17 @@ impl Status {
 #[derive(Debug)]
 pub struct Follower {
     stop: watch::Sender<bool>,
+    running: watch::Receiver<()>,
     task: Option<JoinHandle<()>>,
 }
 
 impl Follower {
+    /// Ready when the task runs no more, whatever ended it; see [`FeedStatus::stopped`].
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut running = self.running.clone();
+        async move { while running.changed().await.is_ok() {} }
+    }
+
     /// Ends the task after the read under way.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
@@ -204,8 +211,12 @@ impl Live {
     pub fn follow(&self, db: &Db, wake: &Wake, options: FollowOptions) -> Follower {
         let (stop, stopped) = watch::channel(false);
         let (live, db, wake) = (self.clone(), db.clone(), wake.clone());
-        let task = tokio::spawn(async move { live.run(db, &wake, &options, stopped).await });
-        Follower { stop, task: Some(task) }
+        let (runs, running) = watch::channel(());
+        let task = tokio::spawn(async move {
+            let _runs = runs;
+            live.run(db, &wake, &options, stopped).await;
+        });
+        Follower { stop, running, task: Some(task) }
     }
 
     async fn run(&self, db: Db, wake: &Wake, options: &FollowOptions, mut stop: watch::Receiver<bool>) {

@@ -11,7 +11,12 @@ use crate::harness::{
 };
 
 pub const CASES: &[&[Case]] = &[
-    shared![health_says_live_and_ready, metrics_count_requests, every_answer_carries_a_request_id],
+    shared![
+        health_says_live_and_ready,
+        metrics_count_requests,
+        metrics_say_where_everything_stands,
+        every_answer_carries_a_request_id
+    ],
     own![
         a_restart_keeps_tokens_sessions_and_revocations,
         a_crash_keeps_what_was_answered,
@@ -25,7 +30,11 @@ pub const CASES: &[&[Case]] = &[
 
 async fn health_says_live_and_ready(server: Server) {
     server.get("/health/live").send().await.expect(200);
-    server.get("/health/ready").send().await.expect(200);
+    let ready = server.get("/health/ready").send().await.expect(200).json();
+    let named = |name: &str| ready["checks"].as_array().and_then(|checks| checks.iter().find(|it| it["name"] == name));
+    for name in ["database", "read_models", "tables"] {
+        assert_eq!(named(name).map(|check| check["ok"] == true), Some(true), "{name}: {ready}");
+    }
 }
 
 async fn metrics_count_requests(server: Server) {
@@ -34,6 +43,32 @@ async fn metrics_count_requests(server: Server) {
     let metrics = server.get("/metrics").send().await.expect(200).text();
     assert!(metrics.lines().any(|line| line.starts_with("# TYPE ")), "{metrics}");
     assert!(metrics.contains("grantlog_"), "{metrics}");
+}
+
+/// What `docs/reliability.md` names.
+async fn metrics_say_where_everything_stands(server: Server) {
+    let stands = [
+        "log_position",
+        "oldest_write_seconds",
+        "projection_position{projection=\"grants\"}",
+        "projection_stopped{projection=\"grants\"}",
+        "projection_lag_seconds{projection=\"grants\"}",
+        "projections_failing",
+        "projector_error",
+        "live_position",
+        "live_gaps",
+        "live_poison_total",
+        "live_stopped",
+        "consequences_position",
+        "consequences_lag_seconds",
+    ];
+    // A database that is busy may leave out a look.
+    poll::until("every metric is there", async || {
+        let metrics = server.get("/metrics").send().await.expect(200).text();
+        let has = |name: &str| metrics.lines().any(|line| line.starts_with(&format!("grantlog_{name} ")));
+        stands.iter().all(|name| has(name)).then_some(())
+    })
+    .await;
 }
 
 async fn every_answer_carries_a_request_id(server: Server) {
