@@ -57,8 +57,11 @@ impl Clock {
         match &self.0 {
             Source::Manual(now) => now.load(Ordering::SeqCst),
             Source::System { started, offset_millis } => {
+                // First the wall: who is held up between the two finds too small an offset, which is let go. Too large a
+                // one would stay, and the clock would be ahead by as much for good.
+                let wall = millis(ticks::wall());
                 let running = millis(started.elapsed());
-                let offset = millis(ticks::wall()).saturating_sub(running);
+                let offset = wall.saturating_sub(running);
                 let mut highest = offset_millis.load(Ordering::SeqCst);
                 // Written only when it grows, so that those who ask do not wait for one another.
                 if highest < offset {
@@ -96,6 +99,19 @@ mod tests {
         let ahead = clock.now_millis();
         assert!(ahead >= before + 3_600_000);
         assert!(clock.now_millis() >= ahead);
+    }
+
+    #[test]
+    fn threads_that_are_held_up_do_not_make_it_run_ahead() {
+        let clock = Clock::system();
+        std::thread::scope(|scope| {
+            for _ in 0..32 {
+                scope.spawn(|| (0..100_000).map(|_| clock.now_millis()).max());
+            }
+        });
+        let told = clock.now_millis();
+        // Both are cut to milliseconds.
+        assert!(told <= millis(ticks::wall()) + 1, "{told}");
     }
 
     #[test]

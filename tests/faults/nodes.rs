@@ -172,7 +172,8 @@ async fn rounds(run: Run) -> Report {
         world.victim.send_replace(Some(victim));
         let disabling = parties.disable(&cluster.site, &world);
         tokio::join!(cut.last(&cluster.proxies[victim], FAULT), disabling);
-        // While it is still cut off.
+        // While it is still cut off; or, where its connections only ended again and again, when it must know.
+        tokio::time::sleep(MAX_STALENESS).await;
         parties.refused(&cluster.nodes[victim], &mut report).await;
         cluster.proxies[victim].heal();
         cluster.ready().await;

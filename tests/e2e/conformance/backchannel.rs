@@ -203,8 +203,10 @@ async fn two_nodes_tell_a_client_once(store: Store) {
     for number in 0..SESSIONS {
         let mut browser = Browser::new(&one);
         rp.login(&mut browser, &user, &[]).await;
-        // Ended at either.
+        // Ended at either, once that has heard of it.
         let mut browser = if number % 2 == 0 { browser } else { browser.at(&two) };
+        poll::until("the node knows who is signed in", async || browser.open("/").await.is_signed_in().then_some(()))
+            .await;
         sign_out(&mut browser).await;
     }
     let tokens = receiver.tokens(SESSIONS).await;
