@@ -1,20 +1,14 @@
 //! What a client says of itself, where people decide: logo, home page, policy and terms. The logo comes from the client's own
 //! site, over TLS.
 
-use std::sync::Arc;
-
 use fantoccini::Locator;
-use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
-use tokio_rustls::TlsAcceptor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::driver::Driver;
 use crate::conformance::dynamic::{registered, with};
-use crate::harness::{CALLBACK, Server, Store, poll};
+use crate::harness::{CALLBACK, Server, Store, poll, tls};
 
 const LOGO: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10" width="100" height="100"><rect width="10" height="10" fill="#7a3cff"/><circle cx="5" cy="5" r="3" fill="#fff"/></svg>"##;
 
@@ -22,27 +16,13 @@ const LOGO: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 1
 async fn site() -> String {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key))
-        .expect("a configuration");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let origin = format!("https://{}", listener.local_addr().expect("an address"));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                let _ = stream.read(&mut [0; 4096]).await;
-                let head = "HTTP/1.1 200 OK\r\nContent-Type: image/svg+xml\r\nConnection: close\r\nContent-Length: ";
-                let _ = stream.write_all(format!("{head}{}\r\n\r\n{LOGO}", LOGO.len()).as_bytes()).await;
-                let _ = stream.shutdown().await;
-            });
-        }
-    });
-    origin
+    tls::serve(made.cert.der().clone(), key, |mut stream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: image/svg+xml\r\nConnection: close\r\nContent-Length: ";
+        let _ = stream.write_all(format!("{head}{}\r\n\r\n{LOGO}", LOGO.len()).as_bytes()).await;
+        let _ = stream.shutdown().await;
+    })
+    .await
 }
 
 pub async fn a_client_shows_its_logo_policy_and_terms(store: Store) {
