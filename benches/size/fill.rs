@@ -34,9 +34,15 @@ pub async fn fill(database: &str, log: Log) {
             Db::Sqlite { write, .. } => insert(write, rows).await,
         }
     }
-    if let Db::Postgres(pool) = &db {
-        // As autovacuum would have done by the time that a log has grown.
-        sqlx::query("VACUUM ANALYZE events").execute(pool).await.expect("vacuumed");
+    settle(&db).await;
+}
+
+/// Does at once what PostgreSQL does by itself while a log grows, and would otherwise still do while something is measured.
+pub async fn settle(db: &Db) {
+    if let Db::Postgres(pool) = db {
+        for sql in ["VACUUM ANALYZE", "CHECKPOINT"] {
+            sqlx::query(sql).execute(pool).await.expect("a maintenance command");
+        }
     }
 }
 

@@ -131,6 +131,8 @@ async fn prepare(store: Store, events: u64, plan: &Plan) -> Grantlog {
         let rate = expired as f64 / began.elapsed().as_secs_f64();
         row(store, events, "expired rows leave the tables", &format!("{rate:.0} rows/s"));
     }
+    // What rebuilds, or a table that has caught up, leave to be done.
+    fill::settle(&server.open().await).await;
     server
 }
 

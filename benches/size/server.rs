@@ -120,6 +120,10 @@ impl Grantlog {
         json["access_token"].as_str().expect("a token response has a token").to_owned()
     }
 
+    pub async fn open(&self) -> Db {
+        Db::open(&self.database, &OpenOptions::default()).await.expect("the database is there")
+    }
+
     /// Whether a table has not taken in the whole log.
     pub fn is_behind(&self) -> bool {
         let status: Value = serde_json::from_str(&self.command(&["--json", "projections", "status"])).expect("JSON");
@@ -129,7 +133,7 @@ impl Grantlog {
 
     /// Rows of the token table that have been of no use for an hour.
     pub async fn expired_rows(&self) -> i64 {
-        let db = Db::open(&self.database, &OpenOptions::default()).await.expect("the database is there");
+        let db = self.open().await;
         let sql = "SELECT COUNT(*) FROM tokens_v1 WHERE expires_at < (SELECT MAX(recorded_at) / 1000 - 3600 FROM \
                    projection_checkpoint)";
         db.fetch(sql, &[]).await.expect("counted").first().map_or(0, |row| row.int(0).expect("a number"))
