@@ -9,6 +9,7 @@
 //! log only as far as the tables of grants and sessions have come, so that none from before the event is missing there.
 //! A grant or session whose stream is damaged counts as ended already; it is reported, and the rest goes on.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use grantlog_domain::grant::RevocationReason;
@@ -16,6 +17,7 @@ use grantlog_domain::session::EndReason;
 use grantlog_domain::{Actor, Timestamp};
 use grantlog_projections::db::DbError;
 use grantlog_projections::feed::Cursor;
+use grantlog_projections::feed::ahead::{self, Found};
 use grantlog_projections::tables::grants::{self, GrantsOf};
 use grantlog_projections::tables::{participants, sessions};
 use grantlog_projections::{checkpoint, status};
@@ -28,6 +30,24 @@ use crate::store::{CommandContext, EndingError, Store};
 const INTERVAL: Duration = Duration::from_millis(250);
 /// The longest pause after a failure; it starts at [`INTERVAL`] and doubles.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+const AGGREGATES: [&str; 3] = ["client", "user", "session"];
+
+const SESSION_ENDED: &str = "session.ended";
+
+/// The events that something follows from.
+fn event_types(end_grants: bool) -> &'static [&'static str] {
+    const ALL: [&str; 7] = [
+        "client.disabled",
+        "client.enabled",
+        "client.deleted",
+        "user.disabled",
+        "user.enabled",
+        "user.erased",
+        SESSION_ENDED,
+    ];
+    if end_grants { &ALL } else { &ALL[..ALL.len() - 1] }
+}
 
 /// Runs for ever. `end_grants`: those that belong to a session end with it.
 pub async fn run(store: Store, end_grants: bool) {
@@ -47,20 +67,22 @@ pub async fn run(store: Store, end_grants: bool) {
 /// Takes in the log from where the last step stopped to where the tables have come; after a failure again.
 async fn step(store: &Store, end_grants: bool) -> Result<(), EndingError> {
     let Some(to) = tables_cursor(store).await? else { return Ok(()) };
-    let from = reached(store).await?;
-    if from >= to {
-        return Ok(());
-    }
+    let mut from = reached(store).await?;
     let by = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
-    for Cause { of, reason, at } in causes(store, end_grants, from, to).await? {
-        let mut damaged = store.end_grants_before(at, of, reason, &by).await?.damaged.len();
-        if let GrantsOf::User(user_id) = of {
-            damaged += store.end_sessions_before(at, user_id, EndReason::UserDisabled, &by).await?.damaged.len();
+    while from < to {
+        let part = ahead::of_types(store.db(), from, to, &AGGREGATES, event_types(end_grants)).await?;
+        for event in part.found {
+            let Some(Cause { of, reason, at }) = cause(store, &event).await? else { continue };
+            let mut damaged = store.end_grants_before(at, of, reason, &by).await?.damaged.len();
+            if let GrantsOf::User(user_id) = of {
+                damaged += store.end_sessions_before(at, user_id, EndReason::UserDisabled, &by).await?.damaged.len();
+            }
+            counter!(CONSEQUENCES_DAMAGED).increment(damaged as u64);
         }
-        counter!(CONSEQUENCES_DAMAGED).increment(damaged as u64);
+        from = part.to;
+        let sql = "UPDATE consequences_checkpoint SET txid = $1, position = $2 WHERE (txid, position) < ($1, $2)";
+        store.db().execute(sql, &[from.txid.into(), from.position.into()]).await?;
     }
-    let sql = "UPDATE consequences_checkpoint SET txid = $1, position = $2 WHERE (txid, position) < ($1, $2)";
-    store.db().execute(sql, &[to.txid.into(), to.position.into()]).await?;
     Ok(())
 }
 
@@ -105,30 +127,23 @@ struct Cause {
     at: Cursor,
 }
 
-/// In the order of the log.
-async fn causes(store: &Store, end_grants: bool, from: Cursor, to: Cursor) -> Result<Vec<Cause>, DbError> {
-    let sessions = if end_grants { ", 'session.ended'" } else { "" };
-    let sql = format!(
-        "SELECT event_type, aggregate_id, txid, position FROM events WHERE event_type IN \
-         ('client.disabled', 'client.enabled', 'client.deleted', 'user.disabled', 'user.enabled', 'user.erased'{sessions}) \
-         AND (txid, position) > ($1, $2) AND (txid, position) <= ($3, $4) ORDER BY txid, position"
-    );
-    let bounds = [from.txid.into(), from.position.into(), to.txid.into(), to.position.into()];
-    let mut causes = Vec::new();
-    for row in store.db().fetch(&sql, &bounds).await? {
-        let (of, reason) = if row.str(0)?.starts_with("client.") {
-            (GrantsOf::Client(row.parse(1)?), RevocationReason::ClientDisabled)
-        } else if row.str(0)? == "session.ended" {
-            let session_id = row.parse(1)?;
-            // One that has left its table is so old that its grants are found by nobody.
-            let Some(user_id) = participants::user_of(store.db(), session_id).await? else { continue };
-            (GrantsOf::UserInSession(user_id, session_id), RevocationReason::SessionEnded)
-        } else {
-            (GrantsOf::User(row.parse(1)?), RevocationReason::UserDisabled)
-        };
-        causes.push(Cause { of, reason, at: Cursor { txid: row.int(2)?, position: row.int(3)? } });
-    }
-    Ok(causes)
+async fn cause(store: &Store, event: &Found) -> Result<Option<Cause>, DbError> {
+    let id = event.aggregate_id.as_str();
+    let (of, reason) = if event.event_type.starts_with("client.") {
+        (GrantsOf::Client(parsed(id)?), RevocationReason::ClientDisabled)
+    } else if event.event_type == SESSION_ENDED {
+        let session_id = parsed(id)?;
+        // One that has left its table is so old that its grants are found by nobody.
+        let Some(user_id) = participants::user_of(store.db(), session_id).await? else { return Ok(None) };
+        (GrantsOf::UserInSession(user_id, session_id), RevocationReason::SessionEnded)
+    } else {
+        (GrantsOf::User(parsed(id)?), RevocationReason::UserDisabled)
+    };
+    Ok(Some(Cause { of, reason, at: event.cursor }))
+}
+
+fn parsed<T: FromStr>(id: &str) -> Result<T, DbError> {
+    id.parse().map_err(|_| DbError::Malformed(format!("{id} is no identifier")))
 }
 
 #[cfg(test)]

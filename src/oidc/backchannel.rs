@@ -75,8 +75,9 @@ impl Looked {
         let (db, now) = (app.store.db(), app.now());
         let Some(to) = outbox::known_to(db).await?.filter(|to| *to > self.to) else { return Ok(()) };
         let from = outbox::looked_to(db).await?.max(self.to);
+        let (all, to) = outbox::ended(db, from, to).await?;
         let mut told = Vec::new();
-        for ended in outbox::ended(db, from, to).await? {
+        for ended in all {
             // One that ended long ago, before this was looked at for the first time.
             if !is_in_time(app, ended.at, now) {
                 continue;

@@ -1,5 +1,7 @@
-//! What the log has behind a place of the ordered feed, also what that feed may not show yet. For what must hold at once,
-//! and cannot wait for a table that a foreign transaction holds back.
+//! The log between two places, a part at a time: streams that began there, and the few events of some types among the many.
+//!
+//! The parts bound what one statement reads and what it costs: a database that plans for any two places, without looking at
+//! those that are asked for, would read the whole log for a page of it.
 
 use super::Cursor;
 use crate::db::{Db, DbError, Row, Value};
@@ -15,29 +17,94 @@ pub struct Begun {
     pub next: Option<Cursor>,
 }
 
+/// An event that was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub aggregate_id: String,
+    pub event_type: String,
+    pub event_version: String,
+    /// JSON text.
+    pub payload: String,
+    pub cursor: Cursor,
+}
+
+/// What was found in one part of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// In the order of the log.
+    pub found: Vec<Found>,
+    /// How far this is; the next part begins there.
+    pub to: Cursor,
+}
+
+/// The events of these types, which are of these aggregates, behind `from` and up to `to`, as far as one part reaches: call
+/// it again from [`Part::to`] until that is `to`.
+pub async fn of_types(
+    db: &Db,
+    from: Cursor,
+    to: Cursor,
+    aggregate_types: &[&'static str],
+    event_types: &[&'static str],
+) -> Result<Part, DbError> {
+    let to = part_end(db, from).await?.map_or(to, |end| end.min(to));
+    let sql = select_types(db, aggregate_types, event_types);
+    let read = |row: &Row| {
+        Ok(Found {
+            aggregate_id: row.text(0)?,
+            event_type: row.text(1)?,
+            event_version: row.text(2)?,
+            payload: row.text(3)?,
+            cursor: Cursor { txid: row.int(4)?, position: row.int(5)? },
+        })
+    };
+    let found: Result<_, DbError> = db.fetch(&sql, &between(db, from, to)).await?.iter().map(read).collect();
+    Ok(Part { found: found?, to })
+}
+
+fn select_types(db: &Db, aggregate_types: &[&'static str], event_types: &[&'static str]) -> String {
+    // As they are, not as parameters: the partitions of other aggregates are left out when the statement is planned.
+    let one_of = |names: &[&str]| format!("'{}'", names.join("', '"));
+    let columns = "aggregate_id, event_type, event_version, CAST(payload AS text), txid, position";
+    let (part, event_types) = (part(db, columns, &one_of(aggregate_types)), one_of(event_types));
+    format!("SELECT * FROM ({part}) AS part WHERE event_type IN ({event_types}) ORDER BY txid, position")
+}
+
+/// More than a part has, also when events are appended between the look for its end and the read. It is there to be planned
+/// with.
+const PART_MAX: i64 = 10 * PAGE;
+
+/// Selects the events of a part, whose ends are the first values.
+fn part(db: &Db, columns: &str, aggregate_types: &str) -> String {
+    match db {
+        Db::Postgres(_) => format!(
+            "SELECT {columns} FROM events WHERE (txid, position) > ($1, $2) AND (txid, position) <= ($3, $4) \
+             AND aggregate_type IN ({aggregate_types}) ORDER BY txid, position LIMIT {PART_MAX}"
+        ),
+        // The plus keeps SQLite from walking the primary key, which begins with the type, instead of the positions.
+        Db::Sqlite { .. } => format!(
+            "SELECT {columns} FROM events WHERE position > $1 AND position <= $2 \
+             AND +aggregate_type IN ({aggregate_types}) ORDER BY position LIMIT {PART_MAX}"
+        ),
+    }
+}
+
+fn between(db: &Db, from: Cursor, to: Cursor) -> Vec<Value> {
+    match db {
+        Db::Postgres(_) => vec![from.txid.into(), from.position.into(), to.txid.into(), to.position.into()],
+        Db::Sqlite { .. } => vec![from.position.into(), to.position.into()],
+    }
+}
+
 /// Streams of a type whose first event is visible, stands behind `from`, and holds all of these ids as JSON strings, in
 /// whichever field: who calls has to look. One call reads [`PAGE`] events. What was visible when the first call began is
 /// found; what becomes visible meanwhile may be.
 pub async fn begun_after(db: &Db, from: Cursor, aggregate_type: &str, mentions: &[String]) -> Result<Begun, DbError> {
     let next = part_end(db, from).await?;
     let to = next.unwrap_or(Cursor { txid: i64::MAX, position: i64::MAX });
-    let mut values: Vec<Value> = match db {
-        Db::Postgres(_) => vec![from.txid.into(), from.position.into(), to.txid.into(), to.position.into()],
-        Db::Sqlite { .. } => vec![from.position.into(), to.position.into()],
-    };
+    let mut values = between(db, from, to);
     values.push(aggregate_type.into());
-    // The plus keeps SQLite from walking the primary key, which begins with the type, instead of the positions.
-    let mut sql = match db {
-        Db::Postgres(_) => {
-            "SELECT aggregate_id FROM events WHERE (txid, position) > ($1, $2) \
-                            AND (txid, position) <= ($3, $4) AND aggregate_type = $5 AND sequence = 1"
-        }
-        Db::Sqlite { .. } => {
-            "SELECT aggregate_id FROM events WHERE position > $1 AND position <= $2 \
-                              AND +aggregate_type = $3 AND sequence = 1"
-        }
-    }
-    .to_owned();
+    let part = part(db, "aggregate_id, sequence, payload, txid, position", &format!("${}", values.len()));
+    let mut sql = format!("SELECT aggregate_id FROM ({part}) AS part WHERE sequence = 1");
     for id in mentions {
         values.push(format!("%\"{id}\"%").into());
         sql += &format!(" AND CAST(payload AS text) LIKE ${}", values.len());
@@ -74,4 +141,79 @@ pub async fn end(db: &Db) -> Result<Option<Cursor>, DbError> {
 
 fn place(row: &Row) -> Result<Cursor, DbError> {
     Ok(Cursor { txid: row.int(0)?, position: row.int(1)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fresh, on_both};
+
+    /// `count` events of grants, and behind them the end of a session.
+    async fn append_many(db: &Db, name: &str, count: i64) {
+        let insert =
+            "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)";
+        let sql = format!(
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) {insert} \
+             SELECT 'grant', '{name}' || n, 1, 'grant.opened', '1.0', '{{}}', '{{}}' FROM numbers"
+        );
+        db.execute(&sql, &[]).await.expect("appended");
+        let sql = format!("{insert} VALUES ('session', '{name}', 1, 'session.ended', '1.0', '{{\"a\":1}}', '{{}}')");
+        db.execute(&sql, &[]).await.expect("appended");
+    }
+
+    async fn find(db: &Db, mut from: Cursor, to: Cursor) -> (Vec<String>, usize) {
+        let (mut ids, mut parts) = (Vec::new(), 0);
+        while from < to {
+            let part = of_types(db, from, to, &["session"], &["session.ended"]).await.expect("read");
+            assert!(part.to > from && part.found.iter().all(|found| found.cursor > from && found.cursor <= part.to));
+            ids.extend(part.found.into_iter().map(|found| found.aggregate_id));
+            (from, parts) = (part.to, parts + 1);
+        }
+        (ids, parts)
+    }
+
+    #[tokio::test]
+    async fn the_few_are_found_among_the_many_a_part_at_a_time() {
+        on_both(|fresh: std::sync::Arc<Fresh>| async move {
+            let db = &fresh.db;
+            let mut ends = vec![Cursor::START];
+            for (name, count) in [("first", PAGE - 1), ("second", PAGE + 5), ("third", 10)] {
+                append_many(db, name, count).await;
+                ends.push(end(db).await.expect("read").expect("an end"));
+            }
+            let all = ["first", "second", "third"].map(str::to_owned).to_vec();
+            assert_eq!(find(db, ends[0], ends[3]).await, (all.clone(), 3));
+            assert_eq!(find(db, ends[0], ends[1]).await, (all[..1].to_vec(), 1), "none behind the end");
+            assert_eq!(find(db, ends[1], ends[2]).await, (all[1..2].to_vec(), 2), "none before the beginning");
+            assert_eq!(find(db, ends[3], ends[3]).await, (Vec::new(), 0));
+        })
+        .await;
+    }
+
+    /// Whatever places it is planned for.
+    #[tokio::test]
+    async fn a_part_is_read_without_walking_the_log() {
+        on_both(|fresh: std::sync::Arc<Fresh>| async move {
+            let db = &fresh.db;
+            append_many(db, "many", 30_000).await;
+            let sql = select_types(db, &["session"], &["session.ended"]);
+            let plan = match db {
+                Db::Postgres(pool) => {
+                    let mut connection = pool.acquire().await.expect("a connection");
+                    let prepare = format!("PREPARE part (bigint, bigint, bigint, bigint) AS {sql}");
+                    for sql in ["ANALYZE events", "SET plan_cache_mode = force_generic_plan", &prepare] {
+                        sqlx::query(sql).execute(&mut *connection).await.expect("prepared");
+                    }
+                    let explain = sqlx::query_scalar::<_, String>("EXPLAIN EXECUTE part (0, 0, 1, 1)");
+                    let plan = explain.fetch_all(&mut *connection).await.expect("a plan").join("\n");
+                    assert!(!plan.contains("events_grant"), "{plan}");
+                    return;
+                }
+                Db::Sqlite { .. } => db.fetch(&format!("EXPLAIN QUERY PLAN {sql}"), &[0.into(), 1.into()]).await,
+            };
+            let plan: Vec<String> = plan.expect("a plan").iter().map(|row| row.text(3).expect("text")).collect();
+            assert!(plan.iter().any(|step| step.contains("USING INDEX events_position")), "{plan:?}");
+        })
+        .await;
+    }
 }

@@ -5,7 +5,7 @@ use grantlog_domain::session::SessionEvent;
 use grantlog_domain::{ClientId, Event, SessionId, Timestamp, UserId};
 use grantlog_projections::checkpoint;
 use grantlog_projections::db::{Db, DbError, Tx, Value};
-use grantlog_projections::feed::Cursor;
+use grantlog_projections::feed::{Cursor, ahead};
 use grantlog_projections::tables::participants;
 
 /// How long a delivery that was given up is kept, to be looked at, in seconds.
@@ -62,22 +62,20 @@ pub async fn looked_to(db: &Db) -> Result<Cursor, DbError> {
     rows.first().map_or(Ok(Cursor::START), |row| Ok(Cursor { txid: row.int(0)?, position: row.int(1)? }))
 }
 
-/// The sessions that ended there, in the order of the log. An event that cannot be read says nothing here: its session is
-/// quarantined elsewhere.
-pub async fn ended(db: &Db, from: Cursor, to: Cursor) -> Result<Vec<Ended>, DbError> {
-    let sql = "SELECT aggregate_id, event_version, CAST(payload AS text), txid, position FROM events \
-               WHERE aggregate_type = 'session' AND event_type = 'session.ended' \
-               AND (txid, position) > ($1, $2) AND (txid, position) <= ($3, $4) ORDER BY txid, position";
-    let bounds = [from.txid.into(), from.position.into(), to.txid.into(), to.position.into()];
+/// The sessions that ended there, in the order of the log, and how far this is: no further than one part of it. An event that
+/// cannot be read says nothing here: its session is quarantined elsewhere.
+pub async fn ended(db: &Db, from: Cursor, to: Cursor) -> Result<(Vec<Ended>, Cursor), DbError> {
+    let part = ahead::of_types(db, from, to, &["session"], &["session.ended"]).await?;
     let mut all = Vec::new();
-    for row in db.fetch(sql, &bounds).await? {
-        let event = Event::decode("session", "session.ended", row.str(1)?, row.str(2)?);
+    for found in part.found {
+        let event = Event::decode("session", &found.event_type, &found.event_version, &found.payload);
         if let Ok(Event::Session(SessionEvent::Ended { at, .. })) = event {
-            let place = Cursor { txid: row.int(3)?, position: row.int(4)? };
-            all.push(Ended { session_id: row.parse(0)?, at, place });
+            let session_id =
+                found.aggregate_id.parse().map_err(|_| DbError::Malformed("not a session id".to_owned()))?;
+            all.push(Ended { session_id, at, place: found.cursor });
         }
     }
-    Ok(all)
+    Ok((all, part.to))
 }
 
 /// Writes down who has to be told of what, and that the log was looked at up to `to`. What another node has written down
