@@ -14,18 +14,36 @@ use super::batch::{Inserted, Lane, LaneError, partial};
 use super::{NewEvent, Placed};
 use crate::store::options::StoreOptions;
 
-const INSERT: &str = "\
+const INTO: &str = "\
     INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
-    SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[]::json[], $7::text[]::json[]) \
-    ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING \
-    RETURNING aggregate_id, sequence, txid, position, recorded_at, aggregate_type";
+    SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[]::json[], $7::text[]::json[])";
+const UNLESS_TAKEN: &str = "ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING";
+const RETURNING: &str = "RETURNING aggregate_id, sequence, txid, position, recorded_at, aggregate_type";
 
 /// Wakes the readers of every node; the payload is empty, because it is only a wake-up.
 const ANNOUNCE: &str = "NOTIFY grantlog_events";
 
-/// The same in one statement. Within one transaction equal notifications are one.
-static INSERT_AND_ANNOUNCE: LazyLock<String> =
-    LazyLock::new(|| format!("{INSERT}, pg_notify('grantlog_events', '')::text"));
+/// The same as a column of an insert. Within one transaction equal notifications are one.
+const AND_ANNOUNCE: &str = ", pg_notify('grantlog_events', '')::text";
+
+/// Statements that insert a batch: every event whose place is free, or all of them, which looks at no place first and fails
+/// when one is taken.
+struct Insert {
+    free: String,
+    all: String,
+}
+
+impl Insert {
+    fn new(announce: &str) -> Self {
+        Self {
+            free: format!("{INTO} {UNLESS_TAKEN} {RETURNING}{announce}"),
+            all: format!("{INTO} {RETURNING}{announce}"),
+        }
+    }
+}
+
+static QUIETLY: LazyLock<Insert> = LazyLock::new(|| Insert::new(""));
+static ANNOUNCING: LazyLock<Insert> = LazyLock::new(|| Insert::new(AND_ANNOUNCE));
 
 /// Least time between two announcements of one lane. Each makes its commit wait for a lock that the whole cluster shares
 /// and wakes every node; so a flood is announced now and then, and its last batch a moment later.
@@ -173,16 +191,19 @@ async fn insert(
     events: &[&NewEvent],
     announce: bool,
 ) -> Result<Vec<Option<Placed>>, sqlx::Error> {
-    let rows = sqlx::query(if announce { &INSERT_AND_ANNOUNCE } else { INSERT })
-        .bind(column(events, |event| event.aggregate_type.as_str()))
-        .bind(column(events, |event| event.aggregate_id.as_str()))
-        .bind(column(events, |event| event.sequence))
-        .bind(column(events, |event| event.event_type.as_str()))
-        .bind(column(events, |event| event.event_version.as_str()))
-        .bind(column(events, |event| event.payload.as_str()))
-        .bind(column(events, |event| event.metadata.as_str()))
-        .fetch_all(connection)
-        .await?;
+    let insert = if announce { &ANNOUNCING } else { &QUIETLY };
+    // Streams that begin have ids that nobody else has, so their places are free; but after an answer that was lost. A lone
+    // statement is a transaction of its own: when it fails, nothing has to be undone.
+    let rows = if events.iter().all(|event| event.sequence == 1) {
+        match execute(connection, &insert.all, events).await {
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                execute(connection, &insert.free, events).await?
+            }
+            outcome => outcome?,
+        }
+    } else {
+        execute(connection, &insert.free, events).await?
+    };
     // Rows come back as they were sent, so when none is missing nothing has to be looked up.
     if rows.len() == events.len() {
         let mut all = Vec::with_capacity(events.len());
@@ -198,6 +219,19 @@ async fn insert(
     }
     let mut inserted = by_place(&rows, placed)?;
     Ok(events.iter().map(|event| inserted.remove(&place(event))).collect())
+}
+
+async fn execute(connection: &mut PgConnection, sql: &str, events: &[&NewEvent]) -> Result<Vec<PgRow>, sqlx::Error> {
+    sqlx::query(sql)
+        .bind(column(events, |event| event.aggregate_type.as_str()))
+        .bind(column(events, |event| event.aggregate_id.as_str()))
+        .bind(column(events, |event| event.sequence))
+        .bind(column(events, |event| event.event_type.as_str()))
+        .bind(column(events, |event| event.event_version.as_str()))
+        .bind(column(events, |event| event.payload.as_str()))
+        .bind(column(events, |event| event.metadata.as_str()))
+        .fetch_all(connection)
+        .await
 }
 
 fn column<'e, T>(events: &[&'e NewEvent], of: impl Fn(&'e NewEvent) -> T) -> Vec<T> {
