@@ -4,6 +4,9 @@
 //! and read again. A gap may be forgotten only when every transaction that could fill it has ended: transaction ids are
 //! assigned before positions, so those have ids below one that this reader takes after it found the gap, and they have
 //! ended when the oldest running id has passed it. SQLite has one writer and no gaps.
+//!
+//! A feed that starts reads the log by transaction id, and does not know which positions were given before. What is in
+//! flight when it has read to the end, it knows by its transactions: each becomes visible as a whole.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::LazyLock;
@@ -26,7 +29,8 @@ pub struct Eager {
     /// The greatest position seen.
     last: i64,
     gaps: Vec<Gap>,
-    window: Option<Window>,
+    missed: Option<Missed>,
+    in_flight: InFlight,
     /// Positions of committed events that the reader has already; they are left out.
     known: BTreeSet<i64>,
 }
@@ -40,15 +44,28 @@ struct Gap {
     bound: i64,
 }
 
-/// What was in flight when the feed started, behind the events that it started from.
+/// What became visible while the start read the log, in a part that it had read before: looked for once.
 #[derive(Debug)]
-struct Window {
+struct Missed {
     /// Older transactions had ended at the start.
     txid: i64,
     /// Later positions are after `last`.
     position: i64,
-    bound: i64,
-    seen: HashSet<i64>,
+    seen: Vec<i64>,
+}
+
+/// Transactions that were running when the start had read the log to its end. Who began later has later positions.
+#[derive(Debug, Default)]
+struct InFlight {
+    position: i64,
+    running: Vec<Running>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    xid: i64,
+    /// The same as the log has it.
+    txid: i64,
 }
 
 /// One read of the feed.
@@ -66,7 +83,13 @@ impl Eager {
     where
         F: Fn(&Entries<'_>) -> Result<(), DbError> + Send + Sync + 'static,
     {
-        let mut feed = Self { last: from.position, gaps: Vec::new(), window: None, known: BTreeSet::new() };
+        let mut feed = Self {
+            last: from.position,
+            gaps: Vec::new(),
+            missed: None,
+            in_flight: InFlight::default(),
+            known: BTreeSet::new(),
+        };
         // SQLite has one writer: nothing is ever late.
         let oldest = if db.is_postgres() { one(db, OLDEST_TXID).await? } else { i64::MAX };
         let mut pages = Pages::read(db, from, Which::Visible, move |entries| {
@@ -81,14 +104,17 @@ impl Eager {
             each(entries)?;
             Ok((last, seen))
         });
-        let mut all_seen = HashSet::new();
+        let mut all_seen = Vec::new();
         while let Some((last, seen)) = pages.next().await? {
             feed.last = feed.last.max(last);
             all_seen.extend(seen);
         }
         if db.is_postgres() {
-            let bound = one(db, OWN_XID).await?;
-            feed.window = Some(Window { txid: oldest, position: feed.last, bound, seen: all_seen });
+            let position = feed.last;
+            let row = |row: &Row| Ok(Running { xid: row.int(0)?, txid: row.int(1)? });
+            let running: Result<_, DbError> = db.fetch(RUNNING, &[]).await?.iter().map(row).collect();
+            feed.in_flight = InFlight { position, running: running? };
+            feed.missed = Some(Missed { txid: oldest, position, seen: all_seen });
         }
         Ok(feed)
     }
@@ -166,15 +192,20 @@ impl Eager {
     /// Reads what became visible behind `last`.
     async fn late(&self, db: &Db) -> Result<Late, DbError> {
         let mut late = Late::default();
-        if self.gaps.is_empty() && self.window.is_none() {
+        if self.gaps.is_empty() && self.missed.is_none() && self.in_flight.running.is_empty() {
             return Ok(late);
         }
         // Before the reads: who has ended by now is visible to them.
         late.oldest = one(db, OLDEST_XID).await?;
-        if let Some(window) = &self.window {
-            let seen = window.seen.iter().copied().map(Some).collect();
-            let values = [window.txid.into(), window.position.into(), Value::IntArray(seen)];
-            late.in_window = read(&db.fetch(&IN_WINDOW, &values).await?)?;
+        if let Some(missed) = &self.missed {
+            let seen = missed.seen.iter().copied().map(Some).collect();
+            let values = [missed.txid.into(), missed.position.into(), Value::IntArray(seen)];
+            late.in_flight = read(&db.fetch(&MISSED, &values).await?)?;
+        }
+        if !self.in_flight.running.is_empty() {
+            let txids = self.in_flight.running.iter().map(|running| Some(running.txid)).collect();
+            let values = [Value::IntArray(txids), self.in_flight.position.into()];
+            late.in_flight.extend(read(&db.fetch(&OF_TRANSACTIONS, &values).await?)?);
         }
         if !self.gaps.is_empty() {
             let (low, high) = self.gaps.iter().map(|gap| (Some(gap.low), Some(gap.high))).unzip();
@@ -185,19 +216,17 @@ impl Eager {
 
     /// Remembers what was read late, and forgets what nobody can fill any more.
     fn settle(&mut self, late: Late) -> Vec<Stored> {
-        let Late { oldest, in_window, in_gaps } = late;
-        if let Some(window) = &mut self.window {
-            window.seen.extend(in_window.iter().map(|event| event.cursor.position));
-            if oldest >= window.bound {
-                self.window = None;
-            }
-        }
+        let Late { oldest, in_flight, in_gaps } = late;
+        self.missed = None;
+        // Who had ended before the read was seen by it, and whose events are there has ended.
+        let seen: HashSet<i64> = in_flight.iter().map(|event| event.cursor.txid).collect();
+        self.in_flight.running.retain(|running| running.xid >= oldest && !seen.contains(&running.txid));
         let mut positions: Vec<i64> = in_gaps.iter().map(|event| event.cursor.position).collect();
         positions.extend(self.known.range(..=self.last));
         positions.sort_unstable();
         self.gaps.retain(|gap| oldest < gap.bound);
         self.gaps = without(&self.gaps, &positions);
-        let mut events = in_window;
+        let mut events = in_flight;
         events.extend(in_gaps);
         events
     }
@@ -208,7 +237,8 @@ impl Eager {
 struct Late {
     /// The oldest transaction id that was running before the reads.
     oldest: i64,
-    in_window: Vec<Stored>,
+    /// Of transactions that were in flight during the start.
+    in_flight: Vec<Stored>,
     in_gaps: Vec<Stored>,
 }
 
@@ -259,6 +289,9 @@ async fn one(db: &Db, sql: &str) -> Result<i64, DbError> {
 /// As transactions have it, without the bias of the log.
 const OLDEST_XID: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
 const OWN_XID: &str = "SELECT pg_current_xact_id()::text::bigint";
+/// Transactions that are running, without and with the bias.
+const RUNNING: &str = "SELECT xid::text::bigint, xid::text::bigint + bias FROM log_identity, \
+     pg_snapshot_xip(pg_current_snapshot()) AS running (xid)";
 /// As the log has it.
 const OLDEST_TXID: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + bias FROM log_identity";
 
@@ -267,11 +300,15 @@ static BY_POSITION: LazyLock<String> = LazyLock::new(|| {
         "SELECT {POSTGRES_COLUMNS} FROM events WHERE position > $1 AND position <> ALL ($2) ORDER BY position LIMIT $3"
     )
 });
-static IN_WINDOW: LazyLock<String> = LazyLock::new(|| {
+static MISSED: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT {POSTGRES_COLUMNS} FROM events WHERE txid >= $1 AND position <= $2 AND NOT position = ANY($3) \
+        "SELECT {POSTGRES_COLUMNS} FROM events WHERE txid >= $1 AND position <= $2 \
+         AND NOT EXISTS (SELECT FROM unnest($3::bigint[]) AS seen (at) WHERE seen.at = position) \
          ORDER BY txid, position"
     )
+});
+static OF_TRANSACTIONS: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {POSTGRES_COLUMNS} FROM events WHERE txid = ANY($1) AND position <= $2 ORDER BY txid, position")
 });
 static IN_GAPS: LazyLock<String> = LazyLock::new(|| {
     format!(

@@ -302,3 +302,53 @@ async fn what_the_reader_knows_is_left_out_and_nothing_else() {
     })
     .await;
 }
+
+/// Whoever was in flight at the start has positions that the start has passed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_in_flight_at_the_start_is_seen_when_it_commits_and_nothing_else_again() {
+    let Some(fresh) = postgres().await else { return };
+    let db = &fresh.db;
+    let Db::Postgres(pool) = db else { panic!("PostgreSQL") };
+    let event = |sequence| {
+        let revoked = GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW };
+        recorded(Uuid::from_u128(1), sequence, revoked)
+    };
+    let insert = |id: &str, sequence: i64| {
+        format!(
+            "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
+             SELECT aggregate_type, '{id}', {sequence}, event_type, event_version, payload, metadata \
+             FROM events WHERE aggregate_id <> '{id}' ORDER BY position LIMIT 1"
+        )
+    };
+    append(db, &event(1)).await;
+    // Two writers at work, one of which gives up, and somebody else's transaction.
+    let (mut writer, mut lost, mut foreign) =
+        (pool.begin().await.unwrap(), pool.begin().await.unwrap(), pool.begin().await.unwrap());
+    foreign.execute("SELECT pg_current_xact_id()").await.unwrap();
+    writer.execute(insert("late", 1).as_str()).await.unwrap();
+    lost.execute(insert("lost", 1).as_str()).await.unwrap();
+    for sequence in 2..=40 {
+        append(db, &event(sequence)).await;
+    }
+    let counted = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counting = Arc::clone(&counted);
+    let mut feed = Eager::start(db, Cursor::START, move |entries| {
+        counting.fetch_add(entries.iter().count(), Ordering::SeqCst);
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(counted.load(Ordering::SeqCst), 40);
+    assert!(feed.poll(db).await.unwrap().events.is_empty(), "all of it was seen by the start");
+    // At work beside the feed: both of its events come, the second one at a position that was never passed.
+    writer.execute(insert("late", 2).as_str()).await.unwrap();
+    lost.rollback().await.unwrap();
+    assert!(feed.poll(db).await.unwrap().events.is_empty());
+    writer.commit().await.unwrap();
+    let mut late: Vec<i64> = Vec::new();
+    for _ in 0..3 {
+        late.extend(feed.poll(db).await.unwrap().events.iter().map(|stored| stored.sequence));
+    }
+    assert_eq!(late, [1, 2]);
+    foreign.rollback().await.unwrap();
+}
