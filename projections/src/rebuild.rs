@@ -96,7 +96,9 @@ pub async fn build_anew(
     base::verify(db).await?;
     let (new, resumed) = begin(db, &*projection).await?;
     let mut build = Build::new(db, projection, new).await?;
-    build.run_to(None, &mut report).await?;
+    // No further than the table that answers, so that the two can be compared however slowly that one is kept.
+    let answers = build.active().await?;
+    build.run_to(answers, &mut report).await?;
     builds::add_indexes(db, &*build.projection, &build.progress.checkpoint.table_name).await?;
     let comparison = build.compare(now, &mut report).await?;
     let replaced = build.switch(&mut report).await?;
@@ -194,6 +196,14 @@ impl<'a> Build<'a> {
         Ok(Self { db, projection, progress, events: 0, began, began_at, reported: None, foreign_commits, step })
     }
 
+    /// Where the table that answers stands; `None` when there is none.
+    async fn active(&self) -> Result<Option<Cursor>, DbError> {
+        let mut tx = self.db.begin_read().await?;
+        let active = checkpoint::active(&mut tx, self.projection.name(), self.projection.version()).await?;
+        tx.rollback().await?;
+        Ok(active.map(|active| active.cursor))
+    }
+
     /// Takes in the log up to `until`, or to its end as it is then.
     pub(crate) async fn run_to(
         &mut self,
@@ -289,10 +299,7 @@ impl<'a> Build<'a> {
     async fn is_kept(&self, before: Cursor) -> Result<bool, DbError> {
         let (began, mut kept_at) = (Instant::now(), Instant::now());
         while began.elapsed() < STANDSTILL_MAX && kept_at.elapsed() < builds::UNKEPT_FOR {
-            let mut tx = self.db.begin_read().await?;
-            let active = checkpoint::active(&mut tx, self.projection.name(), self.projection.version()).await?;
-            tx.rollback().await?;
-            if active.is_none_or(|active| active.cursor != before) {
+            if self.active().await?.is_none_or(|active| active != before) {
                 return Ok(true);
             }
             if !builds::is_unkept(self.db, &*self.projection).await? {

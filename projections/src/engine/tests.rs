@@ -474,3 +474,21 @@ async fn the_end_of_the_engine_is_noticed() {
     projector.stop().await;
     tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.expect("it has ended");
 }
+
+/// Nobody keeps it here at all: it is compared where it stands, and nobody waits for it.
+#[tokio::test]
+async fn a_table_that_is_behind_is_compared_where_it_stands() {
+    on_both(|fresh: Arc<Fresh>| async move {
+        let db = &fresh.db;
+        let events = scenario(15, 30);
+        let (first, second) = events.split_at(events.len() / 2);
+        append_all(db, first).await;
+        catch_up(db).await;
+        append_all(db, second).await;
+        let rebuilt = rebuild(db, "grants", NOW, |_| ()).await.unwrap();
+        assert!(rebuilt.comparison.is_some_and(|comparison| comparison.is_equal()));
+        let status = status::read(db, NOW).await.unwrap();
+        assert!(status.tables.iter().filter(|table| table.name == "grants").all(|table| table.lag_events == 0));
+    })
+    .await;
+}
