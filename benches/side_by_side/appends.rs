@@ -12,7 +12,7 @@ use postgres_es::{PostgresEventRepository, default_postgress_pool};
 
 use crate::baselines::{METADATA, PAYLOAD};
 use crate::load::Outcome;
-use crate::table::{median, row};
+use crate::table::{median, paired};
 use crate::{Plan, servers};
 
 /// Both write one event of the same size into the same table, and wait until it is durable.
@@ -28,9 +28,9 @@ pub async fn rows(plan: &Plan) {
         ours.push(repeat(plan.length, async |id| append(&store, id).await).await);
     }
     store.close().await;
-    let theirs = median(theirs.iter());
-    let held = format!("postgres-es persist, p50 {:.2} ms", theirs.p50.as_secs_f64() * 1000.0);
-    row("one append, one client", &median(ours.iter()), Some((&held, theirs.per_second, Some(theirs.p99))));
+    let held = format!("postgres-es persist, p50 {:.2} ms", median(theirs.iter()).p50.as_secs_f64() * 1000.0);
+    let theirs: Vec<_> = theirs.iter().map(|theirs| (theirs.per_second, Some(theirs.p99))).collect();
+    paired("one append, one client", &ours, (&held, &theirs));
 }
 
 async fn append(store: &Store, id: String) {

@@ -1,7 +1,8 @@
 //! Grantlog beside what it is measured against, in one run: bare warp, pgbench, SQLite row by row, Argon2id, openssl.
 //!
-//! `benches/run` starts it. Figures are medians over the rounds; the pairs of a row run right after one another, so that
-//! both see the same machine. The rows come in groups, one file each or nearly.
+//! `benches/run` starts it. Rates and times are medians over the rounds. The two sides of a row run right after one another,
+//! so that both see the same machine, and a ratio is the median of the rounds' own ratios. The rows come in groups, one
+//! file each or nearly.
 
 mod appends;
 mod baselines;

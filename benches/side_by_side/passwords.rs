@@ -1,8 +1,8 @@
 //! What a password costs, and what others notice of it.
 
-use crate::load::{self, Fixed};
+use crate::load::{self, Fixed, Outcome};
 use crate::servers::Grantlog;
-use crate::table::{median, row};
+use crate::table::paired;
 use crate::{Plan, scripts};
 
 /// Connections that send passwords.
@@ -14,9 +14,9 @@ pub async fn rows(plan: &Plan, server: &Grantlog) {
     let introspect = load::post("/oauth/introspect", &server.basic, &format!("token={token}"));
     let (mut ours, mut alone) = (Vec::new(), Vec::new());
     // One connection shows what a single request waits for; the others are the load of every other row.
-    let mut beside = [1, plan.connections].map(|connections| (connections, Vec::new(), Vec::new()));
+    let mut beside = [1, plan.connections].map(|connections| (connections, Vec::<Outcome>::new(), Vec::new()));
     for _ in 0..plan.rounds {
-        alone.push(scripts::argon2_alone(plan.length));
+        alone.push((scripts::argon2_alone(plan.length), None));
         ours.push(load::run(server.address, vec![Fixed(server.password()); PASSWORDS], plan.length).await);
         for (connections, idle, busy) in &mut beside {
             let asking = || load::run(server.address, vec![Fixed(introspect.clone()); *connections], plan.length);
@@ -25,18 +25,10 @@ pub async fn rows(plan: &Plan, server: &Grantlog) {
             busy.push(tokio::join!(asking(), passwords).0);
         }
     }
-    alone.sort_by(f64::total_cmp);
-    row(
-        "password grant",
-        &median(ours.iter()),
-        Some(("Argon2id alone, as many threads as cores", alone[alone.len() / 2], None)),
-    );
+    paired("password grant", &ours, ("Argon2id alone, as many threads as cores", &alone));
     for (connections, idle, busy) in &beside {
-        let idle = median(idle.iter());
-        row(
-            &format!("introspection beside password grants, {connections} connections"),
-            &median(busy.iter()),
-            Some(("the same when idle", idle.per_second, Some(idle.p99))),
-        );
+        let what = format!("introspection beside password grants, {connections} connections");
+        let idle: Vec<_> = idle.iter().map(|idle| (idle.per_second, Some(idle.p99))).collect();
+        paired(&what, busy, ("the same when idle", &idle));
     }
 }

@@ -1,9 +1,9 @@
 //! What is answered from memory, against a bare warp route with the same request and answer, byte for byte.
 
 use crate::Plan;
-use crate::load::{self, Fixed, Outcome};
+use crate::load::{self, Fixed};
 use crate::servers::{Bare, Grantlog};
-use crate::table::{median, row};
+use crate::table::paired;
 
 /// How many connections ask at once: throughput must not fall from the third to the fourth.
 const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
@@ -12,8 +12,7 @@ const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
 pub async fn rows(plan: &Plan, server: &Grantlog) {
     for (what, request) in requests(server).await {
         let bare = Bare::like(server.address, &request).await;
-        let (ours, theirs) = pair(plan, server, &bare, &request, plan.connections).await;
-        row(what, &ours, Some(("bare warp, same bytes", theirs.per_second, Some(theirs.p99))));
+        pair(plan, server, &bare, (what, &request), plan.connections).await;
     }
 }
 
@@ -22,9 +21,8 @@ pub async fn connection_rows(plan: &Plan, server: &Grantlog) {
     let [(what, request), ..] = requests(server).await;
     let bare = Bare::like(server.address, &request).await;
     for connections in CONNECTIONS {
-        let (ours, theirs) = pair(plan, server, &bare, &request, connections).await;
         let what = format!("{what}, {connections} connections");
-        row(&what, &ours, Some(("bare warp, same bytes", theirs.per_second, Some(theirs.p99))));
+        pair(plan, server, &bare, (&what, &request), connections).await;
     }
 }
 
@@ -38,13 +36,14 @@ async fn requests(server: &Grantlog) -> [(&'static str, Vec<u8>); 3] {
     ]
 }
 
-/// The medians of the rounds, ours and theirs, which are measured in turn.
-async fn pair(plan: &Plan, server: &Grantlog, bare: &Bare, request: &[u8], connections: usize) -> (Outcome, Outcome) {
+/// A row of which both sides are measured in turn.
+async fn pair(plan: &Plan, server: &Grantlog, bare: &Bare, (what, request): (&str, &[u8]), connections: usize) {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..plan.rounds {
         let script = || vec![Fixed(request.to_vec()); connections];
-        theirs.push(load::run(bare.address, script(), plan.length).await);
+        let bare = load::run(bare.address, script(), plan.length).await;
+        theirs.push((bare.per_second, Some(bare.p99)));
         ours.push(load::run(server.address, script(), plan.length).await);
     }
-    (median(ours.iter()), median(theirs.iter()))
+    paired(what, &ours, ("bare warp, same bytes", &theirs));
 }

@@ -16,16 +16,37 @@ pub fn median<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Outcome {
     Outcome { errors, ..all[all.len() / 2].clone() }
 }
 
+/// What a row is held against: its name, and for each round its rate and perhaps its p99.
+pub type Theirs<'a> = (&'a str, &'a [(f64, Option<Duration>)]);
+
+/// A row whose rounds were measured in turn with those of what it is held against. Its ratio is the median of the rounds' own
+/// ratios: a machine that is slower for a while is so for both.
+pub fn paired(what: &str, ours: &[Outcome], (held, theirs): Theirs<'_>) {
+    let ratio = middle(ours.iter().zip(theirs).map(|(ours, (rate, _))| ours.per_second / rate));
+    let rate = middle(theirs.iter().map(|(rate, _)| *rate));
+    let p99 = middle(theirs.iter().filter_map(|(_, p99)| p99.map(|p99| p99.as_secs_f64())));
+    let p99 = p99.is_finite().then(|| Duration::from_secs_f64(p99));
+    print(what, &median(ours.iter()), Some((held, rate, p99, ratio)));
+}
+
 pub fn row(what: &str, ours: &Outcome, against: Option<(&str, f64, Option<Duration>)>) {
+    print(what, ours, against.map(|(held, rate, p99)| (held, rate, p99, ours.per_second / rate)));
+}
+
+/// The median; no number of none.
+pub fn middle(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = figures.collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn print(what: &str, ours: &Outcome, against: Option<(&str, f64, Option<Duration>, f64)>) {
     let ms = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1000.0);
     let (held, rate, p99, ratio) = match against {
         None => (String::new(), String::new(), String::new(), String::new()),
-        Some((held, rate, p99)) => (
-            held.to_owned(),
-            format!("{rate:.0}"),
-            p99.map_or_else(String::new, ms),
-            format!("{:.2}", ours.per_second / rate),
-        ),
+        Some((held, rate, p99, ratio)) => {
+            (held.to_owned(), format!("{rate:.0}"), p99.map_or_else(String::new, ms), format!("{ratio:.2}"))
+        }
     };
     println!(
         "| {what} | {:.0} | {} | {} | {} | {held} | {rate} | {p99} | {ratio} |",
