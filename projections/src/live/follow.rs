@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grantlog_domain::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Live;
+use super::{Live, SHARDS};
 use crate::db::{Db, DbError};
 use crate::feed::eager::{Eager, KNOWN_MAX};
 use crate::feed::{Entry, Fault, Stored, Wake};
@@ -27,6 +27,11 @@ const READ_MAX: Duration = Duration::from_secs(16);
 const CONNECTIONS: u32 = 2;
 /// Shortest pause between two reads: appends that come close together are read together.
 const BREATH: Duration = Duration::from_millis(5);
+/// How long one look at all that is held takes, for what has expired: a part at a time. What has expired is not answered with
+/// meanwhile, so only memory waits; and with many millions held each look costs.
+const SWEEP_ALL: Duration = Duration::from_secs(60);
+/// How often a part is looked at.
+const SWEEP_EVERY: Duration = Duration::from_micros(SWEEP_ALL.as_micros() as u64 / SHARDS as u64);
 
 /// The time, as the caller's clock has it.
 #[derive(Clone)]
@@ -223,9 +228,12 @@ impl Live {
         let mut waking = wake.subscribe();
         let (mut own, mut longest) = (db.apart(CONNECTIONS), READ);
         let mut feed = self.0.status.take_feed();
-        let mut retry = options.interval;
+        let (mut retry, mut sweep_at) = (options.interval, Instant::now());
         while !*stop.borrow() {
-            self.sweep(options.now.get());
+            if Instant::now() >= sweep_at {
+                self.sweep(options.now.get());
+                sweep_at = Instant::now() + SWEEP_EVERY;
+            }
             let read = if feed.is_none() {
                 // Loading takes as long as it takes.
                 self.read_once(&db, &mut feed, options).await

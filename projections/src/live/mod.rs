@@ -43,11 +43,12 @@ const ENDED_KEPT_SECONDS: i64 = 3600;
 pub const CONSENTS_MAX: usize = 256;
 
 /// Parts of the large models, each with its own lock.
-const SHARDS: usize = 256;
+const SHARDS: usize = 1024;
 
 /// The random end of a UUID version 7 spreads evenly.
 const fn shard_of(id: Uuid) -> usize {
-    id.as_bytes()[15] as usize % SHARDS
+    let id = id.as_bytes();
+    u16::from_be_bytes([id[14], id[15]]) as usize % SHARDS
 }
 
 /// The live models. Clones share them.
@@ -208,7 +209,7 @@ impl Live {
         }
     }
 
-    /// Forgets what has expired, in the next of 256 parts of the models: a bounded step, to be called again and again.
+    /// Forgets what has expired, in the next part of the models: a bounded step, to be called again and again.
     pub fn sweep(&self, now: Timestamp) {
         let inner = &*self.0;
         let shard = inner.swept.fetch_add(1, Ordering::Relaxed) % SHARDS;

@@ -184,3 +184,23 @@ async fn what_ended_before_a_read_began_is_ended_after_it() {
     })
     .await;
 }
+
+/// However often the log is read: with many millions held, each part that is looked at costs.
+#[tokio::test]
+async fn all_that_is_held_is_looked_at_once_a_minute() {
+    on_both(|fresh: std::sync::Arc<crate::testing::Fresh>| async move {
+        let (live, wake) = (Live::new(), Wake::new(&fresh.db));
+        live.load(&fresh.db, NOW).await.expect("loaded");
+        let began = Instant::now();
+        let options = FollowOptions { interval: Duration::from_millis(1), ..FollowOptions::new(now()) };
+        let follower = live.follow(&fresh.db, &wake, options);
+        while live.0.swept.load(Ordering::Relaxed) < 4 {
+            wake.signal();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        follower.stop().await;
+        let parts = began.elapsed().as_micros() / SWEEP_EVERY.as_micros() + 1;
+        assert!(live.0.swept.load(Ordering::Relaxed) as u128 <= parts);
+    })
+    .await;
+}
