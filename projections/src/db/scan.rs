@@ -4,14 +4,17 @@
 //! itself, which takes longer than the row.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use rusqlite::types::ValueRef;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::block::Block;
+use super::lease::{ANSWER_MAX, LONG_ANSWER_MAX};
 use super::{BEGIN_LONG_READ, Db, DbError};
 
 /// Blocks that wait to be worked on.
@@ -34,8 +37,10 @@ impl Scan {
     pub(crate) async fn open(db: &Db) -> Result<Self, DbError> {
         Ok(Self(match db {
             Db::Postgres(pool) => {
-                let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
-                connection.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0").await?;
+                let options = pool.connect_options();
+                let mut connection = answered(ANSWER_MAX, PgConnection::connect_with(&options)).await?;
+                let unbounded = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
+                answered(ANSWER_MAX, connection.execute(unbounded)).await?;
                 Inner::Postgres(Box::new(connection))
             }
             Db::Sqlite { read, .. } => {
@@ -52,7 +57,7 @@ impl Scan {
     /// From here on every statement sees the same snapshot.
     pub(crate) async fn begin(&mut self) -> Result<(), DbError> {
         match &mut self.0 {
-            Inner::Postgres(connection) => connection.execute(BEGIN_LONG_READ).await.map(drop)?,
+            Inner::Postgres(connection) => answered(ANSWER_MAX, connection.execute(BEGIN_LONG_READ)).await.map(drop)?,
             Inner::Sqlite(connection) => connection.as_ref().ok_or_else(lent)?.execute_batch("BEGIN")?,
         }
         Ok(())
@@ -129,10 +134,16 @@ pub(crate) async fn in_thread<T: Send + 'static>(
     task.await.map_err(|_| panicked())?
 }
 
+/// The connection is of no more use after it: whoever was to answer may be gone, or only slow.
+async fn answered<T>(longest: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, DbError> {
+    timeout(longest, answer).await.map_err(|_| DbError::TimedOut)?.map_err(DbError::from)
+}
+
 async fn copy_out(connection: &mut PgConnection, sql: &str, blocks: &mpsc::Sender<Block>) -> Result<(), DbError> {
-    let mut messages = connection.copy_out_raw(&format!("COPY ({sql}) TO STDOUT (FORMAT BINARY)")).await?;
+    let copy = format!("COPY ({sql}) TO STDOUT (FORMAT BINARY)");
+    let mut messages = answered(LONG_ANSWER_MAX, connection.copy_out_raw(&copy)).await?;
     let mut block = Block::default();
-    while let Some(message) = messages.try_next().await? {
+    while let Some(message) = answered(LONG_ANSWER_MAX, messages.try_next()).await? {
         block.push_copy_data(&message)?;
         if block.is_full() {
             blocks.send(std::mem::take(&mut block)).await.map_err(|_| given_up())?;
