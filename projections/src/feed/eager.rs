@@ -111,6 +111,9 @@ impl Eager {
         }
         if db.is_postgres() {
             let position = feed.last;
+            // A snapshot lists those that run below one more than the last id that has ended: this one has, so that all
+            // older ones are listed. Younger ones are given later positions.
+            one(db, OWN_XID).await?;
             let row = |row: &Row| Ok(Running { xid: row.int(0)?, txid: row.int(1)? });
             let running: Result<_, DbError> = db.fetch(RUNNING, &[]).await?.iter().map(row).collect();
             feed.in_flight = InFlight { position, running: running? };

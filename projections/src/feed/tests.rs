@@ -352,3 +352,26 @@ async fn what_was_in_flight_at_the_start_is_seen_when_it_commits_and_nothing_els
     assert_eq!(late, [1, 2]);
     foreign.rollback().await.unwrap();
 }
+
+/// A snapshot lists nobody who is younger than all that have ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_is_waited_for_whose_elder_has_committed_behind_it() {
+    let Some(fresh) = postgres().await else { return };
+    let Db::Postgres(pool) = &fresh.db else { panic!("PostgreSQL") };
+    let insert = |id: &str| {
+        format!(
+            "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
+             VALUES ('grant', '{id}', 1, 'grant.revoked', '1.0', '{{}}', '{{}}')"
+        )
+    };
+    let (mut elder, mut younger) = (pool.begin().await.unwrap(), pool.begin().await.unwrap());
+    elder.execute("SELECT pg_current_xact_id()").await.unwrap();
+    younger.execute(insert("younger").as_str()).await.unwrap();
+    elder.execute(insert("elder").as_str()).await.unwrap();
+    elder.commit().await.unwrap();
+    let mut feed = Eager::start(&fresh.db, Cursor::START, |_| Ok(())).await.unwrap();
+    assert!(feed.poll(&fresh.db).await.unwrap().events.is_empty());
+    younger.commit().await.unwrap();
+    let late = feed.poll(&fresh.db).await.unwrap().events;
+    assert_eq!(late.iter().map(|stored| stored.aggregate_id.as_str()).collect::<Vec<_>>(), ["younger"]);
+}
