@@ -99,8 +99,10 @@ pub async fn build_anew(
     // No further than the table that answers, so that the two can be compared however slowly that one is kept.
     let answers = build.active().await?;
     build.run_to(answers, &mut report).await?;
-    builds::add_indexes(db, &*build.projection, &build.progress.checkpoint.table_name).await?;
     let comparison = build.compare(now, &mut report).await?;
+    // The rest of the log too before the indexes are made: where the old table is far behind, that is most of it.
+    build.run_to(None, &mut report).await?;
+    builds::add_indexes(db, &*build.projection, &build.progress.checkpoint.table_name).await?;
     let replaced = build.switch(&mut report).await?;
     let dropped = builds::drop_others(db, &*build.projection).await?;
     Ok(Rebuilt {
