@@ -108,10 +108,11 @@ impl Lane for PostgresLane {
         let work = async {
             // A lone statement is a transaction of its own: one round trip.
             if groups.iter().all(|length| *length == 1) {
-                return insert(&mut connection, events, announce).await.map(Inserted::Committed);
+                return insert_alone(&mut connection, events, announce).await.map(Inserted::Committed);
             }
             connection.execute("BEGIN").await?;
-            let placed = insert(&mut connection, events, announce).await?;
+            let rows = execute(&mut connection, &statements(announce).free, events).await?;
+            let placed = places(&rows, events)?;
             let losers = partial(groups, &placed);
             if losers.is_empty() {
                 connection.execute("COMMIT").await?;
@@ -186,24 +187,30 @@ impl Lane for PostgresLane {
     }
 }
 
-async fn insert(
+fn statements(announce: bool) -> &'static Insert {
+    if announce { &ANNOUNCING } else { &QUIETLY }
+}
+
+/// Inserts in a transaction of its own, so that nothing has to be undone when it fails.
+async fn insert_alone(
     connection: &mut PgConnection,
     events: &[&NewEvent],
     announce: bool,
 ) -> Result<Vec<Option<Placed>>, sqlx::Error> {
-    let insert = if announce { &ANNOUNCING } else { &QUIETLY };
-    // Streams that begin have ids that nobody else has, so their places are free; but after an answer that was lost. A lone
-    // statement is a transaction of its own: when it fails, nothing has to be undone.
-    let rows = if events.iter().all(|event| event.sequence == 1) {
+    let insert = statements(announce);
+    // Streams that begin have new ids, so their places are free; but after an answer that was lost, and where nodes race to
+    // make the one of its name, as the next signing key.
+    if events.iter().all(|event| event.sequence == 1) {
         match execute(connection, &insert.all, events).await {
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                execute(connection, &insert.free, events).await?
-            }
-            outcome => outcome?,
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
+            outcome => return places(&outcome?, events),
         }
-    } else {
-        execute(connection, &insert.free, events).await?
-    };
+    }
+    places(&execute(connection, &insert.free, events).await?, events)
+}
+
+/// Where each event came to stand.
+fn places(rows: &[PgRow], events: &[&NewEvent]) -> Result<Vec<Option<Placed>>, sqlx::Error> {
     // Rows come back as they were sent, so when none is missing nothing has to be looked up.
     if rows.len() == events.len() {
         let mut all = Vec::with_capacity(events.len());
@@ -217,7 +224,7 @@ async fn insert(
             return Ok(all);
         }
     }
-    let mut inserted = by_place(&rows, placed)?;
+    let mut inserted = by_place(rows, placed)?;
     Ok(events.iter().map(|event| inserted.remove(&place(event))).collect())
 }
 

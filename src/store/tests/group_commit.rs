@@ -75,6 +75,30 @@ async fn of_fifty_appends_to_the_same_place_one_wins() {
     .await;
 }
 
+/// All of them begin a stream, and half of those are there already.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_batch_of_beginnings_those_of_new_streams_win() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        for there in (0..40_usize).step_by(2) {
+            fresh.store.group_commit().append(vec![event(&format!("stream{there}"), 1)]).await.expect("appended");
+        }
+        let begin = |task: usize| {
+            let store = fresh.store.clone();
+            async move { store.group_commit().append(vec![event(&format!("stream{task}"), 1)]).await }
+        };
+        let outcomes = futures::future::join_all((0..40).map(begin)).await;
+        for (task, outcome) in outcomes.into_iter().enumerate() {
+            match outcome {
+                Ok(places) => assert!(task % 2 == 1 && places.len() == 1, "stream{task} was there"),
+                Err(error) => assert_eq!((task % 2, error), (0, AppendError::Conflict)),
+            }
+        }
+        assert_eq!(number(fresh.store.db(), "SELECT count(*) FROM events").await, 40);
+        fresh.store.close().await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_event_in_a_batch_fails_alone() {
     on_both(StoreOptions::default(), async |fresh: &Fresh| {
