@@ -72,10 +72,19 @@ struct Looked {
 impl Looked {
     /// Writes down who must be told of the sessions that ended.
     async fn look(&mut self, app: &App) -> Result<(), StoreError> {
+        let db = app.store.db();
+        let Some(known) = outbox::known_to(db).await?.filter(|known| *known > self.to) else { return Ok(()) };
+        self.to = outbox::looked_to(db).await?.max(self.to);
+        while self.to < known {
+            self.look_at_part(app, known).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for the next part of the log, as far as `known`.
+    async fn look_at_part(&mut self, app: &App, known: Cursor) -> Result<(), StoreError> {
         let (db, now) = (app.store.db(), app.now());
-        let Some(to) = outbox::known_to(db).await?.filter(|to| *to > self.to) else { return Ok(()) };
-        let from = outbox::looked_to(db).await?.max(self.to);
-        let (all, to) = outbox::ended(db, from, to).await?;
+        let (all, to) = outbox::ended(db, self.to, known).await?;
         let mut told = Vec::new();
         for ended in all {
             // One that ended long ago, before this was looked at for the first time.

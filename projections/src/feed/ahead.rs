@@ -6,7 +6,7 @@
 use super::Cursor;
 use crate::db::{Db, DbError, Row, Value};
 
-/// Events that one read looks at.
+/// Events that one read looks at, and the one that ends it.
 pub const PAGE: i64 = 20_000;
 
 /// Streams that began in one part of the log.
@@ -118,13 +118,17 @@ pub async fn begun_after(db: &Db, from: Cursor, aggregate_type: &str, mentions: 
 async fn part_end(db: &Db, from: Cursor) -> Result<Option<Cursor>, DbError> {
     let rows = match db {
         Db::Postgres(_) => {
-            let sql = "SELECT txid, position FROM events WHERE (txid, position) > ($1, $2) \
-                       ORDER BY txid, position LIMIT 1 OFFSET $3";
-            db.fetch(sql, &[from.txid.into(), from.position.into(), PAGE.into()]).await?
+            let sql = format!(
+                "SELECT txid, position FROM events WHERE (txid, position) > ($1, $2) \
+                 ORDER BY txid, position LIMIT 1 OFFSET {PAGE}"
+            );
+            db.fetch(&sql, &[from.txid.into(), from.position.into()]).await?
         }
         Db::Sqlite { .. } => {
-            let sql = "SELECT txid, position FROM events WHERE position > $1 ORDER BY position LIMIT 1 OFFSET $2";
-            db.fetch(sql, &[from.position.into(), PAGE.into()]).await?
+            let sql = format!(
+                "SELECT txid, position FROM events WHERE position > $1 ORDER BY position LIMIT 1 OFFSET {PAGE}"
+            );
+            db.fetch(&sql, &[from.position.into()]).await?
         }
     };
     rows.first().map(place).transpose()
