@@ -27,10 +27,10 @@ const READ_MAX: Duration = Duration::from_secs(16);
 const CONNECTIONS: u32 = 2;
 /// Shortest pause between two reads: appends that come close together are read together.
 const BREATH: Duration = Duration::from_millis(5);
-/// How long one look at all that is held takes, for what has expired: a part at a time. What has expired is not answered with
-/// meanwhile, so only memory waits; and with many millions held each look costs.
+/// How long one look at all that is held takes at least, for what has expired: a part at a time. What has expired is not
+/// answered with meanwhile, so only memory waits; and with many millions held each look costs.
 const SWEEP_ALL: Duration = Duration::from_secs(60);
-/// How often a part is looked at.
+/// How often a part is looked at, at most.
 const SWEEP_EVERY: Duration = Duration::from_micros(SWEEP_ALL.as_micros() as u64 / SHARDS as u64);
 
 /// The time, as the caller's clock has it.

@@ -254,7 +254,7 @@ impl Grants {
         }
     }
 
-    /// How many unexpired tokens are held.
+    /// How many tokens are held.
     pub(super) fn tokens(&self) -> usize {
         let count = |entry: &Entry| entry.tokens.as_slice().len();
         self.0.iter().map(|shard| shard.read().values().map(|entry| count(entry)).sum::<usize>()).sum()

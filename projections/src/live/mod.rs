@@ -154,7 +154,7 @@ impl Live {
         self.0.status.read()
     }
 
-    /// Unexpired access tokens in memory. Walks over all of them.
+    /// Access tokens in memory, some of which may have expired. Walks over all of them.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.0.grants.tokens()
