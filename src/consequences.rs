@@ -9,7 +9,6 @@
 //! log only as far as the tables of grants and sessions have come, so that none from before the event is missing there.
 //! A grant or session whose stream is damaged counts as ended already; it is reported, and the rest goes on.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use grantlog_domain::grant::RevocationReason;
@@ -128,22 +127,17 @@ struct Cause {
 }
 
 async fn cause(store: &Store, event: &Found) -> Result<Option<Cause>, DbError> {
-    let id = event.aggregate_id.as_str();
     let (of, reason) = if event.event_type.starts_with("client.") {
-        (GrantsOf::Client(parsed(id)?), RevocationReason::ClientDisabled)
+        (GrantsOf::Client(event.id()?), RevocationReason::ClientDisabled)
     } else if event.event_type == SESSION_ENDED {
-        let session_id = parsed(id)?;
+        let session_id = event.id()?;
         // One that has left its table is so old that its grants are found by nobody.
         let Some(user_id) = participants::user_of(store.db(), session_id).await? else { return Ok(None) };
         (GrantsOf::UserInSession(user_id, session_id), RevocationReason::SessionEnded)
     } else {
-        (GrantsOf::User(parsed(id)?), RevocationReason::UserDisabled)
+        (GrantsOf::User(event.id()?), RevocationReason::UserDisabled)
     };
     Ok(Some(Cause { of, reason, at: event.cursor }))
-}
-
-fn parsed<T: FromStr>(id: &str) -> Result<T, DbError> {
-    id.parse().map_err(|_| DbError::Malformed(format!("{id} is no identifier")))
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ pub(crate) async fn in_thread<T: Send + 'static>(
     task.await.map_err(|_| panicked())?
 }
 
-/// The connection is of no more use after it: whoever was to answer may be gone, or only slow.
+/// When it is overdue, the connection is of no more use: whoever was to answer may be gone, or only slow.
 async fn answered<T>(longest: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, DbError> {
     timeout(longest, answer).await.map_err(|_| DbError::TimedOut)?.map_err(DbError::from)
 }

@@ -3,6 +3,8 @@
 //! The parts bound what one statement reads and what it costs: a database that plans for any two places, without looking at
 //! those that are asked for, would read the whole log for a page of it.
 
+use std::str::FromStr;
+
 use super::Cursor;
 use crate::db::{Db, DbError, Row, Value};
 
@@ -26,6 +28,14 @@ pub struct Found {
     /// JSON text.
     pub payload: String,
     pub cursor: Cursor,
+}
+
+impl Found {
+    /// The identifier of its aggregate.
+    pub fn id<T: FromStr>(&self) -> Result<T, DbError> {
+        let id = &self.aggregate_id;
+        id.parse().map_err(|_| DbError::Malformed(format!("{id} is no identifier")))
+    }
 }
 
 /// What was found in one part of the log.

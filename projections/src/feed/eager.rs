@@ -29,7 +29,6 @@ pub struct Eager {
     /// The greatest position seen.
     last: i64,
     gaps: Vec<Gap>,
-    missed: Option<Missed>,
     in_flight: InFlight,
     /// Positions of committed events that the reader has already; they are left out.
     known: BTreeSet<i64>,
@@ -44,21 +43,22 @@ struct Gap {
     bound: i64,
 }
 
+/// What may still come of positions that the start has passed.
+#[derive(Debug, Default)]
+struct InFlight {
+    /// The greatest of them. Later ones are after `last`.
+    position: i64,
+    missed: Option<Missed>,
+    /// Transactions that were running when the start had read the log to its end. Who began later has later positions.
+    running: Vec<Running>,
+}
+
 /// What became visible while the start read the log, in a part that it had read before: looked for once.
 #[derive(Debug)]
 struct Missed {
     /// Older transactions had ended at the start.
     txid: i64,
-    /// Later positions are after `last`.
-    position: i64,
     seen: Vec<i64>,
-}
-
-/// Transactions that were running when the start had read the log to its end. Who began later has later positions.
-#[derive(Debug, Default)]
-struct InFlight {
-    position: i64,
-    running: Vec<Running>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,13 +83,8 @@ impl Eager {
     where
         F: Fn(&Entries<'_>) -> Result<(), DbError> + Send + Sync + 'static,
     {
-        let mut feed = Self {
-            last: from.position,
-            gaps: Vec::new(),
-            missed: None,
-            in_flight: InFlight::default(),
-            known: BTreeSet::new(),
-        };
+        let mut feed =
+            Self { last: from.position, gaps: Vec::new(), in_flight: InFlight::default(), known: BTreeSet::new() };
         // SQLite has one writer: nothing is ever late.
         let oldest = if db.is_postgres() { one(db, OLDEST_TXID).await? } else { i64::MAX };
         let mut pages = Pages::read(db, from, Which::Visible, move |entries| {
@@ -110,14 +105,13 @@ impl Eager {
             all_seen.extend(seen);
         }
         if db.is_postgres() {
-            let position = feed.last;
             // A snapshot lists those that run below one more than the last id that has ended: this one has, so that all
             // older ones are listed. Younger ones are given later positions.
             one(db, OWN_XID).await?;
             let row = |row: &Row| Ok(Running { xid: row.int(0)?, txid: row.int(1)? });
             let running: Result<_, DbError> = db.fetch(RUNNING, &[]).await?.iter().map(row).collect();
-            feed.in_flight = InFlight { position, running: running? };
-            feed.missed = Some(Missed { txid: oldest, position, seen: all_seen });
+            let missed = Some(Missed { txid: oldest, seen: all_seen });
+            feed.in_flight = InFlight { position: feed.last, missed, running: running? };
         }
         Ok(feed)
     }
@@ -195,19 +189,20 @@ impl Eager {
     /// Reads what became visible behind `last`.
     async fn late(&self, db: &Db) -> Result<Late, DbError> {
         let mut late = Late::default();
-        if self.gaps.is_empty() && self.missed.is_none() && self.in_flight.running.is_empty() {
+        let InFlight { position, missed, running } = &self.in_flight;
+        if self.gaps.is_empty() && missed.is_none() && running.is_empty() {
             return Ok(late);
         }
         // Before the reads: who has ended by now is visible to them.
         late.oldest = one(db, OLDEST_XID).await?;
-        if let Some(missed) = &self.missed {
+        if let Some(missed) = missed {
             let seen = missed.seen.iter().copied().map(Some).collect();
-            let values = [missed.txid.into(), missed.position.into(), Value::IntArray(seen)];
+            let values = [missed.txid.into(), (*position).into(), Value::IntArray(seen)];
             late.in_flight = read(&db.fetch(&MISSED, &values).await?)?;
         }
-        if !self.in_flight.running.is_empty() {
-            let txids = self.in_flight.running.iter().map(|running| Some(running.txid)).collect();
-            let values = [Value::IntArray(txids), self.in_flight.position.into()];
+        if !running.is_empty() {
+            let txids = running.iter().map(|running| Some(running.txid)).collect();
+            let values = [Value::IntArray(txids), (*position).into()];
             late.in_flight.extend(read(&db.fetch(&OF_TRANSACTIONS, &values).await?)?);
         }
         if !self.gaps.is_empty() {
@@ -220,7 +215,7 @@ impl Eager {
     /// Remembers what was read late, and forgets what nobody can fill any more.
     fn settle(&mut self, late: Late) -> Vec<Stored> {
         let Late { oldest, in_flight, in_gaps } = late;
-        self.missed = None;
+        self.in_flight.missed = None;
         // Who had ended before the read was seen by it, and whose events are there has ended.
         let seen: HashSet<i64> = in_flight.iter().map(|event| event.cursor.txid).collect();
         self.in_flight.running.retain(|running| running.xid >= oldest && !seen.contains(&running.txid));

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use grantlog_domain::Recorded;
 use grantlog_domain::grant::GrantEvent;
 use parking_lot::Mutex;
 use sqlx::Executor as _;
@@ -12,10 +13,14 @@ use uuid::Uuid;
 use super::eager::Eager;
 use super::{Appended, Cursor, Stored, ordered};
 use crate::db::Db;
-use crate::testing::{Dice, NOW, append, hash, on_both, postgres, recorded, scenario, until};
+use crate::testing::{Dice, NOW, append, append_in, hash, on_both, postgres, recorded, scenario, until};
 
 const WRITERS: u64 = 12;
 const EVENTS: i64 = 60;
+
+fn token_revoked(grant: impl ToString, sequence: i64) -> Recorded {
+    recorded(grant, sequence, GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW })
+}
 
 /// The events in memory are marked, so that they can be told from those in the log.
 #[tokio::test]
@@ -207,10 +212,7 @@ async fn a_foreign_open_transaction_delays_only_the_ordered_feed() {
     let Some(fresh) = postgres().await else { return };
     let db = &fresh.db;
     let Db::Postgres(pool) = db else { panic!("PostgreSQL") };
-    let event = |sequence| {
-        let revoked = GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW };
-        recorded(Uuid::from_u128(1), sequence, revoked)
-    };
+    let event = |sequence| token_revoked(Uuid::from_u128(1), sequence);
     let mut feed = Eager::start(db, Cursor::START, |_| Ok(())).await.unwrap();
     let mut foreign = pool.begin().await.unwrap();
     foreign.execute("SELECT pg_current_xact_id()").await.unwrap();
@@ -240,7 +242,7 @@ async fn a_position_that_was_never_used_is_forgotten() {
     let db = &fresh.db;
     let Db::Postgres(pool) = db else { panic!("PostgreSQL") };
     let mut feed = Eager::start(db, Cursor::START, |_| Ok(())).await.unwrap();
-    let event = recorded(Uuid::from_u128(1), 1, GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW });
+    let event = token_revoked(Uuid::from_u128(1), 1);
     append(db, &event).await;
     let mut lost = pool.begin().await.unwrap();
     lost.execute(
@@ -308,27 +310,15 @@ async fn what_the_reader_knows_is_left_out_and_nothing_else() {
 async fn what_was_in_flight_at_the_start_is_seen_when_it_commits_and_nothing_else_again() {
     let Some(fresh) = postgres().await else { return };
     let db = &fresh.db;
-    let Db::Postgres(pool) = db else { panic!("PostgreSQL") };
-    let event = |sequence| {
-        let revoked = GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW };
-        recorded(Uuid::from_u128(1), sequence, revoked)
-    };
-    let insert = |id: &str, sequence: i64| {
-        format!(
-            "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
-             SELECT aggregate_type, '{id}', {sequence}, event_type, event_version, payload, metadata \
-             FROM events WHERE aggregate_id <> '{id}' ORDER BY position LIMIT 1"
-        )
-    };
-    append(db, &event(1)).await;
+    append(db, &token_revoked(Uuid::from_u128(1), 1)).await;
     // Two writers at work, one of which gives up, and somebody else's transaction.
     let (mut writer, mut lost, mut foreign) =
-        (pool.begin().await.unwrap(), pool.begin().await.unwrap(), pool.begin().await.unwrap());
-    foreign.execute("SELECT pg_current_xact_id()").await.unwrap();
-    writer.execute(insert("late", 1).as_str()).await.unwrap();
-    lost.execute(insert("lost", 1).as_str()).await.unwrap();
+        (db.begin().await.unwrap(), db.begin().await.unwrap(), db.begin().await.unwrap());
+    foreign.fetch("SELECT pg_current_xact_id()::text", &[]).await.unwrap();
+    append_in(&mut writer, &token_revoked("late", 1)).await;
+    append_in(&mut lost, &token_revoked("lost", 1)).await;
     for sequence in 2..=40 {
-        append(db, &event(sequence)).await;
+        append(db, &token_revoked(Uuid::from_u128(1), sequence)).await;
     }
     let counted = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counting = Arc::clone(&counted);
@@ -341,7 +331,7 @@ async fn what_was_in_flight_at_the_start_is_seen_when_it_commits_and_nothing_els
     assert_eq!(counted.load(Ordering::SeqCst), 40);
     assert!(feed.poll(db).await.unwrap().events.is_empty(), "all of it was seen by the start");
     // At work beside the feed: both of its events come, the second one at a position that was never passed.
-    writer.execute(insert("late", 2).as_str()).await.unwrap();
+    append_in(&mut writer, &token_revoked("late", 2)).await;
     lost.rollback().await.unwrap();
     assert!(feed.poll(db).await.unwrap().events.is_empty());
     writer.commit().await.unwrap();
@@ -357,17 +347,10 @@ async fn what_was_in_flight_at_the_start_is_seen_when_it_commits_and_nothing_els
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_is_waited_for_whose_elder_has_committed_behind_it() {
     let Some(fresh) = postgres().await else { return };
-    let Db::Postgres(pool) = &fresh.db else { panic!("PostgreSQL") };
-    let insert = |id: &str| {
-        format!(
-            "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
-             VALUES ('grant', '{id}', 1, 'grant.revoked', '1.0', '{{}}', '{{}}')"
-        )
-    };
-    let (mut elder, mut younger) = (pool.begin().await.unwrap(), pool.begin().await.unwrap());
-    elder.execute("SELECT pg_current_xact_id()").await.unwrap();
-    younger.execute(insert("younger").as_str()).await.unwrap();
-    elder.execute(insert("elder").as_str()).await.unwrap();
+    let (mut elder, mut younger) = (fresh.db.begin().await.unwrap(), fresh.db.begin().await.unwrap());
+    elder.fetch("SELECT pg_current_xact_id()::text", &[]).await.unwrap();
+    append_in(&mut younger, &token_revoked("younger", 1)).await;
+    append_in(&mut elder, &token_revoked("elder", 1)).await;
     elder.commit().await.unwrap();
     let mut feed = Eager::start(&fresh.db, Cursor::START, |_| Ok(())).await.unwrap();
     assert!(feed.poll(&fresh.db).await.unwrap().events.is_empty());

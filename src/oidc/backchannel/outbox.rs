@@ -70,9 +70,7 @@ pub async fn ended(db: &Db, from: Cursor, to: Cursor) -> Result<(Vec<Ended>, Cur
     for found in part.found {
         let event = Event::decode("session", &found.event_type, &found.event_version, &found.payload);
         if let Ok(Event::Session(SessionEvent::Ended { at, .. })) = event {
-            let session_id =
-                found.aggregate_id.parse().map_err(|_| DbError::Malformed("not a session id".to_owned()))?;
-            all.push(Ended { session_id, at, place: found.cursor });
+            all.push(Ended { session_id: found.id()?, at, place: found.cursor });
         }
     }
     Ok((all, part.to))
