@@ -27,9 +27,13 @@ fn token_revoked(grant: impl ToString, sequence: i64) -> Recorded {
 async fn events_of_this_process_are_read_from_the_log_only_when_one_is_missing() {
     on_both(|fresh| async move {
         let db = &fresh.db;
-        for event in scenario(3, 10) {
-            append(db, &event).await;
+        let events = scenario(3, 10);
+        for event in &events {
+            append(db, event).await;
         }
+        // A transaction of any other test in the cluster may still hold them back.
+        let all_show = async || ordered::read(db, Cursor::START, 1000).await.unwrap().len() == events.len();
+        until("all of it shows", all_show).await;
         let log = ordered::read(db, Cursor::START, 1000).await.unwrap();
         let marked = |stored: &Stored| {
             let mut event = stored.event.clone().unwrap();
