@@ -1,5 +1,7 @@
 //! Grantlog: an OAuth 2.0 authorization server whose database is its audit trail.
 
+#![deny(unsafe_code)]
+
 pub mod app;
 pub mod background;
 pub mod cli;

@@ -3,6 +3,8 @@
 //! Each aggregate is a folder with the same files: `mod` (state and `apply`), `command`, `event`, `error`,
 //! `decide` (every rule) and `tests`. Time, identifiers and hashes arrive in the commands.
 
+#![forbid(unsafe_code)]
+
 pub mod client;
 pub mod event;
 pub mod grant;

@@ -5,6 +5,8 @@
 //! one, [`check`] proves that a table is what the log says, [`base`] is what archived events leave for both, [`status`]
 //! tells how far everything is.
 
+#![forbid(unsafe_code)]
+
 pub mod base;
 pub mod check;
 pub mod checkpoint;

@@ -189,10 +189,30 @@ impl Passwords {
 
 /// Gives this thread the lowest priority: a hash takes a processor for many milliseconds, and a request that is answered in
 /// some microseconds would wait for it. With all processors busy it still gets what others leave.
+///
+/// Also the longest time slice: whoever wakes up with a shorter one may have the processor at once (Linux 6.12 and later;
+/// before, the slice is passed over). See `docs/performance.md` for what it gives.
 #[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no library offers sched_setattr(2)")]
 fn yield_to_others() {
-    // Of the calling thread alone. Lowering is always allowed; if not, it is only slower for others.
-    let _ = rustix::process::setpriority_process(None, 19);
+    const LOWEST: i32 = 19;
+    const LONGEST: std::time::Duration = std::time::Duration::from_millis(100);
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_BATCH as u32,
+        sched_flags: 0,
+        sched_nice: LOWEST,
+        sched_priority: 0,
+        sched_runtime: LONGEST.as_nanos() as u64,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the kernel reads `size` bytes of a struct that outlives the call and writes nothing. 0 is the calling thread.
+    let refused = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } != 0;
+    if refused {
+        // Lowering is always allowed; if not, it is only slower for others.
+        let _ = rustix::process::setpriority_process(None, LOWEST);
+    }
 }
 
 /// Elsewhere that would be the priority of the process.
@@ -276,5 +296,21 @@ mod tests {
         assert_eq!(passwords.hash(secret("second")).await.err(), Some(PasswordError::Busy));
         drop(_held);
         assert!(waits.await.expect("no panic"));
+    }
+
+    /// proc_pid_stat(5): field 19 is the nice value, 41 the policy; the name of the thread is in parentheses.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_hash_has_a_thread_of_the_lowest_priority() {
+        let stat = || std::fs::read_to_string("/proc/thread-self/stat").expect("proc is mounted");
+        let fields = |stat: &str| {
+            let (_, fields) = stat.rsplit_once(") ").expect("a name");
+            let fields: Vec<String> = fields.split_whitespace().map(str::to_owned).collect();
+            (fields[19 - 3].clone(), fields[41 - 3].clone())
+        };
+        let before = fields(&stat());
+        let hashing = passwords(settings()).on_thread(move |_| Ok(stat())).await.expect("hashed");
+        assert_eq!(fields(&hashing), ("19".to_owned(), libc::SCHED_BATCH.to_string()));
+        assert_eq!(fields(&stat()), before, "of that thread alone");
     }
 }
