@@ -42,6 +42,9 @@ pub struct NewEvent {
     pub event_id: Uuid,
 }
 
+/// A batch of so many appends waits for nobody: the database would do nothing meanwhile. Fewer let in whoever has arrived.
+const WORTHWHILE: usize = 5;
+
 /// Where an event came to stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
@@ -154,12 +157,14 @@ async fn run<L: Lane>(
         if count == 0 {
             break;
         }
-        // Requests that have arrived already are let in first: a larger batch costs each of them less.
-        tokio::task::yield_now().await;
-        while gathered.len() < batch_max
-            && let Ok(append) = queue.try_recv()
-        {
-            gathered.push(append);
+        if gathered.len() < WORTHWHILE {
+            // Requests that have arrived already are let in first: a larger batch costs each of them less.
+            tokio::task::yield_now().await;
+            while gathered.len() < batch_max
+                && let Ok(append) = queue.try_recv()
+            {
+                gathered.push(append);
+            }
         }
         // The batch is closed before any SQL: what arrives from here on goes into the next one.
         let batch = batch::append_all(&mut lane, std::mem::take(&mut gathered), settle);
