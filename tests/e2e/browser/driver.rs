@@ -80,8 +80,16 @@ impl Driver {
         self.element(id).await.text().await.expect("its text")
     }
 
+    /// Clicks what leads to another page.
     pub async fn click(&self, id: &str) {
-        self.element(id).await.click().await.unwrap_or_else(|error| panic!("{id} cannot be clicked: {error}"));
+        self.follow(self.element(id).await, id).await;
+    }
+
+    /// The same with an element. The answer to a click may come while the page still stands that is about to be left, and
+    /// an element of the same id stand on both; what was clicked is gone with its page.
+    pub async fn follow(&self, element: Element, what: &str) {
+        element.click().await.unwrap_or_else(|error| panic!("{what} cannot be clicked: {error}"));
+        poll::until(&format!("{what} leads to another page"), async || element.tag_name().await.err()).await;
     }
 
     pub async fn write(&self, id: &str, text: &str) {

@@ -134,7 +134,7 @@ async fn a_user_has_two_accounts(store: Store) {
     driver.picture("choose").await;
     let anns = format!("//button[contains(., '{}')]", ann.username);
     let button = driver.client.find(fantoccini::Locator::XPath(&anns)).await.expect("ann's button");
-    button.click().await.expect("a click");
+    driver.follow(button, "the account").await;
     assert!(driver.text("consent-account").await.contains(&ann.username));
     driver.click("consent-allow").await;
     let callback = driver.arrives("the client", |url| url.query_pairs().any(|(name, _)| name == "code")).await;
