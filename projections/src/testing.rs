@@ -96,6 +96,12 @@ pub(crate) async fn append(db: &Db, recorded: &Recorded) {
     insert(db, event.aggregate_type(), recorded, event.event_type(), "1.0", &payload, &metadata).await;
 }
 
+pub(crate) async fn append_all(db: &Db, events: &[Recorded]) {
+    for event in events {
+        append(db, event).await;
+    }
+}
+
 /// Appends a row whose content this version cannot read.
 pub(crate) async fn append_raw(db: &Db, like: &Recorded, event_type: &str, payload: &str) {
     let metadata = serde_json::to_string(&like.metadata.to_map()).unwrap();

@@ -15,17 +15,13 @@ use crate::feed::{Cursor, Wake, ordered};
 use crate::live::Live;
 use crate::rebuild::rebuild;
 use crate::tables::{Page, activity, clients, grants, keys, sessions, tokens, users};
-use crate::testing::{Fresh, NOW, append, append_raw, hash, now, on_both, opened, postgres, recorded, scenario, until};
+use crate::testing::{
+    Fresh, NOW, append, append_all, append_raw, hash, now, on_both, opened, postgres, recorded, scenario, until,
+};
 use crate::{poison, status};
 
 const CLIENT: u128 = 0x100;
 const USER: UserId = UserId(Uuid::from_u128(0x200));
-
-async fn append_all(db: &Db, events: &[Recorded]) {
-    for event in events {
-        append(db, event).await;
-    }
-}
 
 /// Runs the engine until every table has reached the end of the log.
 async fn catch_up(db: &Db) {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::eager::Eager;
 use super::{Appended, Cursor, Stored, ordered};
 use crate::db::Db;
-use crate::testing::{Dice, NOW, append, append_in, hash, on_both, postgres, recorded, scenario, until};
+use crate::testing::{Dice, NOW, append, append_all, append_in, hash, on_both, postgres, recorded, scenario, until};
 
 const WRITERS: u64 = 12;
 const EVENTS: i64 = 60;
@@ -22,19 +22,21 @@ fn token_revoked(grant: impl ToString, sequence: i64) -> Recorded {
     recorded(grant, sequence, GrantEvent::AccessTokenRevoked { token: hash(1), at: NOW })
 }
 
+/// The whole log in order, once it shows so many events: a transaction of any other test in the cluster may hold them back.
+async fn shown(db: &Db, count: usize) -> Vec<Stored> {
+    let log = async || ordered::read(db, Cursor::START, 1000).await.unwrap();
+    until("all of it shows", async || log().await.len() == count).await;
+    log().await
+}
+
 /// The events in memory are marked, so that they can be told from those in the log.
 #[tokio::test]
 async fn events_of_this_process_are_read_from_the_log_only_when_one_is_missing() {
     on_both(|fresh| async move {
         let db = &fresh.db;
         let events = scenario(3, 10);
-        for event in &events {
-            append(db, event).await;
-        }
-        // A transaction of any other test in the cluster may still hold them back.
-        let all_show = async || ordered::read(db, Cursor::START, 1000).await.unwrap().len() == events.len();
-        until("all of it shows", all_show).await;
-        let log = ordered::read(db, Cursor::START, 1000).await.unwrap();
+        append_all(db, &events).await;
+        let log = shown(db, events.len()).await;
         let marked = |stored: &Stored| {
             let mut event = stored.event.clone().unwrap();
             event.metadata.request_id = Some("from memory".to_owned());
@@ -237,7 +239,7 @@ async fn a_foreign_open_transaction_delays_only_the_ordered_feed() {
     assert_eq!(late.iter().map(|stored| stored.aggregate_id.as_str()).collect::<Vec<_>>(), ["other"]);
     assert_eq!(feed.gaps(), 0);
     foreign.rollback().await.unwrap();
-    until("all of it shows", || async { ordered::read(db, Cursor::START, 10).await.unwrap().len() == 3 }).await;
+    shown(db, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

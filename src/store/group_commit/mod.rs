@@ -26,6 +26,9 @@ use self::sqlite::SqliteLane;
 use super::error::AppendError;
 use super::options::{EVENT_BYTES_MAX, StoreOptions};
 
+/// A batch of so many appends waits for nobody: the database would do nothing meanwhile. Fewer let in whoever has arrived.
+const WORTHWHILE: usize = 5;
+
 /// An event on its way into the log.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
@@ -41,9 +44,6 @@ pub struct NewEvent {
     /// Settles whether an append whose answer was lost took place.
     pub event_id: Uuid,
 }
-
-/// A batch of so many appends waits for nobody: the database would do nothing meanwhile. Fewer let in whoever has arrived.
-const WORTHWHILE: usize = 5;
 
 /// Where an event came to stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -134,14 +134,8 @@ async fn a_developer_and_a_user_go_through_everything(store: Store) {
     driver.open(&server.url("/account")).await;
     assert!(driver.text("my-grants").await.contains("Browser's client"));
     driver.picture("account").await;
-    driver
-        .client
-        .find(fantoccini::Locator::Css(".revoke-button"))
-        .await
-        .expect("a button")
-        .click()
-        .await
-        .expect("a click");
+    let button = driver.client.find(fantoccini::Locator::Css(".revoke-button")).await.expect("a button");
+    driver.follow(button, "revoking").await;
     driver.element("said").await;
     assert!(!driver.text("my-grants").await.contains("Browser's client"));
 

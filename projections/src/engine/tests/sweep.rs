@@ -8,10 +8,10 @@ use grantlog_domain::grant::GrantEvent;
 use uuid::Uuid;
 
 use super::super::{BREATH, SWEEP_EVERY, SWEEP_MAX, sweep_pause};
-use super::{append_all, catch_up, opened_plain, registered};
+use super::{catch_up, opened_plain, registered};
 use crate::feed::Wake;
 use crate::live::Now;
-use crate::testing::{Fresh, append, on_both, recorded, until};
+use crate::testing::{Fresh, append, append_all, on_both, recorded, until};
 use crate::{Projector, ProjectorOptions};
 
 #[tokio::test]

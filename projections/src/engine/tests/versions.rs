@@ -6,14 +6,13 @@ use grantlog_domain::{GrantId, Recorded};
 use uuid::Uuid;
 
 use super::super::projection;
-use super::append_all;
 use crate::check::compare;
 use crate::db::{DbError, Row, Scan, Value};
 use crate::feed::Wake;
 use crate::rebuild::build_anew;
 use crate::table::{Column, FoldError, Table};
 use crate::tables::tokens::{self, Tokens};
-use crate::testing::{NOW, append, now, postgres, scenario, until};
+use crate::testing::{NOW, append, append_all, now, postgres, scenario, until};
 use crate::{Projector, ProjectorOptions, status};
 
 /// The projection of the tokens as a later program would have it.
