@@ -21,6 +21,7 @@ mod openidconnect_crate;
 mod operator;
 mod pages;
 mod resource;
+mod upgrade;
 
 use std::{fs, process::ExitCode};
 
@@ -84,6 +85,7 @@ const CASES: &[&[&[Case]]] = &[
     concurrency::CASES,
     nodes::CASES,
     demo::CASES,
+    upgrade::CASES,
     oauth2_crate::CASES,
     openidconnect_crate::CASES,
     resource::CASES,

@@ -50,6 +50,13 @@ impl Signer {
         Signer { alg, kid: random(8), pair }
     }
 
+    /// A key for `ES256` that was made before, as PKCS #8.
+    #[allow(dead_code, reason = "the faults have no need of it")]
+    pub fn from_pkcs8(kid: &str, key: &[u8]) -> Signer {
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key).expect("a key");
+        Signer { alg: "ES256", kid: kid.to_owned(), pair: Pair::Ecdsa(pair) }
+    }
+
     /// A new key without a name (RFC 7517 4.5: `kid` is optional).
     pub fn nameless(alg: &'static str) -> Signer {
         Signer { kid: String::new(), ..Signer::new(alg) }

@@ -2,6 +2,8 @@
 
 use std::{
     fmt, fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -75,6 +77,38 @@ impl Site {
         let url = cluster.replacen("/postgres?", &format!("/{name}?"), 1);
         assert_ne!(url, cluster, "the cluster's URL names the database postgres");
         Site::with_database(url, Store::Postgres, settings, Some((cluster.to_owned(), name)))
+    }
+
+    /// Where a fixture is: a folder of `tests/fixtures/`.
+    #[allow(dead_code, reason = "the faults have no need of it")]
+    pub fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    }
+
+    /// A database as an earlier release left it, with its pepper. What its operator does before the start of this release
+    /// is done: a log that comes into another cluster is made at home there.
+    #[allow(dead_code, reason = "the faults have no need of it")]
+    pub async fn restored(store: Store, fixture: &str, settings: &[(&str, &str)]) -> Site {
+        let site = Site::new(store, settings);
+        let fixture = Site::fixture(fixture);
+        let pepper = site.directory().join("grantlog.pepper");
+        fs::copy(fixture.join(format!("{store}.pepper")), &pepper).expect("the pepper");
+        // A checkout keeps no such mode.
+        fs::set_permissions(&pepper, fs::Permissions::from_mode(0o600)).expect("its mode");
+        match store {
+            Store::Sqlite => {
+                let file = fixture.join("sqlite.db.gz");
+                fs::write(site.directory().join("grantlog.db"), unpacked(&file)).expect("the database");
+            }
+            Store::Postgres => {
+                restore(site.database(), &unpacked(&fixture.join("postgres.sql.gz")));
+                let foreign = site.run(&["migrate"]).await;
+                assert!(String::from_utf8_lossy(&foreign.stderr).contains("--rebase"), "{foreign:?}");
+                site.run_well(&["migrate", "--rebase"]).await;
+                site.run_well(&["migrate"]).await;
+            }
+        }
+        site
     }
 
     /// A SQLite database in that file.
@@ -177,6 +211,21 @@ fn psql(database: &str, statement: &str) -> Command {
     command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
     command.args(["--command", statement, database]);
     command
+}
+
+fn unpacked(file: &Path) -> Vec<u8> {
+    let done = Command::new("gzip").args(["--decompress", "--stdout"]).arg(file).output().expect("gzip runs");
+    assert!(done.status.success(), "gzip: {}", String::from_utf8_lossy(&done.stderr));
+    done.stdout
+}
+
+/// Runs a dump.
+fn restore(database: &str, dump: &[u8]) {
+    let mut command = Command::new("psql");
+    command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", database]);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("psql runs (it comes with postgresql)");
+    child.stdin.take().expect("a pipe").write_all(dump).expect("psql reads");
+    assert!(child.wait().expect("psql ends").success(), "the dump cannot be restored");
 }
 
 /// Runs one statement through psql and gives back what it printed.
