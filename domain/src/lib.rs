@@ -18,6 +18,7 @@ pub mod session;
 pub mod signing_key;
 mod text;
 pub mod time;
+pub mod uri;
 pub mod user;
 
 pub use event::{DecodeError, Event, Recorded, upcasters};

@@ -3,10 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
 
-/// Longest redirect URI taken, in bytes.
-pub const REDIRECT_URI_BYTES_MAX: usize = 2000;
+use crate::uri::{self, URI_BYTES_MAX, UriError, is_loopback};
 
 /// A registered redirect URI, kept exactly as it was registered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,8 +14,10 @@ pub struct RedirectUri(String);
 /// Why a redirect URI cannot be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectUriError {
-    #[error("a redirect URI must be an absolute URI of at most {REDIRECT_URI_BYTES_MAX} printable ASCII characters")]
-    NotAbsolute,
+    #[error(
+        "a redirect URI must be an absolute URI (RFC 3986) of at most {URI_BYTES_MAX} characters, spelled as browsers spell it"
+    )]
+    Spelling,
     #[error("a redirect URI must not have a fragment")]
     Fragment,
     #[error("a redirect URI must not carry a user name or password")]
@@ -31,17 +31,13 @@ pub enum RedirectUriError {
 impl RedirectUri {
     /// Checks a URI for registration. `native` clients may use private-use schemes (RFC 8252 7.1).
     pub fn register(text: &str, native: bool) -> Result<Self, RedirectUriError> {
-        let printable = text.bytes().all(|byte| (0x21..=0x7E).contains(&byte));
-        if !printable || text.len() > REDIRECT_URI_BYTES_MAX || text.contains('\\') {
-            return Err(RedirectUriError::NotAbsolute);
-        }
-        let url = Url::parse(text).map_err(|_| RedirectUriError::NotAbsolute)?;
+        let url = uri::parse(text).map_err(|error| match error {
+            UriError::Spelling => RedirectUriError::Spelling,
+            UriError::Credentials => RedirectUriError::Credentials,
+        })?;
         // RFC 6749 3.1.2: the endpoint URI MUST NOT include a fragment component.
         if url.fragment().is_some() {
             return Err(RedirectUriError::Fragment);
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(RedirectUriError::Credentials);
         }
         match url.scheme() {
             "https" => {}
@@ -93,15 +89,6 @@ fn after_port(rest: &str) -> Option<&str> {
     (rest.is_empty() || rest.starts_with(['/', '?'])).then_some(rest)
 }
 
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
 impl fmt::Display for RedirectUri {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0)
@@ -129,9 +116,11 @@ mod tests {
             ("javascript:alert(1)", RedirectUriError::Scheme),
             ("data:text/html,x", RedirectUriError::Scheme),
             ("com.example.app:/cb", RedirectUriError::Scheme),
-            ("/cb", RedirectUriError::NotAbsolute),
-            ("https://app.example/\0", RedirectUriError::NotAbsolute),
-            ("https://app.example\\@evil.example/", RedirectUriError::NotAbsolute),
+            ("/cb", RedirectUriError::Spelling),
+            ("https://app.example/\0", RedirectUriError::Spelling),
+            ("https://app.example\\@evil.example/", RedirectUriError::Spelling),
+            ("https://app.example/a/../cb", RedirectUriError::Spelling),
+            ("http://127.1/cb", RedirectUriError::Spelling),
         ] {
             assert_eq!(RedirectUri::register(uri, false), Err(why), "{uri}");
         }

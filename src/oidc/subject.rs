@@ -13,12 +13,10 @@ use crate::store::StoreError;
 /// HMAC-SHA-256 of sector and user under the oldest pepper, in base64url.
 #[must_use]
 pub fn subject(app: &App, client_id: ClientId, client: &ClientMetadata, user_id: UserId) -> String {
-    if !client.openid.is_pairwise() {
-        return user_id.to_string();
+    match client.openid.sector(client_id, &client.redirect_uris) {
+        None => user_id.to_string(),
+        Some(sector) => app.secrets.blind_index(Purpose::PairwiseSubject, &format!("{sector} {user_id}")),
     }
-    // A registration without a host is refused; should there be one, it is a sector of its own.
-    let sector = client.openid.sector(&client.redirect_uris).unwrap_or_else(|| client_id.to_string());
-    app.secrets.blind_index(Purpose::PairwiseSubject, &format!("{sector} {user_id}"))
 }
 
 /// The `sub` of an access token, whoever asks: who holds the token and the APIs that it is shown to call the user the same,

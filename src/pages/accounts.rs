@@ -9,7 +9,7 @@ use super::chrome::Chrome;
 use super::failure::PageError;
 use super::form_action::FormAction;
 use super::next::Next;
-use super::sign_in::destination;
+use super::sign_in::{Waiting, waiting};
 use super::visit::{SignedIn, Visit, bare_chrome, chrome, kept, username};
 use crate::app::App;
 
@@ -20,8 +20,7 @@ pub(super) struct AccountsPage {
     pub next: String,
     /// The sign-in page that leads there too.
     pub login: String,
-    /// The client that somebody chooses for.
-    pub client_name: Option<String>,
+    pub waits: Option<Waiting>,
     pub accounts: Vec<Account>,
 }
 
@@ -52,14 +51,14 @@ pub async fn accounts_page(
 
 async fn page(app: &App, headers: &HeaderMap, accounts: &[SignedIn], next: Next) -> Result<Response, PageError> {
     let chrome = chrome(app, headers, accounts.first(), "/accounts").await?;
-    let destination = destination(app, &next);
+    let waits = waiting(app, &next);
     // With an earlier consent the form leads to the client at once.
-    let leads = destination.as_ref().map(|(_, uri)| FormAction::also(uri)).unwrap_or_default();
+    let leads = waits.as_ref().map(|client| FormAction::also(&client.redirect_uri)).unwrap_or_default();
     let view = AccountsPage {
         chrome: chrome.clone(),
         login: next.login(),
         next: next.as_str().to_owned(),
-        client_name: destination.map(|(name, _)| name),
+        waits,
         accounts: shown(app, accounts).await?,
     };
     Ok(chrome.page_leading_to(StatusCode::OK, &view, &leads))

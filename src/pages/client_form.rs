@@ -321,7 +321,7 @@ impl ClientForm {
             ClientError::NoRedirectUri => "Name at least one; this kind of client gets its answers there.".to_owned(),
             ClientError::NoGrantType => "Choose at least one.".to_owned(),
             ClientError::ClientName => "A name of 1 to 100 characters is needed.".to_owned(),
-            ClientError::ClientUri => "This must be an http or https address.".to_owned(),
+            ClientError::ClientUri => "This must be an http or https address, spelled as browsers spell it.".to_owned(),
             ref other => sentence(other),
         });
         if further::refuse(&mut self.further, &error, words.as_deref()) {

@@ -6,10 +6,11 @@ use askama::Template;
 use grantlog_domain::client::{Client, ClientMetadata};
 use grantlog_domain::{ClientId, Scope};
 use http::StatusCode;
-use url::{Host, Url};
+use url::Url;
 use warp::reply::Response;
 
 use super::chrome::Chrome;
+use super::destination::destination;
 use super::failure::{PageError, error_without_request};
 use super::form_action::FormAction;
 use super::scopes::{self, Ask};
@@ -113,23 +114,6 @@ fn claims_ask(app: &App, request: &AuthorizationRequest, session: &SignedIn, all
     scopes::claims_ask(&named, new)
 }
 
-/// The host of a redirect URI, or the application on this device that a private-use scheme names (RFC 8252 7.1).
-fn destination(redirect_uri: &str) -> String {
-    let Ok(url) = Url::parse(redirect_uri) else { return redirect_uri.to_owned() };
-    let loopback = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => return format!("an application on this device ({})", url.scheme()),
-    };
-    let host = url.host_str().unwrap_or_default();
-    let host = match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    };
-    if loopback { format!("{host}, which is this device") } else { host }
-}
-
 fn monogram(name: &str) -> String {
     name.chars().find(|char| char.is_alphanumeric()).unwrap_or('?').to_uppercase().collect()
 }
@@ -137,18 +121,6 @@ fn monogram(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_person_reads_where_it_leads() {
-        for (uri, words) in [
-            ("https://app.example/cb?host=evil.example", "app.example"),
-            ("https://app.example:8443/cb", "app.example:8443"),
-            ("http://127.0.0.1:5001/cb", "127.0.0.1:5001, which is this device"),
-            ("com.example.app:/cb", "an application on this device (com.example.app)"),
-        ] {
-            assert_eq!(destination(uri), words);
-        }
-    }
 
     #[test]
     fn a_name_in_any_script_has_a_monogram() {

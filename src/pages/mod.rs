@@ -6,7 +6,7 @@
 //! - `chrome`: what is around every page; `assets`: style sheet and logo; `scripts`: the few scripts; `templates/`: the HTML
 //! - `csrf`, `cookies`, `next`, `form_action`: the rules that protect a browser, each in one place
 //! - `further`: the fields of a client that are folded away; `start_login`: the link that begins a login at a client
-//! - `scopes`, `words`, `moment`: how scopes, events and times are said; `settled`: reading one's own writes; `paging`: long
+//! - `scopes`, `words`, `moment`, `destination`: how scopes, events, times and addresses are said; `settled`: reading one's own writes; `paging`: long
 //!   lists
 //!
 //! Not here: the protocol (`oauth`), the rules (the domain crate). Ids of elements are a stable interface for people
@@ -25,6 +25,7 @@ pub mod cookies;
 pub mod create_client;
 pub mod csrf;
 pub mod demo;
+pub mod destination;
 pub mod failure;
 pub mod form_action;
 pub mod form_post;

@@ -11,6 +11,7 @@ use warp::reply::Response;
 
 use super::chrome::Chrome;
 use super::cookies::Cookie;
+use super::destination::destination;
 use super::failure::PageError;
 use super::form_action::FormAction;
 use super::next::Next;
@@ -30,9 +31,22 @@ pub(super) struct LoginPage {
     /// The page on which accounts that are signed in are chosen, and which leads there too.
     pub choose: String,
     pub username: String,
-    /// The client that somebody signs in for.
-    pub client_name: Option<String>,
+    pub waits: Option<Waiting>,
     pub error: Option<&'static str>,
+}
+
+/// The client that waits behind a page.
+pub(super) struct Waiting {
+    pub client_name: String,
+    /// Of those that it registered.
+    pub redirect_uri: String,
+}
+
+impl Waiting {
+    /// Where it is, in words.
+    pub fn destination(&self) -> String {
+        destination(&self.redirect_uri)
+    }
 }
 
 /// One text for every reason.
@@ -66,15 +80,15 @@ fn page(
     username: String,
     error: Option<&'static str>,
 ) -> Result<Response, PageError> {
-    let destination = destination(app, &next);
+    let waits = waiting(app, &next);
     let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    let leads = destination.as_ref().map(|(_, uri)| FormAction::also(uri)).unwrap_or_default();
+    let leads = waits.as_ref().map(|client| FormAction::also(&client.redirect_uri)).unwrap_or_default();
     let view = LoginPage {
         chrome: chrome.clone(),
         next: next.as_str().to_owned(),
         choose: next.choose_account(),
         username: if username.is_empty() { login_hint(app, &next) } else { username },
-        client_name: destination.map(|(name, _)| name),
+        waits,
         error,
     };
     Ok(chrome.page_leading_to(status, &view, &leads))
@@ -87,9 +101,9 @@ fn login_hint(app: &App, next: &Next) -> String {
     parameters.get("login_hint").unwrap_or_default().to_owned()
 }
 
-/// The client that waits behind the sign-in page, and its redirect URI when it is one that was registered: with an
-/// earlier consent the form leads there at once.
-pub(super) fn destination(app: &App, next: &Next) -> Option<(String, String)> {
+/// The client that waits behind the sign-in page, when its redirect URI is one that was registered: with an earlier consent
+/// the form leads there at once.
+pub(super) fn waiting(app: &App, next: &Next) -> Option<Waiting> {
     let query = next.as_str().strip_prefix("/oauth/authorize?")?;
     let parameters = Parameters::parse(query.as_bytes(), app.settings.http.parameters).ok()?;
     let client = app.live.client(parameters.get("client_id")?.parse().ok()?)?;
@@ -98,7 +112,7 @@ pub(super) fn destination(app: &App, next: &Next) -> Option<(String, String)> {
         Some(uri) => registered.iter().any(|held| held.matches(uri, client.metadata.is_native())).then_some(uri)?,
         None => registered.first()?.as_str(),
     };
-    Some((client.metadata.client_name.clone(), uri.to_owned()))
+    Some(Waiting { client_name: client.metadata.client_name.clone(), redirect_uri: uri.to_owned() })
 }
 
 pub async fn submit(visit: Visit) -> Result<Response, PageError> {

@@ -23,6 +23,8 @@ pub(super) struct LogoutPage<'a> {
     pub chrome: Chrome,
     /// The client that asks for it.
     pub client_name: Option<&'a str>,
+    /// Where the browser goes afterwards.
+    pub goes_to: Option<&'a str>,
     pub action: &'static str,
     pub fields: Vec<(&'static str, String)>,
     /// What was allowed in a session ends with it.
@@ -67,7 +69,7 @@ pub async fn ask(visit: &Visit, asking: Asking<'_>) -> Result<Response, PageErro
     let leads = goes_to.map(FormAction::also).unwrap_or_default();
     let accounts = shown(&visit.app, &visit.accounts).await?;
     let ends_grants = visit.app.settings.session_end_grants;
-    let page = LogoutPage { chrome: chrome.clone(), client_name, action, fields, ends_grants, accounts };
+    let page = LogoutPage { chrome: chrome.clone(), client_name, goes_to, action, fields, ends_grants, accounts };
     Ok(chrome.page_leading_to(StatusCode::OK, &page, &leads))
 }
 

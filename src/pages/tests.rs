@@ -71,6 +71,10 @@ fn hostile_account() -> accounts::Account {
     accounts::Account { session_id: text(), username: text(), initial: text(), current: true }
 }
 
+fn hostile_client() -> sign_in::Waiting {
+    sign_in::Waiting { client_name: HOSTILE.into(), redirect_uri: HOSTILE.into() }
+}
+
 fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
     vec![
         Box::new(sign_in::LoginPage {
@@ -78,12 +82,13 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
             next: HOSTILE.into(),
             choose: HOSTILE.into(),
             username: HOSTILE.into(),
-            client_name: Some(HOSTILE.into()),
+            waits: Some(hostile_client()),
             error: Some(HOSTILE),
         }),
         Box::new(sign_out::LogoutPage {
             chrome: chrome(),
             client_name: Some(HOSTILE),
+            goes_to: Some(HOSTILE),
             action: "/oauth/logout",
             fields: vec![("state", HOSTILE.to_owned())],
             ends_grants: true,
@@ -100,7 +105,7 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
             chrome: chrome(),
             next: HOSTILE.into(),
             login: HOSTILE.into(),
-            client_name: Some(HOSTILE.into()),
+            waits: Some(hostile_client()),
             accounts: vec![hostile_account()],
         }),
         Box::new(failure::ErrorPage {

@@ -14,11 +14,14 @@ pub enum ClientError {
     Deleted,
     #[error("client_name must have 1 to {CLIENT_NAME_CHARS_MAX} characters and no control characters")]
     ClientName,
-    #[error("client_uri must be an http or https address")]
+    #[error("client_uri must be an http or https address, spelled as browsers spell it (RFC 3986)")]
     ClientUri,
-    #[error("{0} must be an http or https address")]
+    #[error("{0} must be an http or https address, spelled as browsers spell it (RFC 3986)")]
     WebUri(&'static str),
-    #[error("{0} must be an https address without a fragment (http is for loopback addresses only)")]
+    #[error(
+        "{0} must be an https address without a fragment (http is for loopback addresses only), spelled as browsers spell it \
+         (RFC 3986)"
+    )]
     SecureUri(&'static str),
     #[error("frontchannel_logout_uri must have the scheme, host and port of a redirect_uri")]
     FrontchannelLogoutUri,
@@ -32,7 +35,7 @@ pub enum ClientError {
     NoKeys,
     #[error("a signing algorithm does not fit what it is for")]
     SigningAlgorithm,
-    #[error("pairwise subjects need redirect_uris of one host, or a sector_identifier_uri")]
+    #[error("pairwise subjects need redirect_uris of one https host, or none of https, or a sector_identifier_uri")]
     Sector,
     #[error("at least one of grant_types is needed")]
     NoGrantType,

@@ -12,8 +12,6 @@ use crate::{RedirectUri, Scope};
 pub const REDIRECT_URIS_MAX: usize = 32;
 /// Longest `client_name`, in characters.
 pub const CLIENT_NAME_CHARS_MAX: usize = 100;
-/// Longest `client_uri`, in bytes.
-const CLIENT_URI_BYTES_MAX: usize = 2000;
 
 macro_rules! wire_names {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $wire:literal),+ $(,)? }) => {
@@ -271,8 +269,7 @@ impl ClientMetadata {
 
     /// Whether that is a `client_uri` (RFC 7591 2): a web page.
     pub fn check_client_uri(uri: &str) -> Result<(), ClientError> {
-        let fits = uri.len() <= CLIENT_URI_BYTES_MAX && openid::web(uri).is_some();
-        if fits { Ok(()) } else { Err(ClientError::ClientUri) }
+        if openid::web(uri).is_some() { Ok(()) } else { Err(ClientError::ClientUri) }
     }
 
     fn check_redirect_uris(&self) -> Result<(), ClientError> {

@@ -9,9 +9,9 @@ use url::Url;
 
 use super::metadata::{AccessTokenFormat, JwsAlgorithm, ResponseType, SubjectType, TokenEndpointAuthMethod};
 use super::{ClientError, REDIRECT_URIS_MAX};
-use crate::RedirectUri;
-use crate::redirect_uri::{REDIRECT_URI_BYTES_MAX, is_loopback};
 use crate::signing_key::Algorithm;
+use crate::uri::{self, is_loopback};
+use crate::{ClientId, RedirectUri};
 
 /// Most entries of a list that is no list of redirect URIs.
 pub const LIST_MAX: usize = 16;
@@ -233,35 +233,46 @@ impl OpenIdMetadata {
         if signs && !has_keys { Err(ClientError::NoKeys) } else { Ok(()) }
     }
 
-    /// The sector of pairwise subjects (Core 8.1): a host. `None` when subjects are public.
+    /// The sector of pairwise subjects (Core 8.1): a host that is reached over https, or else nobody but the client itself.
+    /// A private-use scheme belongs to whoever claims it, whatever host it names, and every application of a computer can be
+    /// its loopback address. `None` when subjects are public.
     #[must_use]
-    pub fn sector(&self, redirect_uris: &[RedirectUri]) -> Option<String> {
+    pub fn sector(&self, client_id: ClientId, redirect_uris: &[RedirectUri]) -> Option<String> {
         if !self.is_pairwise() {
             return None;
         }
-        let redirect_uri = redirect_uris.first().map(RedirectUri::as_str);
-        self.sector_identifier_uri.as_deref().or(redirect_uri).and_then(host)
+        let sector = match &self.sector_identifier_uri {
+            // On this machine, for tests: no host, but a document there.
+            Some(uri) => https_host(uri).or_else(|| Some(uri.clone())),
+            None => one_https_host(redirect_uris),
+        };
+        // With a blank, which no host has.
+        Some(sector.unwrap_or_else(|| format!("client {client_id}")))
     }
 
     /// Core 8.1: without `sector_identifier_uri`, all redirect URIs of a pairwise client have one host.
     fn check_sector(&self, redirect_uris: &[RedirectUri]) -> Result<(), ClientError> {
-        if !self.is_pairwise() || self.sector_identifier_uri.is_some() {
-            return Ok(());
-        }
-        let mut hosts = redirect_uris.iter().map(|uri| host(uri.as_str()));
-        let first = hosts.next().flatten();
-        if first.is_some() && hosts.all(|host| host == first) { Ok(()) } else { Err(ClientError::Sector) }
+        let own = || redirect_uris.iter().all(|uri| https_host(uri.as_str()).is_none());
+        let named = !self.is_pairwise() || self.sector_identifier_uri.is_some();
+        if named || own() || one_https_host(redirect_uris).is_some() { Ok(()) } else { Err(ClientError::Sector) }
     }
 }
 
-fn host(uri: &str) -> Option<String> {
-    Url::parse(uri).ok()?.host_str().map(str::to_owned)
+fn https_host(uri: &str) -> Option<String> {
+    let url = Url::parse(uri).ok().filter(|url| url.scheme() == "https" && !is_loopback(url))?;
+    url.host_str().map(str::to_owned)
+}
+
+/// The host of all of them.
+fn one_https_host(redirect_uris: &[RedirectUri]) -> Option<String> {
+    let mut hosts = redirect_uris.iter().map(|uri| https_host(uri.as_str()));
+    let first = hosts.next()??;
+    hosts.all(|host| host.as_deref() == Some(&first)).then_some(first)
 }
 
 /// A web page, in whose address nobody signs in.
 pub(super) fn web(uri: &str) -> Option<Url> {
-    let url = Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host())?;
-    (uri.len() <= REDIRECT_URI_BYTES_MAX && url.username().is_empty() && url.password().is_none()).then_some(url)
+    uri::parse(uri).ok().filter(uri::is_web)
 }
 
 /// https, or this machine itself, where nobody listens on the way.

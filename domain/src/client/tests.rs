@@ -1,9 +1,10 @@
 //! The rules of a client, as given / when / then.
 
 use cqrs_es::test::TestFramework;
+use uuid::Uuid;
 
 use super::*;
-use crate::{RedirectUri, Scope, Timestamp};
+use crate::{ClientId, RedirectUri, Scope, Timestamp};
 
 const AT: Timestamp = Timestamp(1_000_000);
 
@@ -283,6 +284,9 @@ fn pairwise_subjects_need_one_sector() {
     assert_eq!(register(with(&pairwise, &uris), Some(secret(1))), Err(ClientError::Sector));
     assert!(register(with(&pairwise, &uris[..1]), Some(secret(1))).is_ok());
     assert!(register(with(&named, &uris), Some(secret(1))).is_ok());
+    let local = RedirectUri::register("http://127.0.0.1/cb", false).unwrap();
+    assert!(register(with(&pairwise, std::slice::from_ref(&local)), Some(secret(1))).is_ok());
+    assert_eq!(register(with(&pairwise, &[local, uris[0].clone()]), Some(secret(1))), Err(ClientError::Sector));
 }
 
 #[test]
@@ -320,10 +324,60 @@ fn unsigned_id_tokens_come_from_the_token_endpoint_only() {
 #[test]
 fn the_sector_of_pairwise_subjects_is_a_host() {
     let pairwise = OpenIdMetadata { subject_type: Some(SubjectType::Pairwise), ..OpenIdMetadata::default() };
-    let uris = metadata().redirect_uris;
-    assert_eq!(pairwise.sector(&uris).as_deref(), Some("app.example"));
+    let (id, uris) = (ClientId(Uuid::nil()), metadata().redirect_uris);
+    assert_eq!(pairwise.sector(id, &uris).as_deref(), Some("app.example"));
     let sector_identifier_uri = Some("https://Sector.example/uris".to_owned());
     let named = OpenIdMetadata { sector_identifier_uri, ..pairwise };
-    assert_eq!(named.sector(&uris).as_deref(), Some("sector.example"));
-    assert_eq!(OpenIdMetadata::default().sector(&uris), None);
+    assert_eq!(named.sector(id, &uris).as_deref(), Some("sector.example"));
+    assert_eq!(OpenIdMetadata::default().sector(id, &uris), None);
+}
+
+#[test]
+fn who_cannot_own_a_host_is_a_sector_of_its_own() {
+    let pairwise = OpenIdMetadata { subject_type: Some(SubjectType::Pairwise), ..OpenIdMetadata::default() };
+    let sector = |id: u128, uri: &str| {
+        let uris = [RedirectUri::register(uri, true).expect("a redirect URI")];
+        pairwise.sector(ClientId(Uuid::from_u128(id)), &uris).expect("a sector")
+    };
+    let own = sector(1, "com.example.app://app.example/cb");
+    assert!(!own.contains("app.example"), "{own}");
+    for uri in ["http://127.0.0.1/cb", "http://localhost:3000/cb", "https://localhost/cb", "com.example.app:/cb"] {
+        assert_eq!((sector(1, uri) == own, sector(2, uri) == own), (true, false), "{uri}");
+    }
+    assert_eq!(sector(1, "https://app.example/cb"), sector(2, "https://app.example/other"));
+}
+
+#[test]
+fn every_uri_of_a_client_is_taken_as_it_is_read() {
+    let register_with = |name: &str, uri: &str| {
+        let uri = match name {
+            "request_uris" | "post_logout_redirect_uris" => serde_json::json!([uri]),
+            _ => serde_json::json!(uri),
+        };
+        let mut json = serde_json::to_value(metadata()).expect("JSON");
+        json[name] = uri;
+        register(serde_json::from_value(json).expect("metadata"), Some(secret(1)))
+    };
+    for name in [
+        "client_uri",
+        "logo_uri",
+        "policy_uri",
+        "tos_uri",
+        "jwks_uri",
+        "initiate_login_uri",
+        "sector_identifier_uri",
+        "backchannel_logout_uri",
+        "frontchannel_logout_uri",
+        "request_uris",
+        "post_logout_redirect_uris",
+    ] {
+        assert!(register_with(name, "https://app.example/x").is_ok(), "{name}");
+        for wrong in ["\u{1b}[2J", "\n", " ", "\\", "\"", "\u{e9}", "../x"] {
+            let uri = format!("https://app.example/{wrong}");
+            assert!(register_with(name, &uri).is_err(), "{name} {uri:?}");
+        }
+        for uri in ["https://a@app.example/x", "https://@app.example/x", "https:\\\\app.example/x"] {
+            assert!(register_with(name, uri).is_err(), "{name} {uri}");
+        }
+    }
 }

@@ -3,7 +3,8 @@
 use super::dynamic::document;
 use super::rp::{RESPONSE_TYPES, Rp, SIGNED_OUT};
 use crate::harness::{
-    Browser, CALLBACK, Server, Store,
+    Browser, CALLBACK, Pkce, Server, Store, User,
+    browser::query_of,
     suite::{Case, own, shared},
 };
 
@@ -11,6 +12,7 @@ pub const CASES: &[&[Case]] = &[
     shared![
         a_pairwise_subject_is_the_same_everywhere_for_one_client,
         a_pairwise_hint_is_taken,
+        who_cannot_own_a_host_shares_no_subject_with_it,
         an_introspection_does_not_undo_a_pairwise_subject,
     ],
     own![a_sector_shares_its_subjects_and_nobody_else],
@@ -56,6 +58,46 @@ async fn a_sector_shares_its_subjects_and_nobody_else(store: Store) {
     assert_ne!(here, there);
     assert_eq!(there, sub(&ann, &["--sector-identifier-uri", &sector, "--redirect-uri", other]).await);
     assert_ne!(here, sub(&ben, &[]).await);
+}
+
+/// The subject that a native client hears which gets its answers there.
+async fn native_subject(server: &Server, user: &User, redirect_uri: &str) -> String {
+    let arguments = ["--application-type", "native", "--auth-method", "none", "--redirect-uri", redirect_uri];
+    let more = ["--grant-type", "authorization_code", "--response-type", "code", "--scope", "openid"];
+    let client = server.client(&[&arguments[..], &more, &PAIRWISE].concat()).await;
+    let pkce = Pkce::new();
+    let request = [
+        ("response_type", "code"),
+        ("client_id", &*client.id),
+        ("redirect_uri", redirect_uri),
+        ("scope", "openid"),
+        ("code_challenge", &pkce.challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    let code = query_of(&server.authorized(user, &request).await)["code"].clone();
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", &*code),
+        ("redirect_uri", redirect_uri),
+        ("code_verifier", &pkce.verifier),
+    ];
+    let tokens = server.token_as(&client, &form).await.expect(200).json();
+    let token = tokens["access_token"].as_str().expect("a token");
+    let claims = server.get("/oauth/userinfo").bearer(token).send().await.expect(200).json();
+    claims["sub"].as_str().expect("a sub").to_owned()
+}
+
+async fn who_cannot_own_a_host_shares_no_subject_with_it(server: Server) {
+    // 8.1: a sector is a host; a private-use scheme (RFC 8252 7.1) and a loopback address are nobody's.
+    let user = server.user().await;
+    let victim = Rp::with(&server, "code", &PAIRWISE).await.login(&mut Browser::new(&server), &user, &[]).await;
+    let behind_scheme = CALLBACK.replace("https:", "com.evil.app:");
+    let mut subjects = vec![victim.claims["sub"].as_str().expect("a sub").to_owned()];
+    for uri in [&*behind_scheme, "http://127.0.0.1/cb", "http://127.0.0.1/cb"] {
+        subjects.push(native_subject(&server, &user, uri).await);
+    }
+    let different: std::collections::BTreeSet<_> = subjects.iter().collect();
+    assert_eq!(different.len(), subjects.len(), "{subjects:?}");
 }
 
 async fn a_pairwise_hint_is_taken(server: Server) {

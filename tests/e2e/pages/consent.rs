@@ -9,6 +9,7 @@ use crate::harness::{
 
 pub const CASES: &[&[Case]] = &[shared![
     the_page_says_who_asks_for_what_and_for_which_account,
+    a_native_application_is_called_by_its_scheme,
     a_name_that_looks_like_markup_is_shown_as_text,
     the_form_needs_its_csrf_token,
     anothers_form_is_refused,
@@ -42,6 +43,33 @@ async fn the_page_says_who_asks_for_what_and_for_which_account(server: Server) {
     assert!(text.contains(&user.username), "which account?");
     assert!(text.contains("read"), "for what?");
     assert!(text.contains("client.example"), "where does it lead?");
+}
+
+async fn a_native_application_is_called_by_its_scheme(server: Server) {
+    // RFC 8252 7.1, 8.6: whoever claims the scheme gets the answer, whatever host is written behind it.
+    let user = server.user().await;
+    for (uri, destination) in [
+        ("com.evil.app://victim.example/cb", "the app com.evil.app on this device"),
+        ("http://127.0.0.1/cb", "an app on this computer"),
+    ] {
+        let arguments =
+            ["--application-type", "native", "--auth-method", "none", "--redirect-uri", uri, "--grant-type"];
+        let more = ["authorization_code", "--response-type", "code", "--scope", "profile read"];
+        let client = server.client(&[&arguments[..], &more].concat()).await;
+        let challenge = crate::harness::Pkce::new().challenge;
+        let url = server.authorize_url(&[
+            ("response_type", "code"),
+            ("client_id", &*client.id),
+            ("redirect_uri", uri),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ]);
+        let mut browser = Browser::new(&server);
+        let page = browser.open(&url).await;
+        assert_eq!(page.text_of("destination").as_deref(), Some(destination), "{}", page.answer);
+        let page = browser.fill_in_login(&page, &user).await;
+        assert_eq!(page.text_of("consent-destination").as_deref(), Some(destination), "{}", page.answer);
+    }
 }
 
 async fn a_name_that_looks_like_markup_is_shown_as_text(server: Server) {
