@@ -4,7 +4,7 @@
 //! its users, who come to be when they are named (`sign_in`).
 
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType, Stage,
+    ApplicationType, Author, Client, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType, Stage,
     TokenEndpointAuthMethod,
 };
 use grantlog_domain::redirect_uri::RedirectUriError;
@@ -75,6 +75,7 @@ pub async fn set_up(app: &App) -> Result<(), DemoError> {
             secret: Some(secret),
             owner: None,
             registration_access_token: None,
+            by: Author::Operator,
             at,
         };
         app.store.create::<Client>(&id, command, &by).await?;
@@ -82,8 +83,14 @@ pub async fn set_up(app: &App) -> Result<(), DemoError> {
     };
     // A new pepper, or an operator, gave it another secret.
     let rotated = (registration.secret != Some(secret)).then_some(secret);
-    app.store.execute::<Client>(&id, ClientCommand::Update { metadata, secret: rotated, at }, &by).await?;
-    app.store.execute::<Client>(&id, ClientCommand::Enable { at }, &by).await?;
+    app.store
+        .execute::<Client>(
+            &id,
+            ClientCommand::Update { metadata, secret: rotated, vouch: false, by: Author::Operator, at },
+            &by,
+        )
+        .await?;
+    app.store.execute::<Client>(&id, ClientCommand::Enable { by: Author::Operator, at }, &by).await?;
     Ok(())
 }
 
@@ -99,7 +106,7 @@ pub async fn take_down(app: &App) -> Result<(), DemoError> {
     }
     tracing::warn!(client_id = id, "this database was a demo's: its client is disabled now");
     let by = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
-    app.store.execute::<Client>(&id, ClientCommand::Disable { at: app.now() }, &by).await?;
+    app.store.execute::<Client>(&id, ClientCommand::Disable { by: Author::Operator, at: app.now() }, &by).await?;
     Ok(())
 }
 

@@ -46,7 +46,7 @@ pub async fn user_stands(app: &App, id: UserId) -> Result<bool, StoreError> {
 
 /// Whether client and user (if any) are there and enabled.
 pub async fn parties_stand(app: &App, client_id: ClientId, user_id: Option<UserId>) -> Result<bool, StoreError> {
-    if !client(app, client_id).await?.is_some_and(|client| client.enabled) {
+    if !client(app, client_id).await?.is_some_and(|client| client.is_enabled()) {
         return Ok(false);
     }
     match user_id {

@@ -152,7 +152,14 @@ fn registered() -> ClientEvent {
         require_pkce: false,
         openid: Box::default(),
     };
-    ClientEvent::Registered { metadata, secret: Some(hash(0)), owner: None, registration_access_token: None, at: NOW }
+    ClientEvent::Registered {
+        metadata,
+        secret: Some(hash(0)),
+        owner: None,
+        registration_access_token: None,
+        by: None,
+        at: NOW,
+    }
 }
 
 async fn fill(db: &Db, events: u64) {

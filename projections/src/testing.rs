@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use grantlog_domain::client::{
-    ApplicationType, ClientEvent, ClientMetadata, GrantType, ResponseType, TokenEndpointAuthMethod,
+    ApplicationType, Author, ClientEvent, ClientMetadata, GrantType, ResponseType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::{
     AccessToken, Authentication, CodeIssued, GrantEvent, GrantOpened, IdTokenIssued, Refreshed, RequestedClaims,
@@ -260,18 +260,24 @@ fn client_stream(dice: &mut Dice, id: ClientId, owner: UserId) -> Vec<Recorded> 
         secret: Some(hash(1)),
         owner: Some(owner),
         registration_access_token: None,
+        by: Some(Author::User),
         at,
     }];
     for number in 0..dice.below(5) {
-        events.push(match dice.below(4) {
-            0 => ClientEvent::Updated { metadata: metadata(&format!("name {number}")), at },
-            1 => ClientEvent::SecretRotated { secret: hash(number + 50), at },
-            2 => ClientEvent::Disabled { at },
-            _ => ClientEvent::Enabled { at },
+        let by = [None, Some(Author::User), Some(Author::Operator)][dice.below(3) as usize];
+        events.push(match dice.below(5) {
+            0 => ClientEvent::Updated { metadata: metadata(&format!("name {number}")), vouched: false, by, at },
+            1 => {
+                let metadata = metadata(&format!("name {number}"));
+                ClientEvent::Updated { metadata, vouched: true, by: Some(Author::Operator), at }
+            }
+            2 => ClientEvent::SecretRotated { secret: hash(number + 50), by, at },
+            3 => ClientEvent::Disabled { by, at },
+            _ => ClientEvent::Enabled { by, at },
         });
     }
     if dice.below(8) == 0 {
-        events.push(ClientEvent::Deleted { at });
+        events.push(ClientEvent::Deleted { by: None, at });
     }
     numbered(id, events)
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use grantlog_domain::client::{
-    ApplicationType, ClientCommand, ClientError, ClientMetadata, GrantType, Registration, ResponseType, Stage,
+    ApplicationType, Author, ClientCommand, ClientError, ClientMetadata, GrantType, Registration, ResponseType, Stage,
     TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::RevocationReason;
@@ -86,6 +86,9 @@ pub(super) struct Update {
     /// Name, as users see it (client_name)
     #[arg(long)]
     name: Option<String>,
+    /// Answer for a client that somebody else made, as it is then; ends when somebody else changes it
+    #[arg(long)]
+    vouch: bool,
     #[command(flatten)]
     choices: Choices,
 }
@@ -140,7 +143,7 @@ pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Res
         Client::Update(changed) => update(&opened, &vault, settings, changed, json).await,
         Client::RotateSecret(named) => rotate_secret(&opened, &vault, named.client_id, json).await,
         Client::Disable(named) => {
-            let command = ClientCommand::Disable { at: opened.clock.now() };
+            let command = ClientCommand::Disable { by: Author::Operator, at: opened.clock.now() };
             change(&opened, named.client_id, command).await?;
             show(&opened, named.client_id, None, json).await
         }
@@ -148,7 +151,7 @@ pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Res
             if !load(&opened, named.client_id).await?.enabled {
                 end_grants(&opened, named.client_id).await?;
             }
-            let command = ClientCommand::Enable { at: opened.clock.now() };
+            let command = ClientCommand::Enable { by: Author::Operator, at: opened.clock.now() };
             change(&opened, named.client_id, command).await?;
             show(&opened, named.client_id, None, json).await
         }
@@ -188,6 +191,7 @@ async fn register(
         secret: hash,
         owner: None,
         registration_access_token: None,
+        by: Author::Operator,
         at: opened.clock.now(),
     };
     opened.store.create::<Aggregate>(&client_id.to_string(), command, &opened.context()).await?;
@@ -216,7 +220,18 @@ async fn update(
         false => None,
     };
     let (secret, hash) = minted.unzip();
-    change(opened, client_id, ClientCommand::Update { metadata, secret: hash, at: opened.clock.now() }).await?;
+    change(
+        opened,
+        client_id,
+        ClientCommand::Update {
+            metadata,
+            secret: hash,
+            vouch: changed.vouch,
+            by: Author::Operator,
+            at: opened.clock.now(),
+        },
+    )
+    .await?;
     show(opened, client_id, secret, json).await
 }
 
@@ -242,7 +257,12 @@ async fn check_sector(
 async fn rotate_secret(opened: &Opened, vault: &Vault, client_id: ClientId, json: bool) -> Result<(), CliError> {
     let metadata = load(opened, client_id).await?.registration.metadata;
     let (secret, hash) = vault.mint_client_secret(client_id, &metadata).await?;
-    change(opened, client_id, ClientCommand::RotateSecret { secret: hash, at: opened.clock.now() }).await?;
+    change(
+        opened,
+        client_id,
+        ClientCommand::RotateSecret { secret: hash, by: Author::Operator, at: opened.clock.now() },
+    )
+    .await?;
     show(opened, client_id, Some(secret), json).await
 }
 
@@ -335,6 +355,8 @@ fn document(registered: &Registered, secret: Option<&Secret<String>>) -> Result<
     if let Some(owner) = registration.owner {
         document.insert("owner".into(), json!(owner));
     }
+    document.insert("author".into(), json!(registration.author));
+    document.insert("vouched".into(), json!(registration.is_vouched()));
     document.insert("enabled".into(), json!(enabled));
     Ok(document)
 }

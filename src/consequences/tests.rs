@@ -1,5 +1,5 @@
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, TokenEndpointAuthMethod,
+    ApplicationType, Author, Client, ClientCommand, ClientMetadata, GrantType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::{Grant, GrantCommand, NewAccessToken, OpenGrant, Stage};
 use grantlog_domain::session::{Session, SessionCommand};
@@ -54,6 +54,7 @@ impl Log {
             secret: Some(hash(0)),
             owner: None,
             registration_access_token: None,
+            by: Author::Operator,
             at,
         })
         .await;
@@ -142,11 +143,11 @@ async fn what_a_node_gives_while_the_client_is_disabled_does_not_come_back_with_
     let log = Log::new().await;
     let at = log.clock.now();
     let before = log.open(1).await;
-    log.client(ClientCommand::Disable { at }).await;
+    log.client(ClientCommand::Disable { by: Author::Operator, at }).await;
     log.follow().await;
     assert!(!log.stands(before).await);
     let meanwhile = log.open(2).await;
-    log.client(ClientCommand::Enable { at }).await;
+    log.client(ClientCommand::Enable { by: Author::Operator, at }).await;
     let after = log.open(3).await;
     log.follow().await;
     assert!(!log.stands(meanwhile).await);
@@ -216,7 +217,7 @@ async fn a_damaged_grant_does_not_stop_what_follows() {
     // And it went on from there.
     log.user(UserCommand::Enable { at }).await;
     let later = log.open(3).await;
-    log.client(ClientCommand::Disable { at }).await;
+    log.client(ClientCommand::Disable { by: Author::Operator, at }).await;
     log.follow().await;
     assert!(!log.stands(later).await);
 }

@@ -98,7 +98,7 @@ async fn check(app: &App, assertion: &str, client_id: Option<&str>) -> Result<Ar
     check_audience(app, &jwt)?;
     let (jti, expires_at) = check_lifetime(app, &jwt)?;
     let client = standing::client(app, id).await.map_err(|error| Refusal::Unknown(error.into()))?;
-    let client = client.filter(|client| client.enabled).ok_or(JwtError::Wrong("sub"))?;
+    let client = client.filter(|client| client.is_enabled()).ok_or(JwtError::Wrong("sub"))?;
     check_algorithm(&client.metadata, jwt.alg)?;
     match (client.metadata.token_endpoint_auth_method, &client.secret) {
         (TokenEndpointAuthMethod::ClientSecretJwt, Some(hash)) => {

@@ -78,7 +78,7 @@ pub async fn authenticate(
         Ok(id) => standing::client(app, id).await.map_err(AuthenticationError::Unknown)?,
         Err(_) => None,
     };
-    let client = client.filter(|client| client.enabled).ok_or_else(OAuthError::invalid_client)?;
+    let client = client.filter(|client| client.is_enabled()).ok_or_else(OAuthError::invalid_client)?;
     // RFC 6749 2.3: a client that could choose its method could choose the weakest.
     if client.metadata.token_endpoint_auth_method != claim.method {
         return Err(OAuthError::invalid_client().into());

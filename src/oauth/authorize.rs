@@ -231,7 +231,7 @@ async fn checked(
     let client_id = parameters.get("client_id").ok_or_else(|| OAuthError::missing("client_id"))?;
     let client_id = client_id.parse().map_err(|_| OAuthError::unknown_client())?;
     let client = standing::client(app, client_id).await.map_err(|error| not_read(&error, &visit.context))?;
-    let client = client.filter(|client| client.enabled).ok_or_else(OAuthError::unknown_client)?;
+    let client = client.filter(|client| client.is_enabled()).ok_or_else(OAuthError::unknown_client)?;
     let opened = match request_object::opened(app, &client, parameters).await {
         Ok(opened) => opened,
         Err(error) => return Err(not_opened(&client.metadata, parameters, error)),

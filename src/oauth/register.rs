@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bytes::Bytes;
-use grantlog_domain::client::{Client, ClientCommand, ClientError, ClientMetadata, Registration, Stage};
+use grantlog_domain::client::{Author, Client, ClientCommand, ClientError, ClientMetadata, Registration, Stage};
 use grantlog_domain::{Actor, ClientId, Scope, SecretHash};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -90,6 +90,7 @@ impl Registrar {
         let actor = who_registers(&app.settings.registration, &asked.headers)?;
         let members = self.members(&asked, body).await?;
         let trusted = matches!(actor, Actor::InitialAccessToken(_));
+        let author = if trusted { Author::InitialAccessToken } else { Author::Anonymous };
         let metadata = metadata(members, &self.allowed(trusted, None))?;
         self.count(&asked)?;
         sector::check(app.remote(), &metadata, None).await.map_err(|error| invalid(error.to_string()))?;
@@ -101,6 +102,7 @@ impl Registrar {
             secret: secret.as_ref().map(|(_, hash)| *hash),
             owner: None,
             registration_access_token: Some(token_hash),
+            by: author,
             at: app.now(),
         };
         let by = app.command_context(actor, &asked.context, None);
@@ -144,7 +146,13 @@ impl Registrar {
         let is_new = metadata.needs_new_secret(&held.registration.metadata);
         let secret = self.secret(held.client_id, &metadata, is_new, &asked).await?;
         let hash = secret.as_ref().map(|(_, hash)| *hash);
-        let command = ClientCommand::Update { metadata: metadata.clone(), secret: hash, at: app.now() };
+        let command = ClientCommand::Update {
+            metadata: metadata.clone(),
+            secret: hash,
+            vouch: false,
+            by: Author::Anonymous,
+            at: app.now(),
+        };
         self.execute(&held, &asked, command).await?;
         let mut document = self.document(held.client_id, &metadata, &held.token);
         insert_secret(&mut document, secret.as_ref().map(|(secret, _)| secret));
@@ -154,7 +162,7 @@ impl Registrar {
     /// RFC 7592 2.3. Its tokens are inactive at once, its grants end (`consequences`).
     async fn delete(&self, asked: Asked) -> Result<Response, OAuthError> {
         let held = self.held(&asked).await?;
-        self.execute(&held, &asked, ClientCommand::Delete { at: self.app.now() }).await?;
+        self.execute(&held, &asked, ClientCommand::Delete { by: Author::Anonymous, at: self.app.now() }).await?;
         let mut response = Response::new(String::new().into());
         *response.status_mut() = StatusCode::NO_CONTENT;
         no_store(response.headers_mut());

@@ -163,7 +163,7 @@ async fn settle(app: &App, delivery: &Delivery) -> Result<(), DbError> {
 
 async fn send(app: &App, delivery: &Delivery) -> Outcome {
     let client = match standing::client(app, delivery.client_id).await {
-        Ok(client) => client.filter(|client| client.enabled),
+        Ok(client) => client.filter(|client| client.is_enabled()),
         Err(error) => return Outcome::Failed(error.to_string()),
     };
     let Some(client) = client else { return Outcome::Gone };

@@ -33,7 +33,7 @@ pub async fn frames(app: &App, sessions: &[SessionId]) -> Result<Vec<String>, Pa
     for &session_id in sessions {
         for row in participants::of_session(app.store.db(), session_id).await? {
             let Some(client_id) = row.client_id else { continue };
-            let client = standing::client(app, client_id).await?.filter(|client| client.enabled);
+            let client = standing::client(app, client_id).await?.filter(|client| client.is_enabled());
             let known_by = sid(&app.secrets, session_id, client_id);
             frames.extend(client.and_then(|client| frame(&client.metadata, app.settings.issuer.as_str(), &known_by)));
         }

@@ -126,7 +126,7 @@ async fn check(app: &App, parameters: &Parameters) -> Result<LogoutRequest, Page
         }
     };
     let client = match client_id {
-        Some(client_id) => standing::client(app, client_id).await?.filter(|client| client.enabled),
+        Some(client_id) => standing::client(app, client_id).await?.filter(|client| client.is_enabled()),
         None => None,
     };
     let state = parameters.get("state");

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use askama::Template;
 use form_urlencoded::Serializer;
 use grantlog_domain::ClientId;
-use grantlog_domain::client::{Client, ClientCommand, ClientError, ClientMetadata, GrantType, TokenEndpointAuthMethod};
+use grantlog_domain::client::{
+    Author, Client, ClientCommand, ClientError, ClientMetadata, GrantType, TokenEndpointAuthMethod,
+};
 use grantlog_domain::grant::RevocationReason;
 use grantlog_projections::feed::stream;
 use grantlog_projections::live::LiveClient;
@@ -89,7 +91,7 @@ async fn page(visit: &Visit, status: StatusCode, client: &LiveClient, form: Clie
         chrome: chrome.clone(),
         client_name: client.metadata.client_name.clone(),
         client_id: client.id.to_string(),
-        disabled: !client.enabled,
+        disabled: !client.is_enabled(),
         confidential: client.metadata.has_secret(),
         saved: visit.parameters.get("saved").is_some(),
         examples: examples(&visit.app.settings.issuer, client.id, &client.metadata),
@@ -99,7 +101,7 @@ async fn page(visit: &Visit, status: StatusCode, client: &LiveClient, form: Clie
             chrome.user.as_deref(),
             client.metadata.client_uri.as_deref(),
         )
-        .filter(|_| client.enabled),
+        .filter(|_| client.is_enabled()),
         form,
         lines: events.iter().rev().map(|event| words::of_client(event, &client.metadata.client_name)).collect(),
     };
@@ -126,7 +128,8 @@ pub async fn update(visit: &Visit, id: ClientId) -> Result<Response, PageError> 
         false => None,
     };
     let secret = minted.as_ref().map(|(_, hash)| *hash);
-    let command = ClientCommand::Update { metadata: metadata.clone(), secret, at: app.now() };
+    let command =
+        ClientCommand::Update { metadata: metadata.clone(), secret, vouch: false, by: Author::User, at: app.now() };
     let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));
     match app.store.execute::<Client>(&id.to_string(), command, &by).await {
         Ok(_) => match &minted {
@@ -161,12 +164,12 @@ pub async fn change(visit: &Visit, id: ClientId, change: Change) -> Result<Respo
         Change::Disable | Change::Enable => None,
     };
     let command = match (change, &minted) {
-        (Change::RotateSecret, Some((_, hash))) => ClientCommand::RotateSecret { secret: *hash, at },
-        (Change::Enable, _) => ClientCommand::Enable { at },
-        (Change::Disable | Change::RotateSecret, _) => ClientCommand::Disable { at },
+        (Change::RotateSecret, Some((_, hash))) => ClientCommand::RotateSecret { secret: *hash, by: Author::User, at },
+        (Change::Enable, _) => ClientCommand::Enable { by: Author::User, at },
+        (Change::Disable | Change::RotateSecret, _) => ClientCommand::Disable { by: Author::User, at },
     };
     let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));
-    if change == Change::Enable && !client.enabled {
+    if change == Change::Enable && !client.is_enabled() {
         // What a node that had not heard of the disabling yet gave meanwhile must not come back with the client.
         app.store.end_grants(GrantsOf::Client(id), RevocationReason::ClientDisabled, &by).await?;
     }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use grantlog_domain::ClientId;
-use grantlog_domain::client::{Client, ClientCommand};
+use grantlog_domain::client::{Author, Client, ClientCommand};
 use http::StatusCode;
 use warp::reply::Response;
 
@@ -64,6 +64,7 @@ pub async fn submit(visit: &Visit) -> Result<Response, PageError> {
         secret: minted.as_ref().map(|(_, hash)| *hash),
         owner: Some(session.user_id),
         registration_access_token: None,
+        by: Author::User,
         at: app.now(),
     };
     let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));

@@ -102,7 +102,7 @@ pub(super) async fn allowed_by(
 ) -> Result<Vec<Allowed>, PageError> {
     let rows = grants::allowed_by(app.store.db(), user_id, app.now(), page).await?;
     let start_login = |row: &grants::Allowed| {
-        let client = app.live.client(row.client_id).filter(|client| client.enabled)?;
+        let client = app.live.client(row.client_id).filter(|client| client.is_enabled())?;
         let login_hint = username.filter(|_| row.scope.contains("profile"));
         start_login::link(&app.settings.issuer, &client.metadata, login_hint, None)
     };

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, TokenEndpointAuthMethod,
+    ApplicationType, Author, Client, ClientCommand, ClientMetadata, GrantType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::{Grant, GrantCommand, NewAccessToken, OpenGrant, RevocationReason};
 use grantlog_domain::session::{EndReason, Session, SessionCommand};
@@ -81,7 +81,14 @@ impl World {
             app,
             Client,
             client,
-            ClientCommand::Register { metadata, secret, owner: None, registration_access_token: None, at }
+            ClientCommand::Register {
+                metadata,
+                secret,
+                owner: None,
+                registration_access_token: None,
+                by: Author::Operator,
+                at
+            }
         );
         execute!(app, User, user, UserCommand::Register { at });
         let start = SessionCommand::Start {
@@ -119,7 +126,7 @@ async fn a_stale_node_says_what_the_log_says() {
     let (app, _folder) = node(Duration::ZERO).await;
     let world = World::new(&app).await;
     let registered = client(&app, world.client).await.expect("read").expect("found");
-    assert!(registered.enabled && registered.secret.is_some());
+    assert!(registered.is_enabled() && registered.secret.is_some());
     assert!(user_stands(&app, world.user).await.expect("read"));
     assert_eq!(session(&app, world.session).await.expect("read").expect("found").user_id, world.user);
     assert!(world.is_active(&app).await.expect("read"));
@@ -127,10 +134,10 @@ async fn a_stale_node_says_what_the_log_says() {
     let (at, id) = (app.now(), app.new_id());
     execute!(app, Session, world.session, SessionCommand::End { reason: EndReason::SignedOut, at });
     assert!(session(&app, world.session).await.expect("read").is_none());
-    execute!(app, Client, world.client, ClientCommand::Disable { at });
-    assert!(!client(&app, world.client).await.expect("read").expect("found").enabled);
+    execute!(app, Client, world.client, ClientCommand::Disable { by: Author::Operator, at });
+    assert!(!client(&app, world.client).await.expect("read").expect("found").is_enabled());
     assert!(!world.is_active(&app).await.expect("read"), "its client is disabled");
-    execute!(app, Client, world.client, ClientCommand::Enable { at });
+    execute!(app, Client, world.client, ClientCommand::Enable { by: Author::Operator, at });
     assert!(world.is_active(&app).await.expect("read"));
     execute!(app, User, world.user, UserCommand::Disable { at });
     assert!(!user_stands(&app, world.user).await.expect("read"));

@@ -1,6 +1,6 @@
 //! What can be asked of a client.
 
-use super::ClientMetadata;
+use super::{Author, ClientMetadata};
 use crate::ids::UserId;
 use crate::{SecretHash, Timestamp};
 
@@ -13,26 +13,33 @@ pub enum ClientCommand {
         owner: Option<UserId>,
         /// For a client that registers itself (RFC 7592 3).
         registration_access_token: Option<SecretHash>,
+        by: Author,
         at: Timestamp,
     },
     /// Replaces the metadata. `secret` is for a client that had none and becomes confidential, or that begins to sign with
-    /// one.
+    /// one. With `vouch`, an operator answers for what it is then.
     Update {
         metadata: ClientMetadata,
         secret: Option<SecretHash>,
+        vouch: bool,
+        by: Author,
         at: Timestamp,
     },
     RotateSecret {
         secret: SecretHash,
+        by: Author,
         at: Timestamp,
     },
     Disable {
+        by: Author,
         at: Timestamp,
     },
     Enable {
+        by: Author,
         at: Timestamp,
     },
     Delete {
+        by: Author,
         at: Timestamp,
     },
 }

@@ -1,38 +1,39 @@
 //! Every rule about a client.
 
-use super::{Client, ClientCommand, ClientError, ClientEvent, ClientMetadata, Registration, Stage};
+use super::{Author, Client, ClientCommand, ClientError, ClientEvent, ClientMetadata, Registration, Stage};
 use crate::{SecretHash, Timestamp};
 
 impl Client {
     /// What follows from a command, or why nothing does. An empty answer means that it holds already.
     pub fn decide(&self, command: ClientCommand) -> Result<Vec<ClientEvent>, ClientError> {
         match command {
-            ClientCommand::Register { metadata, secret, owner, registration_access_token, at } => {
+            ClientCommand::Register { metadata, secret, owner, registration_access_token, by, at } => {
                 if !matches!(self.stage, Stage::Absent) {
                     return Err(ClientError::AlreadyExists);
                 }
                 let metadata = valid(metadata)?;
                 check_secret(&metadata, secret.is_some())?;
-                Ok(vec![ClientEvent::Registered { metadata, secret, owner, registration_access_token, at }])
+                let by = Some(by);
+                Ok(vec![ClientEvent::Registered { metadata, secret, owner, registration_access_token, by, at }])
             }
-            ClientCommand::Update { metadata, secret, at } => self.update(metadata, secret, at),
-            ClientCommand::RotateSecret { secret, at } => {
+            ClientCommand::Update { metadata, secret, vouch, by, at } => self.update(metadata, secret, vouch, by, at),
+            ClientCommand::RotateSecret { secret, by, at } => {
                 if !self.registered()?.metadata.has_secret() {
                     return Err(ClientError::SecretUnexpected);
                 }
-                Ok(vec![ClientEvent::SecretRotated { secret, at }])
+                Ok(vec![ClientEvent::SecretRotated { secret, by: Some(by), at }])
             }
-            ClientCommand::Disable { at } => match self.stage {
+            ClientCommand::Disable { by, at } => match self.stage {
                 Stage::Disabled(_) => Ok(Vec::new()),
-                _ => self.registered().map(|_| vec![ClientEvent::Disabled { at }]),
+                _ => self.registered().map(|_| vec![ClientEvent::Disabled { by: Some(by), at }]),
             },
-            ClientCommand::Enable { at } => match self.stage {
+            ClientCommand::Enable { by, at } => match self.stage {
                 Stage::Enabled(_) => Ok(Vec::new()),
-                _ => self.registered().map(|_| vec![ClientEvent::Enabled { at }]),
+                _ => self.registered().map(|_| vec![ClientEvent::Enabled { by: Some(by), at }]),
             },
-            ClientCommand::Delete { at } => match self.stage {
+            ClientCommand::Delete { by, at } => match self.stage {
                 Stage::Deleted => Ok(Vec::new()),
-                _ => self.registered().map(|_| vec![ClientEvent::Deleted { at }]),
+                _ => self.registered().map(|_| vec![ClientEvent::Deleted { by: Some(by), at }]),
             },
         }
     }
@@ -41,6 +42,8 @@ impl Client {
         &self,
         metadata: ClientMetadata,
         secret: Option<SecretHash>,
+        vouch: bool,
+        by: Author,
         at: Timestamp,
     ) -> Result<Vec<ClientEvent>, ClientError> {
         let registration = self.registered()?;
@@ -48,10 +51,11 @@ impl Client {
         let keeps = metadata.has_secret() && !metadata.needs_new_secret(&registration.metadata);
         check_secret(&metadata, secret.is_some() || (keeps && registration.secret.is_some()))?;
         let mut events = Vec::new();
-        if metadata != registration.metadata {
-            events.push(ClientEvent::Updated { metadata, at });
+        let vouched = vouch && by == Author::Operator;
+        if metadata != registration.metadata || (vouched && !registration.is_vouched()) {
+            events.push(ClientEvent::Updated { metadata, vouched, by: Some(by), at });
         }
-        events.extend(secret.map(|secret| ClientEvent::SecretRotated { secret, at }));
+        events.extend(secret.map(|secret| ClientEvent::SecretRotated { secret, by: Some(by), at }));
         Ok(events)
     }
 

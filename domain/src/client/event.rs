@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ClientMetadata;
+use super::{Author, ClientMetadata};
 use crate::ids::UserId;
 use crate::{SecretHash, Timestamp};
 
@@ -18,23 +18,39 @@ pub enum ClientEvent {
         /// Of a client that registered itself (RFC 7592 3).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         registration_access_token: Option<SecretHash>,
+        /// Absent in what was stored before authors were kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Author>,
         at: Timestamp,
     },
     Updated {
         metadata: ClientMetadata,
+        /// An operator answers for what the client is now.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        vouched: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Author>,
         at: Timestamp,
     },
     SecretRotated {
         secret: SecretHash,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Author>,
         at: Timestamp,
     },
     Disabled {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Author>,
         at: Timestamp,
     },
     Enabled {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Author>,
         at: Timestamp,
     },
     Deleted {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Author>,
         at: Timestamp,
     },
 }

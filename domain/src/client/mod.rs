@@ -1,5 +1,6 @@
 //! A client: an application that may ask for tokens (RFC 6749 2), with the metadata of RFC 7591 2.
 
+mod author;
 mod command;
 mod decide;
 mod error;
@@ -11,6 +12,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use author::Author;
 pub use command::ClientCommand;
 pub use error::ClientError;
 pub use event::ClientEvent;
@@ -47,6 +49,17 @@ pub struct Registration {
     pub owner: Option<UserId>,
     /// Of a client that registered itself.
     pub registration_access_token: Option<SecretHash>,
+    pub author: Author,
+    /// An operator answered for it later, and nobody else has changed it since.
+    pub vouched: bool,
+}
+
+impl Registration {
+    /// Whether an operator answers for the client: made it, let it in, or looked at it as it is now.
+    #[must_use]
+    pub const fn is_vouched(&self) -> bool {
+        self.author.vouches() || self.vouched
+    }
 }
 
 impl Client {
@@ -66,13 +79,16 @@ impl Client {
 
     fn remember(&mut self, event: ClientEvent) {
         match event {
-            ClientEvent::Registered { metadata, secret, owner, registration_access_token, .. } => {
-                let registration = Registration { metadata, secret, owner, registration_access_token };
+            ClientEvent::Registered { metadata, secret, owner, registration_access_token, by, .. } => {
+                let author = Author::of_registration(by, owner.is_some(), registration_access_token.is_some());
+                let registration =
+                    Registration { metadata, secret, owner, registration_access_token, author, vouched: false };
                 self.stage = Stage::Enabled(Box::new(registration));
             }
-            ClientEvent::Updated { metadata, .. } => {
+            ClientEvent::Updated { metadata, vouched, by, .. } => {
                 if let Some(registration) = self.registration_mut() {
                     registration.metadata = metadata;
+                    registration.vouched = vouch(vouched, by).unwrap_or(registration.vouched);
                 }
             }
             ClientEvent::SecretRotated { secret, .. } => {
@@ -100,6 +116,12 @@ impl Client {
             Stage::Absent | Stage::Deleted => None,
         }
     }
+}
+
+/// Whether a change begins or ends that an operator answers for a client; `None` when it does neither.
+#[must_use]
+pub fn vouch(vouched: bool, by: Option<Author>) -> Option<bool> {
+    if vouched { Some(true) } else { (Author::of_change(by) != Author::Operator).then_some(false) }
 }
 
 crate::drive_by_decide!(Client, "client", ClientCommand, ClientEvent, ClientError);

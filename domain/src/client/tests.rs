@@ -4,7 +4,7 @@ use cqrs_es::test::TestFramework;
 use uuid::Uuid;
 
 use super::*;
-use crate::{ClientId, RedirectUri, Scope, Timestamp};
+use crate::{ClientId, RedirectUri, Scope, Timestamp, UserId};
 
 const AT: Timestamp = Timestamp(1_000_000);
 
@@ -37,6 +37,7 @@ fn registered() -> Vec<ClientEvent> {
         secret: Some(secret(1)),
         owner: None,
         registration_access_token: None,
+        by: Some(Author::Operator),
         at: AT,
     }]
 }
@@ -44,7 +45,14 @@ fn registered() -> Vec<ClientEvent> {
 fn register(metadata: ClientMetadata, secret: Option<SecretHash>) -> Result<Vec<ClientEvent>, ClientError> {
     TestFramework::<Client>::with(())
         .given_no_previous_events()
-        .when(ClientCommand::Register { metadata, secret, owner: None, registration_access_token: None, at: AT })
+        .when(ClientCommand::Register {
+            metadata,
+            secret,
+            owner: None,
+            registration_access_token: None,
+            by: Author::Operator,
+            at: AT,
+        })
         .inspect_result()
 }
 
@@ -61,6 +69,7 @@ fn a_client_registers_once() {
             secret: Some(secret(2)),
             owner: None,
             registration_access_token: None,
+            by: Author::Operator,
             at: AT,
         })
         .then_expect_error(ClientError::AlreadyExists);
@@ -76,9 +85,10 @@ fn a_secret_goes_with_confidential_clients_and_only_with_them() {
         secret: None,
         owner: None,
         registration_access_token: None,
+        by: Some(Author::Operator),
         at: AT,
     }])
-    .when(ClientCommand::RotateSecret { secret: secret(2), at: AT })
+    .when(ClientCommand::RotateSecret { secret: secret(2), by: Author::Operator, at: AT })
     .then_expect_error(ClientError::SecretUnexpected);
 }
 
@@ -91,14 +101,21 @@ fn a_client_that_begins_to_sign_with_its_secret_needs_a_new_one() {
             secret: Some(secret(1)),
             owner: None,
             registration_access_token: None,
+            by: Some(Author::Operator),
             at: AT,
         }])
     };
-    let update = |secret| ClientCommand::Update { metadata: signing.clone(), secret, at: AT };
+    let update = |secret| ClientCommand::Update {
+        metadata: signing.clone(),
+        secret,
+        vouch: false,
+        by: Author::Operator,
+        at: AT,
+    };
     registered(metadata()).when(update(None)).then_expect_error(ClientError::SecretMissing);
     registered(metadata()).when(update(Some(secret(2)))).then_expect_events(vec![
-        ClientEvent::Updated { metadata: signing.clone(), at: AT },
-        ClientEvent::SecretRotated { secret: secret(2), at: AT },
+        ClientEvent::Updated { metadata: signing.clone(), vouched: false, by: Some(Author::Operator), at: AT },
+        ClientEvent::SecretRotated { secret: secret(2), by: Some(Author::Operator), at: AT },
     ]);
     registered(signing.clone()).when(update(None)).then_expect_events(vec![]);
 }
@@ -148,7 +165,7 @@ fn too_many_redirect_uris_are_refused() {
 #[test]
 fn an_update_that_changes_nothing_leaves_no_event() {
     given(registered())
-        .when(ClientCommand::Update { metadata: metadata(), secret: None, at: AT })
+        .when(ClientCommand::Update { metadata: metadata(), secret: None, vouch: false, by: Author::Operator, at: AT })
         .then_expect_events(vec![]);
 }
 
@@ -159,41 +176,53 @@ fn a_client_that_becomes_confidential_gets_a_secret() {
         secret: None,
         owner: None,
         registration_access_token: None,
+        by: Some(Author::Operator),
         at: AT,
     }];
     given(was_public.clone())
-        .when(ClientCommand::Update { metadata: metadata(), secret: None, at: AT })
+        .when(ClientCommand::Update { metadata: metadata(), secret: None, vouch: false, by: Author::Operator, at: AT })
         .then_expect_error(ClientError::SecretMissing);
     given(was_public)
-        .when(ClientCommand::Update { metadata: metadata(), secret: Some(secret(3)), at: AT })
+        .when(ClientCommand::Update {
+            metadata: metadata(),
+            secret: Some(secret(3)),
+            vouch: false,
+            by: Author::Operator,
+            at: AT,
+        })
         .then_expect_events(vec![
-            ClientEvent::Updated { metadata: metadata(), at: AT },
-            ClientEvent::SecretRotated { secret: secret(3), at: AT },
+            ClientEvent::Updated { metadata: metadata(), vouched: false, by: Some(Author::Operator), at: AT },
+            ClientEvent::SecretRotated { secret: secret(3), by: Some(Author::Operator), at: AT },
         ]);
 }
 
 #[test]
 fn disabling_and_enabling_each_happen_once() {
-    let disabled = [registered(), vec![ClientEvent::Disabled { at: AT }]].concat();
+    let disabled = [registered(), vec![ClientEvent::Disabled { by: Some(Author::Operator), at: AT }]].concat();
     given(registered())
-        .when(ClientCommand::Disable { at: AT })
-        .then_expect_events(vec![ClientEvent::Disabled { at: AT }]);
-    given(disabled.clone()).when(ClientCommand::Disable { at: AT }).then_expect_events(vec![]);
-    given(disabled).when(ClientCommand::Enable { at: AT }).then_expect_events(vec![ClientEvent::Enabled { at: AT }]);
-    given(registered()).when(ClientCommand::Enable { at: AT }).then_expect_events(vec![]);
+        .when(ClientCommand::Disable { by: Author::Operator, at: AT })
+        .then_expect_events(vec![ClientEvent::Disabled { by: Some(Author::Operator), at: AT }]);
+    given(disabled.clone()).when(ClientCommand::Disable { by: Author::Operator, at: AT }).then_expect_events(vec![]);
+    given(disabled)
+        .when(ClientCommand::Enable { by: Author::Operator, at: AT })
+        .then_expect_events(vec![ClientEvent::Enabled { by: Some(Author::Operator), at: AT }]);
+    given(registered()).when(ClientCommand::Enable { by: Author::Operator, at: AT }).then_expect_events(vec![]);
 }
 
 #[test]
 fn a_deleted_client_stays_deleted() {
-    let deleted = [registered(), vec![ClientEvent::Deleted { at: AT }]].concat();
-    given(deleted.clone()).when(ClientCommand::Delete { at: AT }).then_expect_events(vec![]);
-    given(deleted.clone()).when(ClientCommand::Enable { at: AT }).then_expect_error(ClientError::Deleted);
+    let deleted = [registered(), vec![ClientEvent::Deleted { by: Some(Author::Operator), at: AT }]].concat();
+    given(deleted.clone()).when(ClientCommand::Delete { by: Author::Operator, at: AT }).then_expect_events(vec![]);
+    given(deleted.clone())
+        .when(ClientCommand::Enable { by: Author::Operator, at: AT })
+        .then_expect_error(ClientError::Deleted);
     given(deleted)
         .when(ClientCommand::Register {
             metadata: metadata(),
             secret: Some(secret(1)),
             owner: None,
             registration_access_token: None,
+            by: Author::Operator,
             at: AT,
         })
         .then_expect_error(ClientError::AlreadyExists);
@@ -202,11 +231,11 @@ fn a_deleted_client_stays_deleted() {
 #[test]
 fn nothing_can_be_asked_of_a_client_that_is_not_there() {
     for command in [
-        ClientCommand::Update { metadata: metadata(), secret: None, at: AT },
-        ClientCommand::RotateSecret { secret: secret(2), at: AT },
-        ClientCommand::Disable { at: AT },
-        ClientCommand::Enable { at: AT },
-        ClientCommand::Delete { at: AT },
+        ClientCommand::Update { metadata: metadata(), secret: None, vouch: false, by: Author::Operator, at: AT },
+        ClientCommand::RotateSecret { secret: secret(2), by: Author::Operator, at: AT },
+        ClientCommand::Disable { by: Author::Operator, at: AT },
+        ClientCommand::Enable { by: Author::Operator, at: AT },
+        ClientCommand::Delete { by: Author::Operator, at: AT },
     ] {
         TestFramework::<Client>::with(())
             .given_no_previous_events()
@@ -380,4 +409,53 @@ fn every_uri_of_a_client_is_taken_as_it_is_read() {
             assert!(register_with(name, uri).is_err(), "{name} {uri}");
         }
     }
+}
+
+fn by_user() -> ClientEvent {
+    ClientEvent::Registered {
+        metadata: metadata(),
+        secret: Some(secret(1)),
+        owner: Some(UserId(Uuid::from_u128(1))),
+        registration_access_token: None,
+        by: None,
+        at: AT,
+    }
+}
+
+/// The registration that these events leave.
+fn registration(events: Vec<ClientEvent>) -> Registration {
+    let mut client = Client::default();
+    events.into_iter().for_each(|event| client.remember(event));
+    client.registration().expect("registered").clone()
+}
+
+#[test]
+fn who_registered_an_old_client_follows_from_what_it_has() {
+    let old = |owner: bool, token: bool| {
+        let ClientEvent::Registered { metadata, secret, owner: is, at, .. } = by_user() else { unreachable!() };
+        let registration_access_token = token.then_some(secret.unwrap());
+        let owner = is.filter(|_| owner);
+        let event = ClientEvent::Registered { metadata, secret, owner, registration_access_token, by: None, at };
+        let registration = registration(vec![event]);
+        (registration.author, registration.is_vouched())
+    };
+    assert_eq!(old(true, false), (Author::User, false));
+    assert_eq!(old(false, true), (Author::Anonymous, false));
+    assert_eq!(old(false, false), (Author::Operator, true));
+}
+
+#[test]
+fn an_operator_answers_for_a_client_until_somebody_else_changes_it() {
+    let update = |vouch, by| ClientCommand::Update { metadata: metadata(), secret: None, vouch, by, at: AT };
+    let vouched = ClientEvent::Updated { metadata: metadata(), vouched: true, by: Some(Author::Operator), at: AT };
+    let renamed = ClientMetadata { client_name: "Other".to_owned(), ..metadata() };
+    let changed = |by| ClientEvent::Updated { metadata: renamed.clone(), vouched: false, by, at: AT };
+    given(vec![by_user()]).when(update(true, Author::Operator)).then_expect_events(vec![vouched.clone()]);
+    given(vec![by_user(), vouched.clone()]).when(update(true, Author::Operator)).then_expect_events(vec![]);
+    // Nobody else can.
+    given(vec![by_user()]).when(update(true, Author::User)).then_expect_events(vec![]);
+    let is_vouched = |event| registration(vec![by_user(), vouched.clone(), event]).is_vouched();
+    assert!(registration(vec![by_user(), vouched.clone()]).is_vouched());
+    assert!(is_vouched(changed(Some(Author::Operator))) && is_vouched(changed(None)));
+    assert!(!is_vouched(changed(Some(Author::User))) && !is_vouched(changed(Some(Author::Anonymous))));
 }

@@ -104,7 +104,7 @@ impl EventUpcaster for RenameWhenToAt {
 fn an_old_version_is_brought_to_the_current_one() {
     let upcasters: Vec<Box<dyn EventUpcaster>> = vec![Box::new(RenameWhenToAt)];
     let event = Event::decode_old("client", "client.disabled", "0.9", r#"{"disabled":{"when":7}}"#, &upcasters);
-    assert_eq!(event, Ok(ClientEvent::Disabled { at: crate::Timestamp(7) }.into()));
+    assert_eq!(event, Ok(ClientEvent::Disabled { by: None, at: crate::Timestamp(7) }.into()));
     let untouched = Event::decode_old("client", "client.disabled", "0.8", r#"{"disabled":{"when":7}}"#, &upcasters);
     assert!(matches!(untouched, Err(DecodeError::UnknownType(_))));
 }

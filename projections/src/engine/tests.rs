@@ -236,8 +236,14 @@ fn registered() -> Vec<Recorded> {
     use grantlog_domain::client::ClientEvent;
     use grantlog_domain::user::UserEvent;
     let metadata = crate::testing::metadata("app");
-    let client =
-        ClientEvent::Registered { metadata, secret: None, owner: Some(USER), registration_access_token: None, at: NOW };
+    let client = ClientEvent::Registered {
+        metadata,
+        secret: None,
+        owner: Some(USER),
+        registration_access_token: None,
+        by: None,
+        at: NOW,
+    };
     vec![recorded(Uuid::from_u128(CLIENT), 1, client), recorded(USER, 1, UserEvent::Registered { at: NOW })]
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use grantlog_domain::client::{ClientEvent, ClientMetadata};
+use grantlog_domain::client::{Author, ClientEvent, ClientMetadata, vouch};
 use grantlog_domain::{ClientId, SecretHash, Timestamp, UserId};
 use parking_lot::RwLock;
 
@@ -22,8 +22,25 @@ pub struct LiveClient {
     pub secret: Option<SecretHash>,
     /// Absent when an operator made it.
     pub owner: Option<UserId>,
-    pub enabled: bool,
+    pub author: Author,
+    /// An operator answered for it later, and nobody else has changed it since.
+    pub vouched: bool,
+    /// `None` while it is enabled.
+    pub disabled_by: Option<Author>,
     pub created_at: Timestamp,
+}
+
+impl LiveClient {
+    #[must_use]
+    pub const fn is_enabled(&self) -> bool {
+        self.disabled_by.is_none()
+    }
+
+    /// Whether an operator answers for the client: made it, let it in, or looked at it as it is now.
+    #[must_use]
+    pub const fn is_vouched(&self) -> bool {
+        self.author.vouches() || self.vouched
+    }
 }
 
 /// What grants hold on to: whether their client may be served, without a second look-up.
@@ -37,11 +54,12 @@ pub(super) struct ClientCell {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Owner and time of registration; written once.
-    registered: Option<(Option<UserId>, Timestamp)>,
+    /// Owner, author and time of registration; written once.
+    registered: Option<(Option<UserId>, Author, Timestamp)>,
     metadata: Newest<Option<ClientMetadata>>,
     secret: Newest<Option<SecretHash>>,
-    enabled: Newest<bool>,
+    vouched: Newest<bool>,
+    disabled_by: Newest<Option<Author>>,
     /// For ever.
     deleted: bool,
     quarantined: bool,
@@ -64,31 +82,44 @@ impl ClientCell {
         state.current = state.view(self.id).map(Arc::new);
         let pairwise = state.current.as_ref().is_some_and(|client| client.metadata.openid.is_pairwise());
         self.pairwise.store(pairwise, Ordering::Release);
-        self.usable.store(state.current.as_ref().is_some_and(|client| client.enabled), Ordering::Release);
+        self.usable.store(state.current.as_ref().is_some_and(|client| client.is_enabled()), Ordering::Release);
     }
 }
 
 impl State {
     fn view(&self, id: ClientId) -> Option<LiveClient> {
-        let (owner, created_at) = self.registered?;
+        let (owner, author, created_at) = self.registered?;
         let metadata = self.metadata.get().clone()?;
-        let enabled = *self.enabled.get();
         let known = !self.deleted && !self.quarantined;
-        known.then(|| LiveClient { id, metadata, secret: *self.secret.get(), owner, enabled, created_at })
+        known.then(|| LiveClient {
+            id,
+            metadata,
+            secret: *self.secret.get(),
+            owner,
+            author,
+            vouched: *self.vouched.get(),
+            disabled_by: *self.disabled_by.get(),
+            created_at,
+        })
     }
 
     fn apply(&mut self, sequence: i64, event: &ClientEvent) {
         match event {
-            ClientEvent::Registered { metadata, secret, owner, at, .. } => {
-                self.registered = Some((*owner, *at));
+            ClientEvent::Registered { metadata, secret, owner, registration_access_token, by, at } => {
+                let author = Author::of_registration(*by, owner.is_some(), registration_access_token.is_some());
+                self.registered = Some((*owner, author, *at));
                 self.metadata.set(sequence, Some(metadata.clone()));
                 self.secret.set(sequence, *secret);
-                self.enabled.set(sequence, true);
             }
-            ClientEvent::Updated { metadata, .. } => self.metadata.set(sequence, Some(metadata.clone())),
+            ClientEvent::Updated { metadata, vouched, by, .. } => {
+                self.metadata.set(sequence, Some(metadata.clone()));
+                if let Some(vouched) = vouch(*vouched, *by) {
+                    self.vouched.set(sequence, vouched);
+                }
+            }
             ClientEvent::SecretRotated { secret, .. } => self.secret.set(sequence, Some(*secret)),
-            ClientEvent::Disabled { .. } => self.enabled.set(sequence, false),
-            ClientEvent::Enabled { .. } => self.enabled.set(sequence, true),
+            ClientEvent::Disabled { by, .. } => self.disabled_by.set(sequence, Some(Author::of_change(*by))),
+            ClientEvent::Enabled { .. } => self.disabled_by.set(sequence, None),
             ClientEvent::Deleted { .. } => self.deleted = true,
         }
     }
@@ -132,10 +163,11 @@ impl Clients {
     pub(super) fn load(&self, stored: Stored) {
         let Stored { client, deleted, sequence } = stored;
         self.cell(client.id).change(|state| {
-            state.registered = Some((client.owner, client.created_at));
+            state.registered = Some((client.owner, client.author, client.created_at));
             state.metadata.set(sequence, Some(client.metadata));
             state.secret.set(sequence, client.secret);
-            state.enabled.set(sequence, client.enabled);
+            state.vouched.set(sequence, client.vouched);
+            state.disabled_by.set(sequence, client.disabled_by);
             state.deleted |= deleted;
         });
     }

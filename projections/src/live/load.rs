@@ -85,10 +85,12 @@ impl Live {
                 sequence: row.sequence,
                 client: LiveClient {
                     id: row.client_id,
-                    enabled: row.is_enabled(),
                     metadata: row.metadata,
                     secret: row.secret,
                     owner: row.owner,
+                    author: row.author,
+                    vouched: row.vouched,
+                    disabled_by: row.disabled_by,
                     created_at: row.created_at,
                 },
             });

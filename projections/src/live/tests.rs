@@ -28,6 +28,7 @@ fn registered() -> Vec<Recorded> {
         secret: Some(hash(9)),
         owner: None,
         registration_access_token: None,
+        by: None,
         at: NOW,
     };
     vec![recorded(CLIENT, 1, client), recorded(USER, 1, UserEvent::Registered { at: NOW })]
@@ -58,8 +59,8 @@ fn a_token_is_active_until_it_expires() {
 #[test]
 fn whoever_is_disabled_has_no_active_tokens() {
     for end in [
-        recorded(CLIENT, 2, ClientEvent::Disabled { at: NOW }),
-        recorded(CLIENT, 2, ClientEvent::Deleted { at: NOW }),
+        recorded(CLIENT, 2, ClientEvent::Disabled { by: None, at: NOW }),
+        recorded(CLIENT, 2, ClientEvent::Deleted { by: None, at: NOW }),
         recorded(USER, 2, UserEvent::Disabled { at: NOW }),
         recorded(USER, 2, UserEvent::Erased { at: NOW }),
         recorded(GRANT, 2, GrantEvent::Revoked { reason: RevocationReason::Admin, at: NOW }),

@@ -1,7 +1,7 @@
 //! Which clients are there, whose are they, what did they register? Asked by the home page, a client's page and
 //! `grantlog client`. Reads every event of clients.
 
-use grantlog_domain::client::{ClientEvent, ClientMetadata};
+use grantlog_domain::client::{Author, ClientEvent, ClientMetadata, vouch};
 use grantlog_domain::{ClientId, Event, Recorded, SecretHash, Timestamp, UserId};
 
 use super::Page;
@@ -9,7 +9,7 @@ use crate::db::{Db, DbError, Row, Tx, Value};
 use crate::table::{Column, FoldError, Table, follows, json};
 
 pub const NAME: &str = "clients";
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientStage {
@@ -47,6 +47,11 @@ pub struct ClientRow {
     pub owner: Option<UserId>,
     pub metadata: ClientMetadata,
     pub secret: Option<SecretHash>,
+    pub author: Author,
+    /// An operator answered for it later, and nobody else has changed it since.
+    pub vouched: bool,
+    /// Of one that is disabled.
+    pub disabled_by: Option<Author>,
     pub created_at: Timestamp,
     pub changed_at: Timestamp,
 }
@@ -78,6 +83,9 @@ impl Table for Clients {
         Column::text("client_name"),
         Column::text("metadata"),
         Column::text("secret_hash").or_null(),
+        Column::text("author"),
+        Column::int("vouched"),
+        Column::text("disabled_by").or_null(),
         Column::int("created_at"),
         Column::int("changed_at"),
     ];
@@ -94,7 +102,7 @@ impl Table for Clients {
 
     fn fold(rows: &mut Vec<ClientRow>, recorded: &Recorded) -> Result<(), FoldError> {
         let Event::Client(event) = &recorded.event else { return Ok(()) };
-        if let ClientEvent::Registered { metadata, secret, owner, at, .. } = event {
+        if let ClientEvent::Registered { metadata, secret, owner, registration_access_token, by, at } = event {
             if rows.is_empty() {
                 rows.push(ClientRow {
                     client_id: recorded.aggregate_id.parse().map_err(|_| FoldError("not a client_id".to_owned()))?,
@@ -103,6 +111,9 @@ impl Table for Clients {
                     owner: *owner,
                     metadata: metadata.clone(),
                     secret: *secret,
+                    author: Author::of_registration(*by, owner.is_some(), registration_access_token.is_some()),
+                    vouched: false,
+                    disabled_by: None,
                     created_at: *at,
                     changed_at: *at,
                 });
@@ -116,23 +127,26 @@ impl Table for Clients {
         row.sequence = recorded.sequence;
         row.changed_at = match event {
             ClientEvent::Registered { at, .. } => *at,
-            ClientEvent::Updated { metadata, at } => {
+            ClientEvent::Updated { metadata, vouched, by, at } => {
                 row.metadata = metadata.clone();
+                row.vouched = vouch(*vouched, *by).unwrap_or(row.vouched);
                 *at
             }
-            ClientEvent::SecretRotated { secret, at } => {
+            ClientEvent::SecretRotated { secret, at, .. } => {
                 row.secret = Some(*secret);
                 *at
             }
-            ClientEvent::Disabled { at } => {
+            ClientEvent::Disabled { by, at } => {
                 row.stage = ClientStage::Disabled;
+                row.disabled_by = Some(Author::of_change(*by));
                 *at
             }
-            ClientEvent::Enabled { at } => {
+            ClientEvent::Enabled { at, .. } => {
                 row.stage = ClientStage::Enabled;
+                row.disabled_by = None;
                 *at
             }
-            ClientEvent::Deleted { at } => {
+            ClientEvent::Deleted { at, .. } => {
                 row.stage = ClientStage::Deleted;
                 *at
             }
@@ -148,8 +162,11 @@ impl Table for Clients {
             owner: row.opt_parse(3)?,
             metadata: json(row.str(5)?)?,
             secret: row.opt_parse(6)?,
-            created_at: Timestamp(row.int(7)?),
-            changed_at: Timestamp(row.int(8)?),
+            author: row.parse(7)?,
+            vouched: row.flag(8)?,
+            disabled_by: row.opt_parse(9)?,
+            created_at: Timestamp(row.int(10)?),
+            changed_at: Timestamp(row.int(11)?),
         })
     }
 
@@ -162,6 +179,9 @@ impl Table for Clients {
             row.metadata.client_name.as_str().into(),
             serde_json::to_string(&row.metadata).unwrap_or_default().into(),
             row.secret.map(|secret| secret.to_string()).into(),
+            row.author.as_str().into(),
+            i64::from(row.vouched).into(),
+            row.disabled_by.map(Author::as_str).into(),
             row.created_at.0.into(),
             row.changed_at.0.into(),
         ]

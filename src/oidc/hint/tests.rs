@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use grantlog_domain::client::{
-    ApplicationType, Client, ClientCommand, ClientMetadata, GrantType, OpenIdMetadata, ResponseType, SubjectType,
-    TokenEndpointAuthMethod,
+    ApplicationType, Author, Client, ClientCommand, ClientMetadata, GrantType, OpenIdMetadata, ResponseType,
+    SubjectType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::signing_key::{Algorithm, SigningKey, SigningKeyCommand};
 use grantlog_domain::{Actor, RedirectUri, Scope};
@@ -37,7 +37,14 @@ async fn a_stale_node_knows_whose_pairwise_subject_it_is() {
     let sub = subject(&app, client_id, &metadata, user_id);
     let secret = Some(app.secrets.mint(Kind::ClientSecret, app.new_id()).1);
     let at = app.now();
-    let register = ClientCommand::Register { metadata, secret, owner: None, registration_access_token: None, at };
+    let register = ClientCommand::Register {
+        metadata,
+        secret,
+        owner: None,
+        registration_access_token: None,
+        by: Author::Operator,
+        at,
+    };
     app.store.execute::<Client>(&client_id.to_string(), register, &by_system()).await.expect("registered");
     let claims = json!({ "iss": app.settings.issuer.as_str(), "aud": client_id, "sub": sub, "exp": at.0 });
     let token = app.signing().sign(&app, Algorithm::ES256, "JWT", &claims).await.expect("signed");

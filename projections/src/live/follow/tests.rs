@@ -41,6 +41,7 @@ impl Token {
             secret: None,
             owner: None,
             registration_access_token: None,
+            by: None,
             at: NOW,
         };
         append(db, &recorded(self.client(), 1, client)).await;
@@ -54,7 +55,7 @@ impl Token {
         match dice.below(4) {
             0 => recorded(self.grant(), 2, GrantEvent::Revoked { reason: RevocationReason::Admin, at: NOW }),
             1 => recorded(self.grant(), 2, GrantEvent::AccessTokenRevoked { token: hash(self.0), at: NOW }),
-            2 => recorded(self.client(), 2, ClientEvent::Disabled { at: NOW }),
+            2 => recorded(self.client(), 2, ClientEvent::Disabled { by: None, at: NOW }),
             _ => recorded(self.user(), 2, UserEvent::Disabled { at: NOW }),
         }
     }
