@@ -4,8 +4,8 @@
 //!
 //!     cargo run --release -- serve --demo
 //!
-//! It prints the id and the secret of a demo client. Start this API in another, with these (a real API has a client of
-//! its own, made with `grantlog client create --grant-type client_credentials ...`):
+//! It prints the id and the secret of a demo client. Start this API in another, with these, which is enough for tokens of
+//! that client (a real API has a client of its own, made with `grantlog client create --kind api`, and is told of all):
 //!
 //!     cargo run --example resource_server -- http://127.0.0.1:5000/oauth/introspect CLIENT_ID CLIENT_SECRET
 //!

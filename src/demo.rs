@@ -128,6 +128,7 @@ fn metadata(app: &App) -> Result<ClientMetadata, DemoError> {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        resource_server: false,
         openid: Box::default(),
     })
 }

@@ -23,3 +23,4 @@ pub mod serve;
 pub mod sign_in;
 pub mod standing;
 pub mod store;
+pub mod upgrading;

@@ -26,6 +26,7 @@ use crate::oidc::keys::{KeyError, Keys};
 use crate::routes::routes;
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Store, StoreError, StoreOptions};
+use crate::upgrading;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     } else {
         demo::take_down(&app).await?;
     }
+    upgrading::tell(&app);
     announce(&app);
 
     let process = u32::from_be_bytes(app.secrets.entropy().bytes());

@@ -150,6 +150,7 @@ fn registered() -> ClientEvent {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        resource_server: false,
         openid: Box::default(),
     };
     ClientEvent::Registered {

@@ -183,6 +183,7 @@ pub(crate) fn metadata(name: &str) -> ClientMetadata {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        resource_server: false,
         openid: Box::default(),
     }
 }

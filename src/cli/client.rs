@@ -14,6 +14,7 @@ use grantlog_projections::tables::grants::GrantsOf;
 use serde_json::{Map, Value, json};
 
 use super::client_flags::ClientFlags;
+use super::client_kind::Kind;
 use super::opened::Opened;
 use super::{CliError, event_log, output, read_models};
 use crate::client_fields;
@@ -52,10 +53,12 @@ Examples:
   A web application:
     grantlog client create --name Shop --redirect-uri https://shop.example/callback --scope profile
   An application in the browser or on a phone:
-    grantlog client create --name Phone --application-type native --auth-method none \\
+    grantlog client create --name Phone --kind native \\
         --redirect-uri http://127.0.0.1/callback --scope profile
   A service that acts for itself:
-    grantlog client create --name Nightly --grant-type client_credentials --scope \"reports:read\"";
+    grantlog client create --name Nightly --kind machine --scope \"reports:read\"
+  An API, which asks what the tokens are worth that it is shown:
+    grantlog client create --name Reports --kind api";
 
 #[derive(Debug, Args)]
 pub(super) struct Named {
@@ -75,6 +78,10 @@ pub(super) struct Create {
     /// Name, as users see it (client_name)
     #[arg(long)]
     name: String,
+    /// What the other options begin with: web, native (no secret), machine (tokens for itself) or api (asks about the
+    /// tokens that it is shown, and gets none)
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = Kind::Web, hide_possible_values = true)]
+    kind: Kind,
     #[command(flatten)]
     choices: Choices,
 }
@@ -100,7 +107,7 @@ struct Choices {
     #[arg(long = "redirect-uri", value_name = "URI")]
     redirect_uris: Vec<String>,
     /// authorization_code, refresh_token, client_credentials, password or implicit; may be repeated
-    /// [default: authorization_code and refresh_token]
+    /// [default: what the kind says]
     #[arg(long = "grant-type", value_name = "TYPE", value_parser = one_of(GrantType::ALL, GrantType::as_str), hide_possible_values = true)]
     grant_types: Vec<GrantType>,
     /// code, token, id_token, "id_token token", "code id_token", "code token" or "code id_token token"; may be repeated [default: what fits the grant types]
@@ -121,6 +128,9 @@ struct Choices {
     /// Ask this client for PKCE even where the server does not
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     require_pkce: Option<bool>,
+    /// Tell it of every active token that it asks about (RFC 7662), not of its own only: for APIs
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    resource_server: Option<bool>,
     #[command(flatten)]
     flags: ClientFlags,
 }
@@ -165,19 +175,7 @@ async fn register(
     create: Create,
     json: bool,
 ) -> Result<(), CliError> {
-    let blank = ClientMetadata {
-        client_name: create.name,
-        client_uri: None,
-        redirect_uris: Vec::new(),
-        grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
-        response_types: Vec::new(),
-        scope: Scope::parse("profile").map_err(|error| CliError::Failed(error.to_string()))?,
-        token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
-        application_type: ApplicationType::Web,
-        require_pkce: false,
-        openid: Box::default(),
-    };
-    let metadata = create.choices.applied_to(blank)?;
+    let metadata = create.choices.applied_to(create.kind.blank(create.name))?;
     check_signed(&metadata, settings)?;
     check_sector(settings, &metadata, None).await?;
     let client_id = ClientId(opened.new_id());
@@ -377,6 +375,7 @@ impl Choices {
         metadata.application_type = self.application_type.unwrap_or(metadata.application_type);
         metadata.token_endpoint_auth_method = self.auth_method.unwrap_or(metadata.token_endpoint_auth_method);
         metadata.require_pkce = self.require_pkce.unwrap_or(metadata.require_pkce);
+        metadata.resource_server = self.resource_server.unwrap_or(metadata.resource_server);
         metadata.client_uri = self.client_uri.or(metadata.client_uri);
         if let Some(scope) = &self.scope {
             metadata.scope = Scope::parse(scope).map_err(|error| refused(format!("--scope: {error}")))?;

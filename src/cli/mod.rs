@@ -4,6 +4,7 @@
 mod archive;
 mod client;
 mod client_flags;
+mod client_kind;
 mod error;
 mod event_log;
 mod events;

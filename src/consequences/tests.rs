@@ -46,6 +46,7 @@ impl Log {
             token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
             application_type: ApplicationType::Web,
             require_pkce: false,
+            resource_server: false,
             openid: Box::default(),
         };
         let at = log.clock.now();

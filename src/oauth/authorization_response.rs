@@ -163,6 +163,7 @@ mod tests {
             token_endpoint_auth_method: TokenEndpointAuthMethod::None,
             application_type: ApplicationType::Web,
             require_pkce: false,
+            resource_server: false,
             openid: Box::default(),
         }
     }

@@ -1,7 +1,9 @@
-//! Token introspection: RFC 7662, for confidential clients: resource servers and those that hold the tokens.
+//! Token introspection: RFC 7662, for confidential clients: those that hold the tokens, and the resource servers that an
+//! operator named.
 
 use grantlog_domain::grant::Grant;
 use grantlog_domain::{ClientId, GrantId, SecretHash, Timestamp};
+use grantlog_projections::live::LiveClient;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
@@ -25,19 +27,21 @@ pub fn route(app: &App) -> Handler {
 /// RFC 7662 2.1. `token_type_hint` is not needed: every token says what it is.
 async fn introspect(posted: Result<Posted, OAuthError>, app: App) -> Result<Response, OAuthError> {
     let posted = posted?;
-    let asking = posted.authenticate_confidential(&app).await?.id;
+    let asking = posted.authenticate_confidential(&app).await?;
     let token = posted.required("token")?;
-    let introspected = introspected(&app, asking, token).await.map_err(|error| not_read(&error, &posted.context))?;
+    let introspected = introspected(&app, &asking, token).await.map_err(|error| not_read(&error, &posted.context))?;
     Ok(introspected.map_or_else(inactive, json))
 }
 
-async fn introspected(app: &App, asking: ClientId, token: &str) -> Result<Option<Vec<u8>>, StoreError> {
+async fn introspected(app: &App, asking: &LiveClient, token: &str) -> Result<Option<Vec<u8>>, StoreError> {
     if let Some((id, hash)) = app.secrets.parse(Kind::RefreshToken, token) {
-        return Box::pin(refresh_token(app, asking, GrantId(id), hash)).await;
+        return Box::pin(refresh_token(app, asking.id, GrantId(id), hash)).await;
     }
-    let Some(token) = active_token(app, token).await? else { return Ok(None) };
-    // The name would undo a pairwise subject (OpenID Connect Core 8.1), unless the user shows it.
-    let profile = match token.user_id.filter(|_| !token.pairwise || token.scope.contains("profile")) {
+    let Some(token) = active_token(app, token).await?.filter(|token| may_hear_of(asking, token)) else {
+        return Ok(None);
+    };
+    // The name is for those to whom the user shows it; it would also undo a pairwise subject (OpenID Connect Core 8.1).
+    let profile = match token.user_id.filter(|_| token.scope.contains("profile")) {
         Some(user_id) => app.profiles().get_if_possible(app, user_id).await,
         None => None,
     };
@@ -47,6 +51,12 @@ async fn introspected(app: &App, asking: ClientId, token: &str) -> Result<Option
         return Ok(Some(access_token(app, &token, Some(&sub), username)));
     }
     Ok(Some(access_token(app, &token, None, username)))
+}
+
+/// RFC 7662 4: a client hears of its own tokens, a resource server of all that it is shown. To others every token is one
+/// that is not active, so that nobody finds out about it by asking.
+fn may_hear_of(asking: &LiveClient, token: &ActiveToken) -> bool {
+    asking.metadata.resource_server || asking.id == token.client_id
 }
 
 /// What is said of an active token (RFC 7662 2.2).

@@ -266,6 +266,7 @@ impl ClientForm {
             token_endpoint_auth_method,
             application_type,
             require_pkce: self.require_pkce,
+            resource_server: false,
             openid: Box::default(),
         };
         client_fields::changed(&plain, further?).map_err(|error| self.refuse(error)).ok()
@@ -337,7 +338,10 @@ impl ClientForm {
             ClientError::NoRedirectUri | ClientError::TooManyRedirectUris | ClientError::RedirectUri(_) => {
                 errors.redirect_uris = words;
             }
-            ClientError::PublicClientCredentials | ClientError::SecretMissing | ClientError::SecretUnexpected => {
+            ClientError::PublicClientCredentials
+            | ClientError::PublicResourceServer
+            | ClientError::SecretMissing
+            | ClientError::SecretUnexpected => {
                 errors.auth_method = words;
             }
             // Those that are about no field, and those that were said above.
@@ -387,6 +391,9 @@ fn sentence(error: &impl ToString) -> String {
 /// What kind of client it is, in words for a list.
 pub fn kind_in_words(metadata: &ClientMetadata) -> &'static str {
     let people = metadata.allows(GrantType::AuthorizationCode) || metadata.allows(GrantType::Implicit);
+    if metadata.resource_server && metadata.grant_types.is_empty() {
+        return "API";
+    }
     match (people, metadata.is_public()) {
         (true, false) => "Web application",
         (true, true) => "Application without a secret",

@@ -23,7 +23,8 @@ const ANSWER_BYTES_MAX: usize = 65_536;
 pub struct RemoteSettings {
     /// Its URL; `https`, or `http` on this machine.
     pub introspection_endpoint: String,
-    /// The resource server's own credentials there (`client_secret_basic`).
+    /// The resource server's own credentials there (`client_secret_basic`); of a client made with `--kind api`, or it
+    /// hears of its own tokens only.
     pub client_id: String,
     pub client_secret: Secret<String>,
     /// For how long an answer is used: how much later than elsewhere a revocation is seen here. Default 10 s; zero asks

@@ -74,6 +74,7 @@ impl World {
             token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
             application_type: ApplicationType::Web,
             require_pkce: false,
+            resource_server: false,
             openid: Box::default(),
         };
         let secret = Some(hash(Kind::ClientSecret));

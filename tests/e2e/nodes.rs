@@ -40,7 +40,7 @@ async fn known(nodes: &[Server], client: Client) -> Client {
 async fn what_the_command_line_ends_is_ended_on_every_node(_: Store) {
     let (site, nodes) = nodes(&[]).await;
     let client = known(&nodes, nodes[0].password_client().await).await;
-    let asking = known(&nodes, nodes[0].service_client().await).await;
+    let asking = known(&nodes, nodes[0].api_client().await).await;
     let (first, second) = (nodes[0].user().await, nodes[0].user().await);
     let revoked = nodes[0].password_tokens(&client, &first).await;
     let grant = poll::until("the grant is listed", async || {

@@ -230,6 +230,6 @@ async fn signed_userinfo_and_a_pairwise_subject(server: Server) {
     let request = request.expect("an endpoint").require_signed_response(true);
     let userinfo: CoreUserInfoClaims = request.request_async(&send).await.expect("a signed answer");
     assert_eq!(userinfo.subject(), claims.subject());
-    let said = party.server.introspect_as(&server.service_client().await, tokens.access_token().secret()).await;
+    let said = party.server.introspect_as(&server.api_client().await, tokens.access_token().secret()).await;
     assert_eq!(said["sub"], claims.subject().as_str());
 }

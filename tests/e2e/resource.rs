@@ -60,7 +60,7 @@ pub async fn hello(url: &str, token: &str) -> Answer {
 
 async fn a_token_with_the_scope_is_let_in(server: Server) {
     // RFC 6750 2.1, RFC 7662 2.
-    let (user, client, service) = (server.user().await, server.password_client().await, server.service_client().await);
+    let (user, client, service) = (server.user().await, server.password_client().await, server.api_client().await);
     let url = api(&server, &service, Duration::from_secs(10)).await;
     let tokens = server.password_tokens(&client, &user).await;
     let answer = hello(&url, &tokens.access).await.expect(200);
@@ -88,7 +88,7 @@ async fn without_the_scope_or_a_token_the_challenge_says_why(server: Server) {
 async fn a_revocation_is_seen_within_the_staleness_that_was_set(store: Store) {
     // RFC 7662 4: "a protected resource … might cache"; no longer than it said.
     let server = Server::start(store, &[]).await;
-    let (user, client, service) = (server.user().await, server.password_client().await, server.service_client().await);
+    let (user, client, service) = (server.user().await, server.password_client().await, server.api_client().await);
     let cached = api(&server, &service, Duration::from_secs(3)).await;
     let asking = api(&server, &service, Duration::ZERO).await;
     let tokens = server.password_tokens(&client, &user).await;
@@ -105,7 +105,7 @@ async fn a_revocation_is_seen_within_the_staleness_that_was_set(store: Store) {
 async fn a_remembered_answer_never_outlives_its_token(store: Store) {
     // RFC 7662 4: "a cached response MUST NOT be used past the expiration of the token".
     let server = Server::start(store, &[("OAUTH_ACCESS_TOKEN_LIFETIME_SECONDS", "10")]).await;
-    let (user, client, service) = (server.user().await, server.password_client().await, server.service_client().await);
+    let (user, client, service) = (server.user().await, server.password_client().await, server.api_client().await);
     let url = api(&server, &service, Duration::from_secs(3600)).await;
     let tokens = server.password_tokens(&client, &user).await;
     hello(&url, &tokens.access).await.expect(200);
@@ -118,7 +118,7 @@ async fn a_remembered_answer_never_outlives_its_token(store: Store) {
 async fn without_the_server_nobody_new_is_let_in(store: Store) {
     // A question that is not answered is no permission: 503, and never 200.
     let server = Server::start(store, &[]).await;
-    let (user, client, service) = (server.user().await, server.password_client().await, server.service_client().await);
+    let (user, client, service) = (server.user().await, server.password_client().await, server.api_client().await);
     let url = api(&server, &service, Duration::from_secs(10)).await;
     let tokens = server.password_tokens(&client, &user).await;
     server.stop();

@@ -151,7 +151,7 @@ impl World {
 async fn rounds(run: Run) -> Report {
     let cluster = Cluster::start(NODES).await;
     let service = cluster.known(cluster.nodes[0].service_client().await).await;
-    let asking = cluster.known(cluster.nodes[0].service_client().await).await;
+    let asking = cluster.known(cluster.nodes[0].api_client().await).await;
     let password = cluster.known(cluster.nodes[0].password_client().await).await;
     let mut report = Report { rounds: run.rounds, ..Report::default() };
     let world = Arc::new(World {

@@ -80,7 +80,9 @@ impl World {
         let mut browser = Browser::new(&server);
         browser.authorize(&server.code_url(&web, &Pkce::new()), &user).await.callback();
         let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let (service, password) = (server.service_client().await, server.password_client().await);
+        // It asks about tokens of others too.
+        let service = ["--kind", "machine", "--scope", "profile read", "--resource-server", "true"];
+        let (service, password) = (server.client(&service).await, server.password_client().await);
         Arc::new(World {
             server: Mutex::new(server),
             running: AtomicBool::new(false),

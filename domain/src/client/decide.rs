@@ -11,7 +11,7 @@ impl Client {
                 if !matches!(self.stage, Stage::Absent) {
                     return Err(ClientError::AlreadyExists);
                 }
-                let metadata = valid(metadata)?;
+                let metadata = valid(named_by(by, metadata, false))?;
                 check_secret(&metadata, secret.is_some())?;
                 let by = Some(by);
                 Ok(vec![ClientEvent::Registered { metadata, secret, owner, registration_access_token, by, at }])
@@ -47,7 +47,7 @@ impl Client {
         at: Timestamp,
     ) -> Result<Vec<ClientEvent>, ClientError> {
         let registration = self.registered()?;
-        let metadata = valid(metadata)?;
+        let metadata = valid(named_by(by, metadata, registration.metadata.resource_server))?;
         let keeps = metadata.has_secret() && !metadata.needs_new_secret(&registration.metadata);
         check_secret(&metadata, secret.is_some() || (keeps && registration.secret.is_some()))?;
         let mut events = Vec::new();
@@ -65,6 +65,14 @@ impl Client {
             Stage::Deleted => Err(ClientError::Deleted),
             Stage::Enabled(registration) | Stage::Disabled(registration) => Ok(registration),
         }
+    }
+}
+
+/// RFC 7662 4: only an operator makes a resource server, and only an operator ends one.
+fn named_by(by: Author, metadata: ClientMetadata, resource_server: bool) -> ClientMetadata {
+    match by {
+        Author::Operator => metadata,
+        Author::InitialAccessToken | Author::User | Author::Anonymous => ClientMetadata { resource_server, ..metadata },
     }
 }
 

@@ -49,6 +49,8 @@ pub enum ClientError {
     ResponseTypes,
     #[error("a public client cannot use client_credentials")]
     PublicClientCredentials,
+    #[error("a public client cannot be a resource server")]
+    PublicResourceServer,
     #[error("refresh_token needs authorization_code or password beside it")]
     NothingToRefresh,
     #[error("a confidential client needs a secret")]

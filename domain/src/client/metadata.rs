@@ -177,6 +177,10 @@ pub struct ClientMetadata {
     /// Whether this client must send a `code_challenge` although the server does not ask all for it.
     #[serde(default)]
     pub require_pkce: bool,
+    /// An API: hears of every token that it is shown (RFC 7662), and needs no grant type. The name is ours, and only an
+    /// operator gives it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resource_server: bool,
     #[serde(default, flatten)]
     pub openid: Box<OpenIdMetadata>,
 }
@@ -237,8 +241,12 @@ impl ClientMetadata {
     /// Whether the parts fit together (RFC 7591 2 and 2.1).
     pub fn validate(&self) -> Result<(), ClientError> {
         Self::check_client_name(&self.client_name)?;
-        if self.grant_types.is_empty() {
+        if self.grant_types.is_empty() && !self.resource_server {
             return Err(ClientError::NoGrantType);
+        }
+        // RFC 7662 2.1 and 4: whoever asks must prove who they are.
+        if self.resource_server && self.is_public() {
+            return Err(ClientError::PublicResourceServer);
         }
         self.client_uri.as_deref().map_or(Ok(()), Self::check_client_uri)?;
         self.check_redirect_uris()?;

@@ -23,6 +23,7 @@ fn metadata() -> ClientMetadata {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        resource_server: false,
         openid: Box::default(),
     }
 }
@@ -58,6 +59,12 @@ fn register(metadata: ClientMetadata, secret: Option<SecretHash>) -> Result<Vec<
 
 fn given(events: Vec<ClientEvent>) -> cqrs_es::test::AggregateTestExecutor<Client> {
     TestFramework::with(()).given(events)
+}
+
+fn folded(events: Vec<ClientEvent>) -> Client {
+    let mut client = Client::default();
+    events.into_iter().for_each(|event| client.remember(event));
+    client
 }
 
 #[test]
@@ -153,6 +160,61 @@ fn a_public_client_cannot_use_client_credentials() {
     let metadata =
         ClientMetadata { grant_types: vec![GrantType::ClientCredentials], response_types: vec![], ..public() };
     assert_eq!(register(metadata, None), Err(ClientError::PublicClientCredentials));
+}
+
+#[test]
+fn only_an_operator_names_a_resource_server() {
+    let api = ClientMetadata { resource_server: true, ..metadata() };
+    let others = [Author::User, Author::Anonymous, Author::InitialAccessToken];
+    for by in others.into_iter().chain([Author::Operator]) {
+        let register = ClientCommand::Register {
+            metadata: api.clone(),
+            secret: Some(secret(1)),
+            owner: None,
+            registration_access_token: None,
+            by,
+            at: AT,
+        };
+        let made = TestFramework::<Client>::with(()).given_no_previous_events().when(register).inspect_result();
+        let client = folded(made.unwrap());
+        let is_named = |client: &Client| client.registration().is_some_and(|held| held.metadata.resource_server);
+        assert_eq!(is_named(&client), by == Author::Operator, "{by}");
+        // Nor does anybody else end it.
+        let update = |by| ClientCommand::Update {
+            metadata: ClientMetadata { client_name: "Other".to_owned(), ..metadata() },
+            secret: None,
+            vouch: false,
+            by,
+            at: AT,
+        };
+        let named = || {
+            vec![ClientEvent::Registered {
+                metadata: api.clone(),
+                secret: Some(secret(1)),
+                owner: None,
+                registration_access_token: None,
+                by: None,
+                at: AT,
+            }]
+        };
+        let changed = given(named()).when(update(by)).inspect_result().unwrap();
+        assert_eq!(is_named(&folded([named(), changed].concat())), by != Author::Operator, "{by}");
+    }
+}
+
+#[test]
+fn a_resource_server_needs_a_secret_and_no_grant_type() {
+    let bare = ClientMetadata {
+        grant_types: Vec::new(),
+        response_types: Vec::new(),
+        redirect_uris: Vec::new(),
+        ..metadata()
+    };
+    assert_eq!(register(bare.clone(), Some(secret(1))), Err(ClientError::NoGrantType));
+    let named = ClientMetadata { resource_server: true, ..bare };
+    assert!(register(named.clone(), Some(secret(1))).is_ok());
+    let public = ClientMetadata { token_endpoint_auth_method: TokenEndpointAuthMethod::None, ..named };
+    assert_eq!(register(public, None), Err(ClientError::PublicResourceServer));
 }
 
 #[test]

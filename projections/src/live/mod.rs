@@ -80,6 +80,12 @@ impl Live {
         self.0.clients.get(id)
     }
 
+    /// Every client that is found, by id.
+    #[must_use]
+    pub fn clients(&self) -> Vec<Arc<LiveClient>> {
+        self.0.clients.all()
+    }
+
     #[must_use]
     pub fn user(&self, id: UserId) -> Option<LiveUser> {
         self.0.users.get(id)

@@ -17,6 +17,7 @@ fn client(method: TokenEndpointAuthMethod) -> ClientMetadata {
         token_endpoint_auth_method: method,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        resource_server: false,
         openid: Box::default(),
     }
 }

@@ -16,6 +16,7 @@ fn client(method: TokenEndpointAuthMethod, application_type: ApplicationType, ur
         token_endpoint_auth_method: method,
         application_type,
         require_pkce: false,
+        resource_server: false,
         openid: Box::default(),
     }
 }

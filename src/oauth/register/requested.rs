@@ -91,6 +91,8 @@ pub(super) fn metadata(mut members: Members, allowed: &Allowed<'_>) -> Result<Cl
         token_endpoint_auth_method,
         application_type,
         require_pkce: taken(&mut members, "require_pkce", Kind::Flag)?.is_some_and(|flag| flag == true),
+        // Only an operator gives it, and only an operator takes it away.
+        resource_server: allowed.held.is_some_and(|held| held.resource_server),
         openid: Box::default(),
     };
     let mut further = Map::new();

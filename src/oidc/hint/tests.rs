@@ -32,6 +32,7 @@ async fn a_stale_node_knows_whose_pairwise_subject_it_is() {
         token_endpoint_auth_method: TokenEndpointAuthMethod::ClientSecretBasic,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        resource_server: false,
         openid: Box::new(OpenIdMetadata { subject_type: Some(SubjectType::Pairwise), ..OpenIdMetadata::default() }),
     };
     let sub = subject(&app, client_id, &metadata, user_id);

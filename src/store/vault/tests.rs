@@ -293,6 +293,7 @@ fn client_with(method: TokenEndpointAuthMethod) -> ClientMetadata {
         token_endpoint_auth_method: method,
         application_type: ApplicationType::Web,
         require_pkce: false,
+        resource_server: false,
         openid: Box::default(),
     }
 }

@@ -419,7 +419,7 @@ async fn a_deleted_client_is_gone_with_all_that_it_has(server: Server) {
     let metadata = with(more);
     let answer = registered(&server, &metadata).await;
     let rp = Rp::of_answer(&server, "code", &answer);
-    let (user, resource) = (server.user().await, server.service_client().await);
+    let (user, resource) = (server.user().await, server.api_client().await);
     let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
     let access = login.access_token().expect("a token");
     assert!(server.is_active(&rp.client, access).await);

@@ -116,7 +116,7 @@ async fn a_pairwise_hint_is_taken(server: Server) {
 
 async fn an_introspection_does_not_undo_a_pairwise_subject(server: Server) {
     // 8.1, RFC 7662 2.2 `sub`, `username`: an API hears the subject of the token's client, and no name unless it was shown.
-    let (user, service) = (server.user().await, server.service_client().await);
+    let (user, service) = (server.user().await, server.api_client().await);
     let rp = Rp::with(&server, "code", &PAIRWISE).await;
     let login = rp.login(&mut Browser::new(&server), &user, &[]).await;
     for client in [&rp.client, &service] {

@@ -134,6 +134,11 @@ impl Server {
         self.client(&[&grant[..], &["--auth-method", "client_secret_basic"]].concat()).await
     }
 
+    /// An API: asks about the tokens that it is shown, and gets none.
+    pub async fn api_client(&self) -> Client {
+        self.client(&["--kind", "api"]).await
+    }
+
     /// A client that may ask for a user's password, and refresh.
     pub async fn password_client(&self) -> Client {
         let grants = ["--grant-type", "password", "--grant-type", "refresh_token", "--scope", "profile read write"];

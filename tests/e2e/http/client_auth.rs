@@ -199,7 +199,7 @@ async fn two_authorization_headers_are_refused(server: Server) {
 
 async fn a_disabled_client_is_invalid_client(server: Server) {
     // RFC 6749 5.2; what it holds ends with it, and comes back with it.
-    let (client, watcher) = (client(&server, "client_secret_basic").await, server.service_client().await);
+    let (client, watcher) = (client(&server, "client_secret_basic").await, server.api_client().await);
     let token = server.service_token(&client).await;
     server.site().run_well(&["client", "disable", &client.id]).await;
     poll::until("the server sees that the client is disabled", async || {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{
-    Server,
+    Browser, CALLBACK, Server, Tokens, poll,
     suite::{Case, shared},
 };
 
@@ -17,7 +17,10 @@ pub const CASES: &[&[Case]] = &[shared![
     a_missing_token_is_invalid_request,
     a_wrong_hint_changes_nothing,
     only_post_is_taken,
-    a_resource_server_may_ask_about_other_clients_tokens,
+    a_resource_server_hears_of_other_clients_tokens,
+    no_other_client_hears_of_anothers_token,
+    an_operator_names_a_resource_server_and_nobody_else,
+    the_user_name_is_told_with_the_scope_profile_only,
     a_refresh_token_is_active_for_its_own_client_only,
 ]];
 
@@ -116,17 +119,81 @@ async fn only_post_is_taken(server: Server) {
     server.get("/oauth/introspect?token=x").send().await.expect(405);
 }
 
-async fn a_resource_server_may_ask_about_other_clients_tokens(server: Server) {
+async fn a_resource_server_hears_of_other_clients_tokens(server: Server) {
     // RFC 7662 1: "allows a protected resource to query".
-    let (user, client, api) = (server.user().await, server.public_client().await, server.service_client().await);
+    let (user, client, api) = (server.user().await, server.public_client().await, server.api_client().await);
     let tokens = server.tokens(&client, &user).await;
     let json = server.introspect_as(&api, &tokens.access).await;
     assert_eq!((&json["active"], &json["client_id"]), (&json!(true), &json!(client.id)), "{json}");
+    // And gets no tokens itself.
+    server.token_as(&api, &[("grant_type", "client_credentials")]).await.expect_error(400, "unauthorized_client");
+}
+
+async fn no_other_client_hears_of_anothers_token(server: Server) {
+    // RFC 7662 4: not even that it is one.
+    let (user, client) = (server.user().await, server.web_client().await);
+    let tokens = server.tokens(&client, &user).await;
+    let service = server.service_client().await;
+    let own = server.service_token(&service).await;
+    for stranger in [&server.web_client().await, &service] {
+        assert_eq!(server.introspect_as(stranger, &tokens.access).await, json!({ "active": false }));
+    }
+    assert_eq!(server.introspect_as(&client, &own).await, json!({ "active": false }));
+    for (owner, token) in [(&client, &tokens.access), (&service, &own)] {
+        assert!(server.is_active(owner, token).await);
+    }
+}
+
+async fn an_operator_names_a_resource_server_and_nobody_else(server: Server) {
+    let (user, client, service) = (server.user().await, server.web_client().await, server.service_client().await);
+    let tokens = server.tokens(&client, &user).await;
+    let update = async |id: &str, more: &[&str]| {
+        let changed = server.site().run_json(&[&["client", "update", id], more].concat()).await;
+        changed.get("resource_server").cloned()
+    };
+    for (word, named) in [("true", true), ("false", false)] {
+        update(&service.id, &["--resource-server", word]).await;
+        poll::until("the server sees the change", async || {
+            (server.is_active(&service, &tokens.access).await == named).then_some(())
+        })
+        .await;
+    }
+    // One that anybody could claim to be is none.
+    let public = server.public_client().await;
+    let refused = server.site().run(&["client", "update", &public.id, "--resource-server", "true"]).await;
+    assert!(!refused.status.success());
+    // What a user sends with the form is not read, and what an operator gave stays.
+    let mut browser = Browser::signed_in(&server, &user).await;
+    let page = browser.open("/create_client").await;
+    let fields =
+        [("client_name", "Mine"), ("kind", "web"), ("redirect_uris", CALLBACK), ("resource_server", "true")];
+    let page = browser.submit(&page, "create-client-form", "create-client-submit", &fields).await;
+    let id = page.text_of("client-id").expect("a client");
+    assert_eq!(update(&id, &[]).await, None);
+    assert_eq!(update(&id, &["--resource-server", "true"]).await, Some(json!(true)));
+    let page = browser.open(&format!("/clients/{id}")).await;
+    let page = browser.submit(&page, "edit-client-form", "edit-client-submit", &[("client_name", "Ours")]).await;
+    assert!(page.text_of("saved").is_some(), "{}", page.answer);
+    let now = server.site().run_json(&["client", "show", &id]).await;
+    assert_eq!((&now["client_name"], &now["resource_server"]), (&json!("Ours"), &json!(true)));
+}
+
+async fn the_user_name_is_told_with_the_scope_profile_only(server: Server) {
+    // OpenID Connect Core 5.4: the scope `profile` is what asks for it.
+    let (user, client) = (server.user().await, server.web_client().await);
+    let tokens = server.tokens(&client, &user).await;
+    let form = [("grant_type", "refresh_token"), ("refresh_token", &tokens.refresh), ("scope", "read")];
+    let narrowed = Tokens::of(server.token_as(&client, &form).await);
+    for asking in [&client, &server.api_client().await] {
+        let json = server.introspect_as(asking, &narrowed.access).await;
+        assert_eq!((&json["active"], json.get("username")), (&json!(true), None), "{json}");
+        assert_eq!(server.introspect_as(asking, &tokens.access).await["username"], json!(user.username));
+    }
 }
 
 async fn a_refresh_token_is_active_for_its_own_client_only(server: Server) {
     // RFC 7662 4: an API that took it for an access token would let its holder in.
-    let (user, client, api) = (server.user().await, server.web_client().await, server.service_client().await);
+    let (user, client, api) = (server.user().await, server.web_client().await, server.api_client().await);
     let tokens = server.tokens(&client, &user).await;
     let own = server.introspect_as(&client, &tokens.refresh).await;
     assert_eq!(own["active"], json!(true), "{own}");

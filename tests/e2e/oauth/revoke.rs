@@ -118,7 +118,7 @@ async fn a_client_must_authenticate(server: Server) {
 
 async fn a_public_client_revokes_its_own_tokens(server: Server) {
     // RFC 7009 2.1 and 5.
-    let (user, client, watcher) = (server.user().await, server.public_client().await, server.service_client().await);
+    let (user, client, watcher) = (server.user().await, server.public_client().await, server.api_client().await);
     let tokens = server.tokens(&client, &user).await;
     assert!(server.is_active(&watcher, &tokens.access).await);
     server.revoke_as(&client, &tokens.refresh).await.expect(200);
