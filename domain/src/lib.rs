@@ -26,7 +26,7 @@ pub use ids::{ClientId, GrantId, KeyId, SessionId, UserId};
 pub use metadata::{Actor, EventMetadata};
 pub use pkce::{CodeChallenge, Verifier};
 pub use redirect_uri::RedirectUri;
-pub use scope::Scope;
+pub use scope::{OFFLINE_ACCESS, Scope};
 pub use secret_hash::{Presented, SecretHash};
 pub use time::Timestamp;
 

@@ -11,6 +11,8 @@ use crate::text;
 pub const SCOPE_BYTES_MAX: usize = 1000;
 /// Most scope tokens in one scope.
 pub const SCOPE_TOKENS_MAX: usize = 50;
+/// The scope for use when the user is away (OpenID Connect Core 11).
+pub const OFFLINE_ACCESS: &str = "offline_access";
 
 /// A set of scope tokens; their order on the wire does not matter (RFC 6749 3.3). Kept sorted, so equal sets have
 /// equal text. One text and no set of them: a replay reads two of these with nearly every event.
@@ -70,6 +72,15 @@ impl Scope {
         tokens.sort_unstable();
         tokens.dedup();
         Self(tokens.join(" "))
+    }
+
+    /// Of these tokens, those that are in `other` too; nothing when none of them is. An empty scope has nothing to lose.
+    #[must_use]
+    pub fn left_within(&self, other: &Self) -> Option<Self> {
+        if self.is_subset_of(other) {
+            return Some(self.clone());
+        }
+        Some(self.filtered(|token| other.contains(token))).filter(|left| !left.is_empty())
     }
 
     /// Of these tokens, those that `keep` wants.
@@ -147,6 +158,15 @@ mod tests {
         assert_eq!(Scope::parse(&"a".repeat(1001)), Err(ScopeError::TooLong));
         let many: Vec<String> = (0..51).map(|n| n.to_string()).collect();
         assert_eq!(Scope::parse(&many.join(" ")), Err(ScopeError::TooLong));
+    }
+
+    #[test]
+    fn what_is_left_of_a_scope_is_what_both_have() {
+        let scope = |text| Scope::parse(text).unwrap();
+        assert_eq!(scope("a b c").left_within(&scope("b c d")), Some(scope("b c")));
+        assert_eq!(scope("a").left_within(&scope("a b")), Some(scope("a")));
+        assert_eq!(scope("a").left_within(&scope("b")), None);
+        assert_eq!(scope("").left_within(&scope("b")), Some(scope("")));
     }
 
     #[test]

@@ -17,9 +17,7 @@ impl Kind {
     pub(super) fn blank(self, client_name: String) -> ClientMetadata {
         let (method, application_type) = match self {
             Self::Native => (TokenEndpointAuthMethod::None, ApplicationType::Native),
-            Self::Web | Self::Machine | Self::Api => {
-                (TokenEndpointAuthMethod::ClientSecretBasic, ApplicationType::Web)
-            }
+            Self::Web | Self::Machine | Self::Api => (TokenEndpointAuthMethod::ClientSecretBasic, ApplicationType::Web),
         };
         let is_api = self == Self::Api;
         ClientMetadata {

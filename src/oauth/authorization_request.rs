@@ -9,13 +9,13 @@ mod arrival;
 
 use form_urlencoded::{Serializer, byte_serialize};
 use grantlog_domain::client::{ClientMetadata, GrantType, ResponseType};
-use grantlog_domain::{ClientId, CodeChallenge, Scope};
+use grantlog_domain::{ClientId, CodeChallenge, OFFLINE_ACCESS, Scope};
 
 pub use self::arrival::Arrival;
 use self::arrival::{ARRIVAL_BYTES_MAX, FIELD};
 use super::authorization_response::{ResponseMode, VerifiedRedirect};
 use super::error::{AuthorizationError, ErrorCode, OAuthError};
-use super::scopes::{self, OFFLINE_ACCESS};
+use super::scopes;
 use crate::app::App;
 use crate::config::{RequirePkce, Settings};
 use crate::http::form::Parameters;

@@ -1,8 +1,9 @@
 //! Token introspection: RFC 7662, for confidential clients: those that hold the tokens, and the resource servers that an
 //! operator named.
 
+use grantlog_domain::client::GrantType;
 use grantlog_domain::grant::Grant;
-use grantlog_domain::{ClientId, GrantId, SecretHash, Timestamp};
+use grantlog_domain::{GrantId, SecretHash, Timestamp};
 use grantlog_projections::live::LiveClient;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -17,7 +18,7 @@ use crate::http::form::Encodings;
 use crate::http::handler::Handler;
 use crate::oidc::subject;
 use crate::secrets::Kind;
-use crate::standing::{self, parties_stand};
+use crate::standing::parties_stand;
 use crate::store::StoreError;
 
 pub fn route(app: &App) -> Handler {
@@ -35,7 +36,7 @@ async fn introspect(posted: Result<Posted, OAuthError>, app: App) -> Result<Resp
 
 async fn introspected(app: &App, asking: &LiveClient, token: &str) -> Result<Option<Vec<u8>>, StoreError> {
     if let Some((id, hash)) = app.secrets.parse(Kind::RefreshToken, token) {
-        return Box::pin(refresh_token(app, asking.id, GrantId(id), hash)).await;
+        return Box::pin(refresh_token(app, asking, GrantId(id), hash)).await;
     }
     let Some(token) = active_token(app, token).await?.filter(|token| may_hear_of(asking, token)) else {
         return Ok(None);
@@ -101,27 +102,30 @@ fn access_token(app: &App, token: &ActiveToken, pairwise: Option<&str>, username
 /// anybody but the client that it was given to, and an API that took one for an access token would let it in.
 async fn refresh_token(
     app: &App,
-    asking: ClientId,
+    asking: &LiveClient,
     grant_id: GrantId,
     hash: SecretHash,
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let grant = app.store.load::<Grant>(&grant_id.to_string()).await?.aggregate;
     let Some(authorization) = grant.authorization() else { return Ok(None) };
-    let stands = authorization.client_id == asking
+    let allowed = &asking.metadata.scope;
+    let stands = authorization.client_id == asking.id
         && grant.is_current_refresh_token(&hash.into())
-        && app.now() < authorization.expires_at;
+        && app.now() < authorization.expires_at
+        && asking.metadata.allows(GrantType::RefreshToken)
+        && authorization.is_refreshable(allowed);
     if !stands || !parties_stand(app, authorization.client_id, authorization.user_id).await? {
         return Ok(None);
     }
+    let Some(scope) = authorization.scope.left_within(allowed) else { return Ok(None) };
     let client_id = authorization.client_id.to_string();
-    let client = standing::client(app, authorization.client_id).await?;
-    let sub = match (authorization.user_id, client) {
-        (Some(user_id), Some(client)) => subject::subject(app, client.id, &client.metadata, user_id),
-        _ => client_id.clone(),
+    let sub = match authorization.user_id {
+        Some(user_id) => subject::subject(app, asking.id, &asking.metadata, user_id),
+        None => client_id.clone(),
     };
     Ok(Some(written(&Introspection {
         active: true,
-        scope: &authorization.scope.to_string(),
+        scope: &scope.to_string(),
         client_id: &client_id,
         username: None,
         token_type: None,

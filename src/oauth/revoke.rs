@@ -1,6 +1,6 @@
 //! Token revocation: RFC 7009. An access token ends itself, a refresh token ends its grant.
 
-use grantlog_domain::grant::{Grant, GrantCommand, GrantError};
+use grantlog_domain::grant::{Grant, GrantCommand, GrantError, RevocationReason};
 use grantlog_domain::{Actor, ClientId, GrantId};
 use warp::reply::Response;
 
@@ -29,7 +29,8 @@ async fn revoke(posted: Result<Posted, OAuthError>, app: App) -> Result<Response
         let command = GrantCommand::RevokeAccessToken { client_id, token: hash.into(), at };
         end(&app, &posted, client_id, grant_id, command).await?;
     } else if let Some((id, hash)) = app.secrets.parse(Kind::RefreshToken, token) {
-        let command = GrantCommand::RevokeRefreshToken { client_id, token: hash.into(), at };
+        let reason = RevocationReason::Client;
+        let command = GrantCommand::RevokeRefreshToken { client_id, token: hash.into(), reason, at };
         end(&app, &posted, client_id, GrantId(id), command).await?;
     }
     // RFC 7009 2.2: an unknown token is not an error.

@@ -4,12 +4,9 @@
 //! A word is known where the settings or the client's own registration have it. What other clients registered is theirs,
 //! and nobody finds out about it by asking.
 
-use grantlog_domain::Scope;
+use grantlog_domain::{OFFLINE_ACCESS, Scope};
 
 use crate::oidc::claims::CLAIMS;
-
-/// The scope for use when the user is away (OpenID Connect Core 11).
-pub const OFFLINE_ACCESS: &str = "offline_access";
 
 /// `scopes_supported` (RFC 8414 2).
 #[must_use]

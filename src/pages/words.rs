@@ -112,6 +112,7 @@ fn revoked(reason: &str, client: &str) -> String {
         }
         "user_disabled" => format!("Your account was disabled, and the access of {client} ended."),
         "client_disabled" => format!("{client} was disabled, and its access ended."),
+        "refresh_withdrawn" => format!("{client} may not renew its access any more, so it ended."),
         "session_ended" => format!("You signed out, and the access of {client} ended."),
         _ => format!("The access of {client} ended."),
     }
@@ -141,9 +142,11 @@ mod tests {
     #[test]
     fn every_reason_has_words() {
         use RevocationReason::{
-            Admin, Client, ClientDisabled, CodeReplayed, RefreshReused, SessionEnded, User, UserDisabled,
+            Admin, Client, ClientDisabled, CodeReplayed, RefreshReused, RefreshWithdrawn, SessionEnded, User,
+            UserDisabled,
         };
-        for reason in [Client, User, Admin, CodeReplayed, RefreshReused, UserDisabled, ClientDisabled, SessionEnded] {
+        let of_tokens = [Client, User, Admin, CodeReplayed, RefreshReused, RefreshWithdrawn];
+        for reason in of_tokens.into_iter().chain([UserDisabled, ClientDisabled, SessionEnded]) {
             assert_ne!(revoked(reason.as_str(), "X"), revoked("", "X"), "{reason}");
         }
     }

@@ -204,12 +204,8 @@ fn only_an_operator_names_a_resource_server() {
 
 #[test]
 fn a_resource_server_needs_a_secret_and_no_grant_type() {
-    let bare = ClientMetadata {
-        grant_types: Vec::new(),
-        response_types: Vec::new(),
-        redirect_uris: Vec::new(),
-        ..metadata()
-    };
+    let bare =
+        ClientMetadata { grant_types: Vec::new(), response_types: Vec::new(), redirect_uris: Vec::new(), ..metadata() };
     assert_eq!(register(bare.clone(), Some(secret(1))), Err(ClientError::NoGrantType));
     let named = ClientMetadata { resource_server: true, ..bare };
     assert!(register(named.clone(), Some(secret(1))).is_ok());

@@ -24,6 +24,7 @@ pub enum GrantCommand {
     RevokeRefreshToken {
         client_id: ClientId,
         token: Presented,
+        reason: RevocationReason,
         at: Timestamp,
     },
     /// Ends everything. Nothing happens when it has ended already.
@@ -60,6 +61,8 @@ pub struct RedeemCode {
     pub code: Presented,
     pub redirect_uri: Option<String>,
     pub verifier: Verifier,
+    /// What the client may have now.
+    pub allowed: Scope,
     pub access_token: NewAccessToken,
     pub refresh_token: Option<SecretHash>,
     pub at: Timestamp,
@@ -88,6 +91,8 @@ pub struct Refresh {
     pub presented: Presented,
     /// `None`: the scope of the grant; otherwise it may only be narrower.
     pub scope: Option<Scope>,
+    /// What the client may have now, whatever it was given before.
+    pub allowed: Scope,
     pub access_token: NewAccessToken,
     pub refresh_token: SecretHash,
     /// Set when the new tokens can be derived again from the presented one.

@@ -20,8 +20,8 @@ impl Grant {
             }
             GrantCommand::Refresh(command) => self.refresh(command),
             GrantCommand::RevokeAccessToken { client_id, token, at } => self.revoke_access_token(client_id, &token, at),
-            GrantCommand::RevokeRefreshToken { client_id, token, at } => {
-                self.revoke_refresh_token(client_id, &token, at)
+            GrantCommand::RevokeRefreshToken { client_id, token, reason, at } => {
+                self.revoke_refresh_token(client_id, &token, reason, at)
             }
             GrantCommand::Revoke { reason, at } => match self.stage {
                 Stage::Absent => Err(GrantError::NotFound),
@@ -88,8 +88,9 @@ impl Grant {
         }
         check_redirect_uri(code, command.redirect_uri.as_deref())?;
         check_verifier(code.code_challenge, command.verifier)?;
+        let scope = authorization.scope.left_within(&command.allowed).ok_or(GrantError::ScopeWithdrawn)?;
         Ok(vec![GrantEvent::CodeRedeemed {
-            access_token: issued(command.access_token, authorization.scope.clone(), authorization.expires_at),
+            access_token: issued(command.access_token, scope, authorization.expires_at),
             refresh_token: command.refresh_token,
             at: command.at,
         }])
@@ -113,11 +114,15 @@ impl Grant {
         if family.superseded.len() >= ROTATIONS_MAX {
             return Err(GrantError::TooManyRotations);
         }
-        let scope = match command.scope {
-            None => authorization.scope.clone(),
+        if !authorization.is_refreshable(&command.allowed) {
+            return Err(GrantError::RefreshWithdrawn);
+        }
+        let scope = match &command.scope {
+            None => &authorization.scope,
             Some(scope) if scope.is_subset_of(&authorization.scope) => scope,
             Some(_) => return Err(GrantError::ScopeExceeded),
         };
+        let scope = scope.left_within(&command.allowed).ok_or(GrantError::ScopeWithdrawn)?;
         Ok(vec![GrantEvent::Refreshed(Refreshed {
             access_token: issued(command.access_token, scope, authorization.expires_at),
             refresh_token: command.refresh_token,
@@ -151,6 +156,7 @@ impl Grant {
         &self,
         client_id: ClientId,
         presented: &Presented,
+        reason: RevocationReason,
         at: Timestamp,
     ) -> Result<Vec<GrantEvent>, GrantError> {
         let family = match &self.stage {
@@ -164,7 +170,7 @@ impl Grant {
             return Err(GrantError::UnknownRefreshToken);
         }
         self.authorization_of(client_id)?;
-        Ok(vec![GrantEvent::Revoked { reason: RevocationReason::Client, at }])
+        Ok(vec![GrantEvent::Revoked { reason, at }])
     }
 
     const fn must_be_absent(&self) -> Result<(), GrantError> {

@@ -39,8 +39,13 @@ pub enum GrantError {
     RefreshRepeatedWithinGrace,
     #[error("the refresh token was rotated too often")]
     TooManyRotations,
+    /// Answer it with `Revoke { reason: RefreshWithdrawn }`.
+    #[error("the client may not refresh this any more")]
+    RefreshWithdrawn,
     #[error("the scope is wider than what was granted")]
     ScopeExceeded,
+    #[error("of the scope nothing is left that the client may have")]
+    ScopeWithdrawn,
     #[error("the access token is not one of this grant")]
     UnknownAccessToken,
 }

@@ -153,6 +153,8 @@ pub enum RevocationReason {
     ClientDisabled,
     /// The session in which it was opened has ended (OpenID Connect Back-Channel Logout 2.7).
     SessionEnded,
+    /// The client wanted to refresh, and had lost the grant type or `offline_access`.
+    RefreshWithdrawn,
 }
 
 impl RevocationReason {
@@ -167,6 +169,7 @@ impl RevocationReason {
             Self::UserDisabled => "user_disabled",
             Self::ClientDisabled => "client_disabled",
             Self::SessionEnded => "session_ended",
+            Self::RefreshWithdrawn => "refresh_withdrawn",
         }
     }
 }

@@ -18,7 +18,7 @@ pub use event::{
 };
 
 use crate::ids::{ClientId, SessionId, UserId};
-use crate::{Scope, SecretHash, Timestamp};
+use crate::{OFFLINE_ACCESS, Scope, SecretHash, Timestamp};
 
 /// Most rotations of one refresh token family; bounds the length of a grant's stream.
 pub const ROTATIONS_MAX: usize = 4096;
@@ -93,6 +93,15 @@ pub struct Rotation {
     /// Mixed into the derivation of the tokens that the rotation gave; absent when no repeat is possible.
     pub replay_salt: Option<String>,
     pub at: Timestamp,
+}
+
+impl Authorization {
+    /// Whether what was allowed can be refreshed by a client that may have `allowed` now: what was allowed for when the user
+    /// is away ends where that is taken away from the client (OpenID Connect Core 11).
+    #[must_use]
+    pub fn is_refreshable(&self, allowed: &Scope) -> bool {
+        allowed.contains(OFFLINE_ACCESS) || !self.scope.contains(OFFLINE_ACCESS)
+    }
 }
 
 impl Grant {

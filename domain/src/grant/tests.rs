@@ -59,6 +59,7 @@ fn redeem() -> RedeemCode {
         code: hash(CODE).into(),
         redirect_uri: Some("https://app.example/cb".to_owned()),
         verifier: Verifier::Hashed(CodeChallenge([7; 32])),
+        allowed: scope("email phone profile"),
         access_token: NewAccessToken { hash: hash(ACCESS), expires_at: NOW.plus_seconds(3600) },
         refresh_token: Some(hash(REFRESH)),
         at: NOW.plus_seconds(10),
@@ -86,6 +87,7 @@ fn refresh(presented: u8) -> Refresh {
         client_id: client(1),
         presented: hash(presented).into(),
         scope: None,
+        allowed: scope("email phone profile"),
         access_token: NewAccessToken { hash: hash(12), expires_at: NOW.plus_seconds(7200) },
         refresh_token: hash(13),
         replay_salt: None,
@@ -316,6 +318,49 @@ fn a_narrowed_access_token_leaves_the_refresh_token_as_wide_as_it_was() {
 }
 
 #[test]
+fn what_was_taken_away_from_the_client_does_not_come_back() {
+    let with = |allowed: &str, asked: Option<&str>| Refresh {
+        allowed: scope(allowed),
+        scope: asked.map(scope),
+        ..refresh(REFRESH)
+    };
+    let given_scope = |refresh: Refresh| {
+        let events = given(redeemed()).when(GrantCommand::Refresh(refresh)).inspect_result()?;
+        match &events[..] {
+            [GrantEvent::Refreshed(event)] => Ok(event.access_token.scope.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(given_scope(with("phone profile", None)), Ok(scope("profile")));
+    assert_eq!(given_scope(with("profile", Some("email profile"))), Ok(scope("profile")));
+    assert_eq!(given_scope(with("profile", Some("email"))), Err(GrantError::ScopeWithdrawn));
+    assert_eq!(given_scope(with("phone", None)), Err(GrantError::ScopeWithdrawn));
+    // Nor between the code and its tokens.
+    let redeemed = |allowed: &str| {
+        given(issued()).when(GrantCommand::RedeemCode(RedeemCode { allowed: scope(allowed), ..redeem() }))
+    };
+    let events = redeemed("email").inspect_result().unwrap();
+    assert!(
+        matches!(&events[..], [GrantEvent::CodeRedeemed { access_token, .. }] if access_token.scope == scope("email"))
+    );
+    redeemed("phone").then_expect_error(GrantError::ScopeWithdrawn);
+}
+
+#[test]
+fn what_was_allowed_for_the_absence_of_the_user_ends_where_that_is_taken_away() {
+    let code = CodeIssued { scope: scope("offline_access profile"), ..code_issued() };
+    let events = vec![GrantEvent::CodeIssued(code), redeemed_event()];
+    let with = |allowed: &str, presented| Refresh { allowed: scope(allowed), ..refresh(presented) };
+    let refreshed = |refresh| given(events.clone()).when(GrantCommand::Refresh(refresh));
+    assert!(refreshed(with("offline_access profile", REFRESH)).inspect_result().is_ok());
+    refreshed(with("profile", REFRESH)).then_expect_error(GrantError::RefreshWithdrawn);
+    // Who does not have the token learns nothing of that, and ends nothing.
+    refreshed(with("profile", 99)).then_expect_error(GrantError::UnknownRefreshToken);
+    let stranger = Refresh { client_id: client(2), ..with("profile", REFRESH) };
+    refreshed(stranger).then_expect_error(GrantError::WrongClient);
+}
+
+#[test]
 fn nothing_is_refreshed_after_the_absolute_end() {
     let late = Refresh { at: GRANT_END, ..refresh(REFRESH) };
     given(redeemed()).when(GrantCommand::Refresh(late)).then_expect_error(GrantError::Expired);
@@ -385,7 +430,8 @@ fn an_unknown_access_token_is_said_to_be_unknown() {
 }
 
 fn revoke_refresh_token(client_byte: u8, token: u8) -> GrantCommand {
-    GrantCommand::RevokeRefreshToken { client_id: client(client_byte), token: hash(token).into(), at: NOW }
+    let reason = RevocationReason::Client;
+    GrantCommand::RevokeRefreshToken { client_id: client(client_byte), token: hash(token).into(), reason, at: NOW }
 }
 
 #[test]

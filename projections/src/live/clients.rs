@@ -12,6 +12,7 @@ use grantlog_domain::{ClientId, SecretHash, Timestamp, UserId};
 use parking_lot::RwLock;
 
 use super::newest::Newest;
+use super::scopes::{LiveScope, Scopes};
 
 /// A registered client; one that was deleted or is quarantined is not found at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(super) struct ClientCell {
     pub(super) id: ClientId,
     usable: AtomicBool,
     pairwise: AtomicBool,
+    /// It is not as it was registered, so its scope may be narrower than it was.
+    changed: AtomicBool,
     state: RwLock<State>,
 }
 
@@ -76,12 +79,27 @@ impl ClientCell {
         self.pairwise.load(Ordering::Acquire)
     }
 
+    /// What is left of the scope of a token: what the client may still have now. Nothing when nothing is left.
+    pub(super) fn left_of(&self, scope: &Arc<LiveScope>, scopes: &Scopes) -> Option<Arc<LiveScope>> {
+        // Most clients never change, and then there is nothing to compare.
+        if !self.changed.load(Ordering::Acquire) {
+            return Some(Arc::clone(scope));
+        }
+        let state = self.state.read();
+        let now = &state.current.as_ref()?.metadata.scope;
+        if scope.is_subset_of(now) {
+            return Some(Arc::clone(scope));
+        }
+        scope.left_within(now).map(|left| scopes.share(&left))
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.write();
         change(&mut state);
         state.current = state.view(self.id).map(Arc::new);
         let pairwise = state.current.as_ref().is_some_and(|client| client.metadata.openid.is_pairwise());
         self.pairwise.store(pairwise, Ordering::Release);
+        self.changed.store(state.metadata.sequence() > 1, Ordering::Release);
         self.usable.store(state.current.as_ref().is_some_and(|client| client.is_enabled()), Ordering::Release);
     }
 }
@@ -146,8 +164,8 @@ impl Clients {
             return Arc::clone(cell);
         }
         let new = || {
-            let (usable, pairwise) = (AtomicBool::new(false), AtomicBool::new(false));
-            Arc::new(ClientCell { id, usable, pairwise, state: RwLock::default() })
+            let [usable, pairwise, changed] = [const { AtomicBool::new(false) }; 3];
+            Arc::new(ClientCell { id, usable, pairwise, changed, state: RwLock::default() })
         };
         Arc::clone(self.0.write().entry(id).or_insert_with(new))
     }

@@ -85,8 +85,15 @@ pub(super) struct Around<'a> {
 }
 
 impl Grants {
-    /// RFC 7662 2.2 `active`: issued here, not expired, not revoked, and its grant, client and user still stand.
-    pub(super) fn introspect(&self, id: GrantId, hash: &SecretHash, now: Timestamp) -> Option<LiveToken> {
+    /// RFC 7662 2.2 `active`: issued here, not expired, not revoked, its grant, client and user still stand, and the client
+    /// may still have something of its scope.
+    pub(super) fn introspect(
+        &self,
+        scopes: &Scopes,
+        id: GrantId,
+        hash: &SecretHash,
+        now: Timestamp,
+    ) -> Option<LiveToken> {
         let seconds = Seconds::from(now);
         let shard = self.0[shard_of(id.0)].read();
         let entry = shard.get(&id)?;
@@ -104,7 +111,7 @@ impl Grants {
             grant_id: id,
             client_id: client.id,
             user_id: entry.user.as_ref().map(|user| user.id),
-            scope: Arc::clone(token.scope.as_ref()?),
+            scope: client.left_of(token.scope.as_ref()?, scopes)?,
             claims: entry.claims.clone(),
             pairwise: client.is_pairwise(),
             issued_at: token.issued_at.into(),

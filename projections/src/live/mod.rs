@@ -105,10 +105,11 @@ impl Live {
     }
 
     /// RFC 7662 2.2: the token if it is active at `now`. That is: issued here, neither expired nor revoked, its grant
-    /// neither revoked nor quarantined, its client known and enabled, its user (if any) known and enabled.
+    /// neither revoked nor quarantined, its client known and enabled, its user (if any) known and enabled. Its scope is what
+    /// the client may still have of it.
     #[must_use]
     pub fn introspect(&self, grant: GrantId, token: &SecretHash, now: Timestamp) -> Option<LiveToken> {
-        self.0.grants.introspect(grant, token, now)
+        self.0.grants.introspect(&self.0.scopes, grant, token, now)
     }
 
     /// The published signing keys (RFC 7517 5), the newest first.

@@ -18,4 +18,8 @@ impl<T> Newest<T> {
     pub(super) const fn get(&self) -> &T {
         &self.value
     }
+
+    pub(super) const fn sequence(&self) -> i64 {
+        self.sequence
+    }
 }

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use grantlog_domain::client::ClientEvent;
+use grantlog_domain::client::{ClientEvent, ClientMetadata};
 use grantlog_domain::grant::{
     ACCESS_TOKENS_MAX, Authentication, GrantEvent, GrantOpened, Refreshed, RequestedClaims, RevocationReason,
 };
 use grantlog_domain::user::UserEvent;
-use grantlog_domain::{ClientId, GrantId, Recorded, Timestamp, UserId};
+use grantlog_domain::{ClientId, GrantId, Recorded, Scope, Timestamp, UserId};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -72,6 +72,40 @@ fn whoever_is_disabled_has_no_active_tokens() {
         events.reverse();
         assert!(!is_active(&live(&events), 5), "the end first: {end:?}");
     }
+}
+
+#[test]
+fn a_token_has_no_more_than_its_client_may_have_now() {
+    let wide = Scope::parse("admin email profile").unwrap();
+    let with = |text: &str| ClientMetadata { scope: Scope::parse(text).unwrap(), ..metadata("app") };
+    let mut events = registered();
+    let mut granted = opened(CLIENT, Some(USER), 5);
+    (granted.scope, granted.access_token.scope) = (wide.clone(), wide);
+    events.push(recorded(GRANT, 1, GrantEvent::Opened(granted)));
+    let changed = |sequence, text: &str| {
+        let event = ClientEvent::Updated { metadata: with(text), vouched: false, by: None, at: NOW };
+        recorded(CLIENT, sequence, event)
+    };
+    let left =
+        |events: &[Recorded]| live(events).introspect(GRANT, &hash(5), NOW).map(|token| token.scope.text.clone());
+    assert_eq!(left(&events).as_deref(), Some("admin email profile"));
+    for (text, expected) in [
+        ("admin email profile write", Some("admin email profile")),
+        ("email", Some("email")),
+        ("write", None),
+        ("", None),
+    ] {
+        events.push(changed(2, text));
+        assert_eq!(left(&events).as_deref(), expected, "{text}");
+        events.reverse();
+        assert_eq!(left(&events).as_deref(), expected, "the other way round: {text}");
+        events.reverse();
+        events.pop();
+    }
+    // Given back, it is there again for as long as the token lives.
+    events.push(changed(2, "email"));
+    events.push(changed(3, "admin email"));
+    assert_eq!(left(&events).as_deref(), Some("admin email"));
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) async fn redeem(app: &App, request: TokenRequest) -> Result<TokenResp
         code: code.into(),
         redirect_uri: request.posted.parameters.get("redirect_uri").map(str::to_owned),
         verifier,
+        allowed: request.client.metadata.scope.clone(),
         access_token: tokens.access_token(app, request.at),
         refresh_token: tokens.refresh_token(),
         at: request.at,

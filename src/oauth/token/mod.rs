@@ -50,9 +50,14 @@ async fn token(posted: Result<Posted, OAuthError>, app: App) -> Result<Response,
     let posted = posted?;
     let client = posted.authenticate(&app).await?;
     let grant_type = grant_type(&posted)?;
-    check_registered(&client, grant_type)?;
-    check_resource(&posted.parameters)?;
     let request = TokenRequest { client, posted, at: app.now() };
+    if let Err(refused) = check_registered(&request.client, grant_type) {
+        if grant_type == GrantType::RefreshToken {
+            refresh_token::withdraw(&app, &request).await?;
+        }
+        return Err(refused);
+    }
+    check_resource(&request.posted.parameters)?;
     let tokens = match grant_type {
         GrantType::AuthorizationCode => authorization_code::redeem(&app, request).await,
         GrantType::ClientCredentials => client_credentials::open(&app, request).await,
@@ -302,6 +307,7 @@ pub fn refused(refusal: GrantError) -> OAuthError {
         | GrantError::UnknownRefreshToken
         | GrantError::RefreshTokenReused
         | GrantError::RefreshRepeatedWithinGrace
+        | GrantError::RefreshWithdrawn
         | GrantError::TooManyRotations => OAuthError::invalid_grant(NOT_VALID),
         GrantError::RedirectUriMismatch => {
             OAuthError::invalid_grant("redirect_uri is not the one of the authorization request")
@@ -316,6 +322,9 @@ pub fn refused(refusal: GrantError) -> OAuthError {
         }
         GrantError::ScopeExceeded => {
             OAuthError::new(ErrorCode::InvalidScope, "the scope is wider than what was granted")
+        }
+        GrantError::ScopeWithdrawn => {
+            OAuthError::new(ErrorCode::InvalidScope, "nothing of the scope is left that the client may have")
         }
         GrantError::UnknownAccessToken => OAuthError::invalid_grant("the access token is not valid"),
         // A new identifier that exists already: the next attempt has another one.

@@ -5,10 +5,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantlog_domain::grant::{Grant, GrantCommand, GrantError, Refresh, RevocationReason, Rotation, Stage};
+use grantlog_domain::grant::{
+    AccessToken, Grant, GrantCommand, GrantError, Refresh, RevocationReason, Rotation, Stage,
+};
 use grantlog_domain::{GrantId, Scope};
 
-use super::{NOT_VALID, NewTokens, TokenRequest, TokenResponse, parse};
+use super::{NOT_VALID, NewTokens, TokenRequest, TokenResponse, parse, refused};
 use crate::app::App;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::jwt_access_token::kind;
@@ -31,6 +33,7 @@ pub(super) async fn refresh(app: &App, request: TokenRequest) -> Result<TokenRes
         client_id: request.client.id,
         presented: hash.into(),
         scope,
+        allowed: request.client.metadata.scope.clone(),
         access_token: tokens.access_token(app, request.at),
         refresh_token,
         replay_salt: salt,
@@ -49,12 +52,35 @@ pub(super) async fn refresh(app: &App, request: TokenRequest) -> Result<TokenRes
             repeat(app, &request, grant_id, presented).await
         }
         Err(error) => {
-            // RFC 9700 4.14.2: either the client or a thief has shown it twice; both lose it.
-            if matches!(error, ExecuteError::Refused(GrantError::RefreshTokenReused)) {
-                request.revoke(app, grant_id, RevocationReason::RefreshReused).await?;
+            let ends = match &error {
+                // RFC 9700 4.14.2: either the client or a thief has shown it twice; both lose it.
+                ExecuteError::Refused(GrantError::RefreshTokenReused) => Some(RevocationReason::RefreshReused),
+                ExecuteError::Refused(GrantError::RefreshWithdrawn) => Some(RevocationReason::RefreshWithdrawn),
+                _ => None,
+            };
+            if let Some(reason) = ends {
+                request.revoke(app, grant_id, reason).await?;
             }
             Err(request.not_executed(error))
         }
+    }
+}
+
+/// For a client that is not registered for refresh tokens any more: what it could refresh ends, so that nothing comes back
+/// when it is registered for them again.
+pub(super) async fn withdraw(app: &App, request: &TokenRequest) -> Result<(), OAuthError> {
+    let presented = request.posted.parameters.get("refresh_token");
+    let parsed = presented.and_then(|presented| parse(app, Kind::RefreshToken, presented));
+    let Some((grant_id, hash)) = parsed else { return Ok(()) };
+    let command = GrantCommand::RevokeRefreshToken {
+        client_id: request.client.id,
+        token: hash.into(),
+        reason: RevocationReason::RefreshWithdrawn,
+        at: request.at,
+    };
+    match app.store.execute::<Grant>(&grant_id.to_string(), command, &request.by_client(app, grant_id)).await {
+        Ok(_) | Err(ExecuteError::Refused(_)) => Ok(()),
+        Err(error) => Err(request.not_executed(error)),
     }
 }
 
@@ -94,6 +120,11 @@ async fn repeat(
     let grant = app.store.load::<Grant>(&grant_id.to_string()).await;
     let grant = grant.map_err(|error| not_read(&error, &request.posted.context))?.aggregate;
     request.check_user(app, grant_id, &grant).await?;
+    let allowed = &request.client.metadata.scope;
+    if !grant.authorization().is_some_and(|authorization| authorization.is_refreshable(allowed)) {
+        request.revoke(app, grant_id, RevocationReason::RefreshWithdrawn).await?;
+        return Err(not_valid());
+    }
     let rotation = last_rotation(&grant).ok_or_else(not_valid)?;
     let salt = rotation.replay_salt.as_deref().ok_or_else(not_valid)?;
     let tokens = derive(app, request, grant_id, salt, presented);
@@ -101,7 +132,10 @@ async fn repeat(
     if tokens.access_token.1 != rotation.access_token.hash {
         return Err(not_valid());
     }
-    let tokens = request.answer(app, grant.authorization(), tokens, &rotation.access_token).await?;
+    // The scope may have become narrower since.
+    let scope = rotation.access_token.scope.left_within(allowed).ok_or_else(|| refused(GrantError::ScopeWithdrawn))?;
+    let access_token = AccessToken { scope, ..rotation.access_token.clone() };
+    let tokens = request.answer(app, grant.authorization(), tokens, &access_token).await?;
     with_id_token(app, request, &grant, tokens).await
 }
 

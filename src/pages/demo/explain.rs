@@ -31,6 +31,9 @@ pub fn explain(event: &Event) -> &'static str {
             RevocationReason::Client => "The client gave up its access. This one event ends all tokens of the grant.",
             RevocationReason::User => "You took it back. This one event ends all tokens of the grant.",
             RevocationReason::SessionEnded => "You signed out. This one event ends all tokens of the grant.",
+            RevocationReason::RefreshWithdrawn => {
+                "The client may not renew its access any more. This one event ends all tokens of the grant."
+            }
             RevocationReason::Admin | RevocationReason::UserDisabled | RevocationReason::ClientDisabled => {
                 "The access was ended. This one event ends all tokens of the grant."
             }

@@ -49,6 +49,7 @@ async fn refresh(store: &Store, id: &str, from: u8) -> Result<i64, ExecuteError<
         client_id: ClientId(Uuid::nil()),
         presented: hash(from).into(),
         scope: None,
+        allowed: Scope::default(),
         access_token: new_access_token(101 + from),
         refresh_token: hash(from + 1),
         grace_seconds: 0,

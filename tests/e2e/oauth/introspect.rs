@@ -165,8 +165,7 @@ async fn an_operator_names_a_resource_server_and_nobody_else(server: Server) {
     // What a user sends with the form is not read, and what an operator gave stays.
     let mut browser = Browser::signed_in(&server, &user).await;
     let page = browser.open("/create_client").await;
-    let fields =
-        [("client_name", "Mine"), ("kind", "web"), ("redirect_uris", CALLBACK), ("resource_server", "true")];
+    let fields = [("client_name", "Mine"), ("kind", "web"), ("redirect_uris", CALLBACK), ("resource_server", "true")];
     let page = browser.submit(&page, "create-client-form", "create-client-submit", &fields).await;
     let id = page.text_of("client-id").expect("a client");
     assert_eq!(update(&id, &[]).await, None);
