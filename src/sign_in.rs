@@ -1,6 +1,9 @@
 //! Whether a name and a password are somebody's: for the sign-in page and the password grant alike, so that both count
 //! the same failures and say the same.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use grantlog_domain::user::{Stage, User, UserCommand};
@@ -8,11 +11,12 @@ use grantlog_domain::{Actor, UserId};
 use grantlog_projections::live::LiveUser;
 
 use crate::app::App;
+use crate::http::per_address::network;
 use crate::http::request_id::RequestContext;
 use crate::secrets::Secret;
 use crate::secrets::password::PasswordError;
 use crate::standing;
-use crate::store::vault::{Attempt, VaultError};
+use crate::store::vault::{Attempt, Source, VaultError};
 use crate::store::{ExecuteError, StoreError};
 
 /// The password of every user of a demonstration.
@@ -21,21 +25,30 @@ pub const DEMO_PASSWORD: &str = "valid";
 /// Between two looks at whether a new user has arrived here.
 const ARRIVAL_PAUSE: Duration = Duration::from_millis(5);
 
-/// Why nobody is signed in. What a browser or client hears of the first two must not differ.
+/// After this time somebody may try again who came when too many were waiting.
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why nobody is signed in.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    /// No such user, the wrong password, or a user who is disabled.
+    /// No such user, the wrong password, a user who is disabled, or a lock of the account: nobody learns which.
     #[error("user name or password is wrong")]
     Refused,
-    /// Too many failures of this account or from this address.
-    #[error("too many failed attempts")]
-    Locked,
+    /// Too many failures from there, or too much of that source or account is waiting. Says nothing about the account.
+    #[error("too many attempts")]
+    TooMany { retry_after: Duration },
     /// The store is down, or too many passwords are being checked.
     #[error("the store is not available")]
     Unavailable,
     /// For the log.
     #[error("{0}")]
     Fault(String),
+}
+
+/// Where the passwords of a caller come from that speaks for itself.
+#[must_use]
+pub fn caller(context: &RequestContext) -> Source {
+    Source::Address(network(context.caller))
 }
 
 /// Whose name and password these are. In a demonstration any name is somebody's (see [`demo_user`]) with the password
@@ -47,34 +60,33 @@ pub async fn check_password(
     app: &App,
     username: &str,
     password: Secret<String>,
+    source: Source,
     context: &RequestContext,
 ) -> Result<UserId, SignInError> {
     // Nothing to guess, so nothing to count.
     if app.settings.demo && password.expose() == DEMO_PASSWORD {
         return enabled(app, demo_user(app, username, context).await?).await;
     }
-    let address = context.caller.to_string();
-    let attempt = app.vault.sign_in_allowed(username, &address).await?;
-    // Also while it is locked: the time must not tell.
-    let verified = app.vault.verify_password(username, password).await?;
-    if attempt != Attempt::Allowed {
-        return Err(SignInError::Locked);
+    let attempt = app.vault.sign_in_allowed(username, source).await?;
+    if let Attempt::SourceLocked { retry_after } = attempt {
+        return Err(SignInError::TooMany { retry_after });
     }
-    let user_id = match verified {
-        Some(user_id) => enabled(app, user_id).await,
-        None => Err(SignInError::Refused),
-    };
-    match user_id {
-        Ok(user_id) => match app.vault.sign_in_succeeded(username, &address).await? {
-            Attempt::Allowed => Ok(user_id),
-            Attempt::Locked { .. } => Err(SignInError::Locked),
-        },
-        Err(SignInError::Refused) => {
-            app.vault.sign_in_failed(username, &address).await?;
-            Err(SignInError::Refused)
+    // Also while the account is locked: the time must not tell.
+    let verified = app.vault.verify_password(username, password, source).await?;
+    if let (Attempt::Allowed, Some(user_id)) = (attempt, verified) {
+        match enabled(app, user_id).await {
+            Ok(user_id) => {
+                if app.vault.sign_in_succeeded(username, source).await? == Attempt::Allowed {
+                    return Ok(user_id);
+                }
+            }
+            Err(SignInError::Refused) => {}
+            Err(error) => return Err(error),
         }
-        Err(error) => Err(error),
     }
+    // Right or wrong: a right one behind a lock that did not count for its source would be told by that.
+    app.vault.sign_in_failed(username, source).await?;
+    Err(SignInError::Refused)
 }
 
 /// The user, unless disabled. One whom another process registered a moment ago is waited for, so that what is issued
@@ -152,6 +164,7 @@ impl From<VaultError> for SignInError {
             VaultError::UsernameTaken | VaultError::Username | VaultError::Password(PasswordError::TooLong) => {
                 Self::Refused
             }
+            VaultError::Password(PasswordError::TooMany) => Self::TooMany { retry_after: BUSY_RETRY_AFTER },
             VaultError::Password(PasswordError::Busy) | VaultError::Database(_) => Self::Unavailable,
             VaultError::Password(PasswordError::Settings | PasswordError::Damaged)
             | VaultError::Damaged { .. }

@@ -16,7 +16,7 @@ use super::{CliError, event_log, output, read_models};
 use crate::config::Settings;
 use crate::oidc::claims;
 use crate::secrets::Secret;
-use crate::secrets::password::{PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN};
+use crate::secrets::password::{Origin, PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN};
 use crate::store::vault::Vault;
 
 type Aggregate = grantlog_domain::user::User;
@@ -114,7 +114,7 @@ pub(super) async fn run(command: User, settings: &Settings, json: bool) -> Resul
         User::Show(named) => show(&opened, &vault, find(&vault, &named.user).await?, json).await,
         User::SetPassword(set) => {
             let user_id = find(&vault, &set.named.user).await?;
-            if !vault.set_password(user_id, password_from_stdin()?).await? {
+            if !vault.set_password(user_id, password_from_stdin()?, Origin::default()).await? {
                 return Err(no_such_user(&set.named.user));
             }
             change(&opened, user_id, UserCommand::ChangeCredential { at: opened.clock.now() }).await?;

@@ -277,6 +277,7 @@ fn sign_in(values: &Values) -> SignInSettings {
     SignInSettings {
         attempts_per_account: number(values, "sign_in.attempts_per_account"),
         attempts_per_address: number(values, "sign_in.attempts_per_address"),
+        attempts_per_client: number(values, "sign_in.attempts_per_client"),
         lock: seconds(values, "sign_in.lock_seconds"),
         concurrent_password_checks: count(values, "sign_in.concurrent_password_checks"),
     }

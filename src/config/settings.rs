@@ -166,6 +166,8 @@ pub struct SignInSettings {
     pub attempts_per_account: u32,
     /// Failures before the address is locked.
     pub attempts_per_address: u32,
+    /// Failures before a client that asks for passwords is locked.
+    pub attempts_per_client: u32,
     /// Length of a lock, and of the time in which failures are counted.
     pub lock: Duration,
     /// Argon2id computations at the same time.

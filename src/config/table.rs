@@ -263,14 +263,25 @@ pub const SETTINGS: &[Setting] = &[
         "sign_in.attempts_per_address",
         [50, 1, 100_000],
         "attempts",
-        "Failed sign-ins from one address before it is locked for `sign_in.lock_seconds`.",
+        "Failed sign-ins from one address (an IPv6 /64) before it is locked for `sign_in.lock_seconds`: it hears so (429), \
+         and none of its passwords is looked at.",
+    ),
+    number(
+        "sign_in.attempts_per_client",
+        [1000, 1, 1_000_000],
+        "attempts",
+        "Failed sign-ins through one client with the password grant before it is locked for `sign_in.lock_seconds`, from \
+         whatever address. A client that has a secret and that an operator answers for asks for all its users from one address, so \
+         that is not what counts; such a client should itself bound what one of its callers may try.",
     ),
     number("sign_in.lock_seconds", [900, 1, DAY], "seconds", "Length of a lock, and of the time failures are counted."),
     number(
         "sign_in.concurrent_password_checks",
         [4, 1, 64],
         "checks",
-        "Password hashes computed at once; each takes 19 MiB. Further ones wait.",
+        "Password hashes computed at once; each takes 19 MiB. Further ones wait, at most 256, where addresses take turns: 64 \
+         of one address (or client with the password grant), 16 for one account; more is answered 429, or 503 when all \
+         together are too many.",
     ),
     choice(
         "events.source_address",

@@ -24,7 +24,7 @@ pub mod health;
 pub mod lately;
 pub mod metrics;
 pub mod open_files;
-mod per_address;
+pub mod per_address;
 pub mod request;
 pub mod request_id;
 pub mod security_headers;

@@ -11,16 +11,17 @@ use http::StatusCode;
 use warp::reply::Response;
 
 use super::chrome::Chrome;
-use super::failure::PageError;
+use super::failure::{PageError, TOO_MANY, too_many};
 use super::home::{Allowed, allowed_by};
 use super::moment::Moment;
 use super::paging::Paging;
 use super::settled::settled;
+use super::sign_in::reauthenticate;
 use super::sign_out::end_session;
-use super::visit::{SignedIn, Visit};
+use super::visit::{SignedIn, Visit, bare_chrome, kept};
 use crate::secrets::Secret;
 use crate::secrets::password::{PASSWORD_CHARACTERS_MIN, PasswordError};
-use crate::sign_in::{SignInError, check_password};
+use crate::sign_in::{SignInError, caller, check_password};
 use crate::store::vault::VaultError;
 
 #[derive(Template)]
@@ -148,40 +149,49 @@ fn parsed<T: std::str::FromStr>(visit: &Visit, name: &'static str) -> Result<T, 
 }
 
 async fn change_password(visit: Visit, session: &SignedIn) -> Result<Response, PageError> {
-    if visit.app.settings.demo {
+    let app = &visit.app;
+    if app.settings.demo {
         return Err(PageError::Request("There are no passwords in the demo.".into()));
     }
+    let refused =
+        async |error: &'static str| page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
     let current = Secret::new(visit.parameters.get("current_password").unwrap_or_default().to_owned());
     let new = Secret::new(visit.parameters.get("new_password").unwrap_or_default().to_owned());
     if new.expose().chars().count() < PASSWORD_CHARACTERS_MIN {
-        let error = "The new password is too short.";
-        return page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
+        return refused("The new password is too short.").await;
     }
-    let username = super::visit::username(&visit.app, session.user_id).await?;
+    let (username, source) = (super::visit::username(app, session.user_id).await?, caller(&visit.context));
     // A stolen session must not become a way to guess the password, so it counts as a sign-in does.
-    match check_password(&visit.app, &username, current, &visit.context).await {
+    match check_password(app, &username, current, source, &visit.context).await {
         Ok(user_id) if user_id == session.user_id => {}
-        Ok(_) | Err(SignInError::Refused | SignInError::Locked) => {
-            let error = "The current password is wrong, or there were too many attempts.";
-            return page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
+        Ok(_) | Err(SignInError::Refused) => {
+            return refused("The current password is wrong, or there were too many attempts.").await;
         }
+        Err(SignInError::TooMany { retry_after }) => return Ok(too_many(refused(TOO_MANY).await?, retry_after)),
         Err(SignInError::Unavailable) => return Err(PageError::Unavailable("changing the password".to_owned())),
         Err(SignInError::Fault(fault)) => return Err(PageError::Fault(fault)),
     }
-    match visit.app.vault.set_password(session.user_id, new).await {
+    match app.vault.set_password(session.user_id, new, app.vault.origin(&username, source)).await {
         Ok(_) => {}
-        Err(VaultError::Password(PasswordError::TooLong)) => {
-            let error = "The new password is too long.";
-            return page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
-        }
+        Err(VaultError::Password(PasswordError::TooLong)) => return refused("The new password is too long.").await,
         Err(error) => return Err(error.into()),
     }
     let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));
-    let command = UserCommand::ChangeCredential { at: visit.app.now() };
-    let changed = visit.app.store.execute::<User>(&session.user_id.to_string(), command, &by).await;
+    let command = UserCommand::ChangeCredential { at: app.now() };
+    let changed = app.store.execute::<User>(&session.user_id.to_string(), command, &by).await;
     changed.map_err(|error| PageError::not_executed(error, |refusal| PageError::Fault(refusal.to_string())))?;
     end_others(&visit, session).await?;
-    Ok(visit.chrome("").await?.redirect("/account?done=password"))
+    with_new_cookie(&visit, session).await
+}
+
+/// Who had a copy of the cookie has nothing any more.
+async fn with_new_cookie(visit: &Visit, session: &SignedIn) -> Result<Response, PageError> {
+    let renewed = reauthenticate(visit, session).await?;
+    let others = visit.accounts.iter().filter(|account| account.session_id != session.session_id).cloned();
+    let accounts: Vec<SignedIn> = renewed.into_iter().chain(others).collect();
+    let mut chrome = bare_chrome(&visit.app, true);
+    chrome.cookies.extend(kept(&visit.app, &accounts));
+    Ok(chrome.redirect("/account?done=password"))
 }
 
 /// Who knew the old password may be signed in elsewhere: every other session ends.

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use askama::Template;
 use grantlog_projections::DbError;
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
@@ -18,6 +19,17 @@ use crate::oauth::error::OAuthError;
 use crate::secrets::password::PasswordError;
 use crate::store::vault::VaultError;
 use crate::store::{EndingError, ExecuteError, StoreError};
+
+/// What a form says whose password was not looked at.
+pub(super) const TOO_MANY: &str = "There were too many attempts from your address, or too many at once. This one was not \
+                                   looked at; please try again later.";
+
+/// Such a page: RFC 6585 4.
+pub(super) fn too_many(mut page: Response, retry_after: Duration) -> Response {
+    *page.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    page.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs()));
+    page
+}
 
 /// Why a page is not shown.
 #[derive(Debug)]
@@ -233,7 +245,7 @@ impl From<VaultError> for PageError {
     fn from(error: VaultError) -> Self {
         match error {
             VaultError::Database(error) => error.into(),
-            VaultError::Password(PasswordError::Busy) => Self::Unavailable(error.to_string()),
+            VaultError::Password(PasswordError::Busy | PasswordError::TooMany) => Self::Unavailable(error.to_string()),
             other => Self::Fault(other.to_string()),
         }
     }

@@ -1,7 +1,6 @@
 //! Signing in: with a name and a password, or in the demo with any name.
 //!
-//! A wrong password, an unknown name, a disabled user and a locked account or address all get the same answer after the
-//! same work.
+//! A wrong password, an unknown name, a disabled user and a locked account all get the same answer after the same work.
 
 use askama::Template;
 use grantlog_domain::session::{EndReason, Session, SessionCommand, SessionError};
@@ -12,7 +11,7 @@ use warp::reply::Response;
 use super::chrome::Chrome;
 use super::cookies::Cookie;
 use super::destination::destination;
-use super::failure::PageError;
+use super::failure::{PageError, TOO_MANY, too_many};
 use super::form_action::FormAction;
 use super::next::Next;
 use super::sign_out::end_session;
@@ -20,7 +19,7 @@ use super::visit::{ACCOUNTS_MAX, SignedIn, Visit, bare_chrome, chrome, kept};
 use crate::app::App;
 use crate::http::form::Parameters;
 use crate::secrets::{Kind, Secret};
-use crate::sign_in::{SignInError, check_password, demo_user, enabled};
+use crate::sign_in::{SignInError, caller, check_password, demo_user, enabled};
 use crate::store::ExecuteError;
 
 #[derive(Template)]
@@ -121,19 +120,24 @@ pub async fn submit(visit: Visit) -> Result<Response, PageError> {
     let password = Secret::new(visit.parameters.get("password").unwrap_or_default().to_owned());
     match who(&visit, &username, password).await {
         Ok(user_id) => start_session(&visit, user_id).await,
-        Err(SignInError::Refused | SignInError::Locked) => {
-            page(&visit.app, visit.chrome("/login").await?, next(&visit), username, Some(REFUSED))
+        Err(SignInError::Refused) => refused(&visit, username, REFUSED).await,
+        Err(SignInError::TooMany { retry_after }) => {
+            Ok(too_many(refused(&visit, username, TOO_MANY).await?, retry_after))
         }
         Err(SignInError::Unavailable) => Err(PageError::Unavailable("signing in".to_owned())),
         Err(SignInError::Fault(fault)) => Err(PageError::Fault(fault)),
     }
 }
 
+async fn refused(visit: &Visit, username: String, error: &'static str) -> Result<Response, PageError> {
+    page(&visit.app, visit.chrome("/login").await?, next(visit), username, Some(error))
+}
+
 /// In the demo any name will do; otherwise name and password must fit.
 async fn who(visit: &Visit, username: &str, password: Secret<String>) -> Result<UserId, SignInError> {
     let (app, context) = (&visit.app, &visit.context);
     if !app.settings.demo {
-        return check_password(app, username, password, context).await;
+        return check_password(app, username, password, caller(context), context).await;
     }
     enabled(app, demo_user(app, username, context).await?).await
 }
@@ -175,8 +179,8 @@ async fn start(visit: &Visit, user_id: UserId) -> Result<SignedIn, PageError> {
     Ok(SignedIn::now(session_id, user_id, (at, &amr), (cookie, hash)))
 }
 
-/// `None` when the session has ended meanwhile.
-async fn reauthenticate(visit: &Visit, old: &SignedIn) -> Result<Option<SignedIn>, PageError> {
+/// The same session with a new cookie, for who has just proved who they are. `None` when it has ended meanwhile.
+pub(super) async fn reauthenticate(visit: &Visit, old: &SignedIn) -> Result<Option<SignedIn>, PageError> {
     let (app, at) = (&visit.app, visit.app.now());
     let (session_id, user_id) = (old.session_id, old.user_id);
     let (cookie, hash) = app.secrets.mint(Kind::SessionCookie, session_id.0);

@@ -1,6 +1,7 @@
 //! Resource owner password credentials: RFC 6749 4.3, only for clients that registered for it.
 //!
-//! Failures are counted together with those of the sign-in page, and a locked account hears what a wrong password hears.
+//! Failures of an account are counted together with those of the sign-in page, and a locked account hears what a wrong
+//! password hears. Beside that a client counts that has a secret, or the address of one that has none.
 
 use grantlog_domain::client::GrantType;
 use grantlog_domain::grant::{Grant, GrantCommand, OpenGrant};
@@ -11,7 +12,8 @@ use crate::app::App;
 use crate::oauth::authorization_request::scope;
 use crate::oauth::error::OAuthError;
 use crate::secrets::Secret;
-use crate::sign_in::{SignInError, check_password};
+use crate::sign_in::{SignInError, caller, check_password};
+use crate::store::vault::Source;
 
 pub(super) async fn open(app: &App, request: TokenRequest) -> Result<TokenResponse, OAuthError> {
     let password = request.posted.parameters.get("password").map(|password| Secret::new(password.to_owned()));
@@ -51,12 +53,24 @@ async fn user(
     username: &str,
     password: Secret<String>,
 ) -> Result<UserId, OAuthError> {
-    match check_password(app, username, password, &request.posted.context).await {
+    let context = &request.posted.context;
+    match check_password(app, username, password, source(request), context).await {
         Ok(user_id) => Ok(user_id),
-        Err(SignInError::Refused | SignInError::Locked) => {
-            Err(OAuthError::invalid_grant("user name or password is wrong"))
+        Err(SignInError::Refused) => Err(OAuthError::invalid_grant("user name or password is wrong")),
+        Err(SignInError::TooMany { retry_after }) => {
+            Err(OAuthError::too_many(u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX)))
         }
         Err(SignInError::Unavailable) => Err(OAuthError::unavailable()),
-        Err(SignInError::Fault(fault)) => Err(OAuthError::fault(Some(request.posted.context.id.as_str()), &fault)),
+        Err(SignInError::Fault(fault)) => Err(OAuthError::fault(Some(context.id.as_str()), &fault)),
+    }
+}
+
+/// An application with a secret asks for all its users from one address, so mistyping would lock all of them out. One that
+/// nobody vouched for, or that anybody can speak for, is another matter: there would be a new one for each guess.
+fn source(request: &TokenRequest) -> Source {
+    let client = &request.client;
+    match client.is_vouched() && !client.metadata.is_public() {
+        true => Source::Client(client.id),
+        false => caller(&request.posted.context),
     }
 }

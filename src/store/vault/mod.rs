@@ -13,10 +13,11 @@ mod tests;
 mod users;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use grantlog_projections::db::{Db, DbError};
 
-pub use self::attempts::{ATTEMPT_ROWS_MAX, Attempt, SignInLimits};
+pub use self::attempts::{ATTEMPT_ROWS_MAX, Attempt, SignInLimits, Source};
 pub use self::signing_keys::{NewSigningKey, Signer};
 pub use self::users::{Profile, REGISTRATION_SECONDS_MAX, USERNAME_CHARACTERS_MAX};
 
@@ -35,6 +36,8 @@ struct Inner {
     passwords: Passwords,
     clock: Clock,
     limits: SignInLimits,
+    /// Sign-ins that failed here.
+    failures: AtomicU64,
 }
 
 /// Why the vault could not do it. Holds nothing personal.
@@ -59,7 +62,7 @@ impl Vault {
     /// The vault of the database `db`.
     #[must_use]
     pub fn new(db: Db, secrets: Secrets, passwords: Passwords, clock: Clock, limits: SignInLimits) -> Self {
-        Self(Arc::new(Inner { db, secrets, passwords, clock, limits }))
+        Self(Arc::new(Inner { db, secrets, passwords, clock, limits, failures: AtomicU64::default() }))
     }
 
     /// The vault as the settings of sign-in say.
@@ -73,6 +76,8 @@ impl Vault {
         let limits = SignInLimits {
             per_account: sign_in.attempts_per_account,
             per_address: sign_in.attempts_per_address,
+            per_client: sign_in.attempts_per_client,
+            rows: ATTEMPT_ROWS_MAX,
             lock: sign_in.lock,
         };
         Ok(Self::new(db, secrets, passwords, clock, limits))

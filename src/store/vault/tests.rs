@@ -1,5 +1,7 @@
 //! The vault on both databases.
 
+mod attempts;
+
 use std::time::Duration;
 
 use aws_lc_rs::signature::{
@@ -12,20 +14,22 @@ use grantlog_domain::client::{ApplicationType, ClientMetadata, GrantType, TokenE
 use grantlog_domain::signing_key::Algorithm;
 use grantlog_domain::{ClientId, KeyId, Scope, SecretHash, Timestamp, UserId};
 
-use super::{Attempt, REGISTRATION_SECONDS_MAX, SignInLimits, Vault, VaultError};
+use super::{REGISTRATION_SECONDS_MAX, SignInLimits, Source, Vault, VaultError};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::secrets::password::{PasswordSettings, Passwords};
+use crate::secrets::password::{Origin, PasswordSettings, Passwords};
 use crate::secrets::{Secret, Secrets};
 use crate::store::StoreOptions;
 use crate::store::tests::{Fresh, event, number, on_both};
 
-const LIMITS: SignInLimits = SignInLimits { per_account: 5, per_address: 8, lock: Duration::from_secs(900) };
+const LIMITS: SignInLimits =
+    SignInLimits { per_account: 5, per_address: 8, per_client: 12, lock: Duration::from_secs(900), rows: 10 };
 
 /// A vault with the cheapest hashing and a clock that tests move.
 fn vault(fresh: &Fresh) -> (Vault, Clock) {
     let (entropy, clock) = (Entropy::system(), Clock::manual(Timestamp(1_000_000)));
-    let cheap = PasswordSettings { memory_kib: 8, iterations: 1, parallelism: 1, threads: 2, waiting_max: 64 };
+    let cheap =
+        PasswordSettings { memory_kib: 8, iterations: 1, parallelism: 1, threads: 2, ..PasswordSettings::default() };
     let passwords = Passwords::new(cheap, &entropy).expect("in range");
     let secrets = Secrets::ephemeral(&entropy);
     (Vault::new(fresh.store.db().clone(), secrets, passwords, clock.clone(), LIMITS), clock)
@@ -33,6 +37,11 @@ fn vault(fresh: &Fresh) -> (Vault, Clock) {
 
 fn secret(text: &str) -> Secret<String> {
     Secret::new(text.to_owned())
+}
+
+/// One of many addresses.
+fn address(last: u8) -> Source {
+    Source::Address([192, 0, 2, last].into())
 }
 
 fn user() -> UserId {
@@ -45,7 +54,8 @@ async fn a_user_signs_in_with_the_right_name_and_password_only() {
         let (vault, _) = vault(fresh);
         let ann = user();
         vault.register(ann, " Ann ", Some(secret("right"))).await.expect("registered");
-        let verify = async |name, password| vault.verify_password(name, secret(password)).await.expect("verified");
+        let verify =
+            async |name, password| vault.verify_password(name, secret(password), address(0)).await.expect("verified");
         assert_eq!(verify("ann", "right").await, Some(ann));
         assert_eq!(verify("ANN", "right").await, Some(ann));
         assert_eq!(verify("ann", "wrong").await, None);
@@ -54,9 +64,9 @@ async fn a_user_signs_in_with_the_right_name_and_password_only() {
         let dan = user();
         vault.register(dan, "dan", None).await.expect("registered");
         assert_eq!(verify("dan", "").await, None);
-        assert!(vault.set_password(dan, secret("new")).await.expect("set"));
+        assert!(vault.set_password(dan, secret("new"), Origin::default()).await.expect("set"));
         assert_eq!(verify("dan", "new").await, Some(dan));
-        assert!(!vault.set_password(user(), secret("new")).await.expect("nobody"));
+        assert!(!vault.set_password(user(), secret("new"), Origin::default()).await.expect("nobody"));
         for name in ["", "  ", "a\u{0}b", "line\nbreak", &"x".repeat(129)] {
             assert!(matches!(vault.register(user(), name, None).await, Err(VaultError::Username)), "{name:?}");
         }
@@ -135,86 +145,8 @@ async fn profiles_are_sealed_and_erasing_a_user_leaves_nothing() {
         vault.erase(ann).await.expect("erased");
         vault.erase(ann).await.expect("nothing to do");
         assert_eq!(vault.profile(ann).await.expect("read"), None);
-        assert_eq!(vault.verify_password("Ann", secret("right")).await.expect("verified"), None);
+        assert_eq!(vault.verify_password("Ann", secret("right"), address(0)).await.expect("verified"), None);
         vault.register(user(), "ann", None).await.expect("the name is free");
-    })
-    .await;
-}
-
-/// One failure, as a sign-in counts it; answers whether it was allowed to be tried.
-async fn fail(vault: &Vault, name: &str, address: &str) -> Attempt {
-    let attempt = vault.sign_in_allowed(name, address).await.expect("read");
-    if attempt == Attempt::Allowed {
-        vault.sign_in_failed(name, address).await.expect("counted");
-    }
-    attempt
-}
-
-#[tokio::test]
-async fn guessing_locks_the_account_and_a_lock_ends() {
-    on_both(StoreOptions::default(), async |fresh: &Fresh| {
-        let (vault, clock) = vault(fresh);
-        let second = Duration::from_secs(1);
-        for _ in 0..3 {
-            assert_eq!(fail(&vault, "ann", "a").await, Attempt::Allowed);
-        }
-        assert_eq!(fail(&vault, "Ann", "b").await, Attempt::Allowed);
-        assert_eq!(fail(&vault, "ann", "c").await, Attempt::Locked { retry_after: second });
-        clock.advance(second);
-        assert_eq!(fail(&vault, "ann", "c").await, Attempt::Allowed);
-        // The fifth failure locks it for long, from everywhere; others are not concerned.
-        assert_eq!(fail(&vault, "ann", "d").await, Attempt::Locked { retry_after: LIMITS.lock });
-        assert_eq!(fail(&vault, "bob", "d").await, Attempt::Allowed);
-        clock.advance(LIMITS.lock + second);
-        assert_eq!(fail(&vault, "ann", "d").await, Attempt::Allowed);
-        // Success clears the account.
-        assert_eq!(vault.sign_in_succeeded("ann", "d").await.expect("cleared"), Attempt::Allowed);
-        for _ in 0..3 {
-            assert_eq!(fail(&vault, "ann", "e").await, Attempt::Allowed);
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn right_passwords_at_the_same_time_lock_nobody_out() {
-    on_both(StoreOptions::default(), async |fresh: &Fresh| {
-        let (vault, _) = vault(fresh);
-        for _ in 0..20 {
-            assert_eq!(vault.sign_in_allowed("ann", "a").await.expect("read"), Attempt::Allowed);
-        }
-        for _ in 0..20 {
-            assert_eq!(vault.sign_in_succeeded("ann", "a").await.expect("read"), Attempt::Allowed);
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_guess_that_comes_out_right_behind_a_lock_is_refused() {
-    on_both(StoreOptions::default(), async |fresh: &Fresh| {
-        let (vault, _) = vault(fresh);
-        // All of them were allowed before the first one had failed.
-        for _ in 0..LIMITS.per_account {
-            vault.sign_in_failed("ann", "a").await.expect("counted");
-        }
-        assert!(matches!(vault.sign_in_succeeded("ann", "a").await.expect("read"), Attempt::Locked { .. }));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_address_that_guesses_names_is_locked_and_old_rows_are_forgotten() {
-    on_both(StoreOptions::default(), async |fresh: &Fresh| {
-        let (vault, clock) = vault(fresh);
-        for name in 0..8 {
-            assert_eq!(fail(&vault, &format!("user{name}"), "a").await, Attempt::Allowed, "{name}");
-        }
-        assert_eq!(fail(&vault, "user9", "a").await, Attempt::Locked { retry_after: LIMITS.lock });
-        assert_eq!(number(fresh.store.db(), "SELECT count(*) FROM sign_in_attempts").await, 9);
-        clock.advance(LIMITS.lock * 2 + Duration::from_secs(1));
-        fail(&vault, "user9", "b").await;
-        assert_eq!(number(fresh.store.db(), "SELECT count(*) FROM sign_in_attempts").await, 2);
     })
     .await;
 }

@@ -8,8 +8,8 @@ use grantlog_projections::db::{Row, Value};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Vault, VaultError};
-use crate::secrets::password::Verified;
+use super::{Source, Vault, VaultError};
+use crate::secrets::password::{Origin, Verified};
 use crate::secrets::sealing::{KEY_BYTES, SealingKey};
 use crate::secrets::{Purpose, Secret};
 
@@ -57,7 +57,7 @@ impl Vault {
         let profile = Profile { username: username.trim().to_owned(), ..Profile::default() };
         let profile = self.seal_profile(&key, user_id, &profile)?;
         let password = match password {
-            Some(password) => Value::Text(self.hash_and_seal(&key, user_id, password).await?),
+            Some(password) => Value::Text(self.hash_and_seal(&key, user_id, password, Origin::default()).await?),
             None => Value::Null,
         };
         let (id, now) = (Value::Text(user_id.to_string()), inner.clock.now().0);
@@ -100,22 +100,25 @@ impl Vault {
         Ok(rows.first().map(|row| row.parse(0)).transpose()?)
     }
 
-    /// Whose name and password these are. Takes the same time whether the name or the password is wrong.
+    /// Whose name and password these are. Takes the same time whether the name or the password is wrong. They come from
+    /// `source`, which shares the processors with others.
     ///
     /// # Errors
-    /// [`VaultError::Password`] when too many are waiting; [`VaultError::Database`]; [`VaultError::Damaged`].
+    /// [`VaultError::Password`] when too many are waiting, of that source or account or of all; [`VaultError::Database`]; [`VaultError::Damaged`].
     pub async fn verify_password(
         &self,
         username: &str,
         password: Secret<String>,
+        source: Source,
     ) -> Result<Option<UserId>, VaultError> {
+        let origin = self.origin(username, source);
         // A name that cannot exist is looked for all the same, under an index that nobody has.
         let index = self.username_index(username).unwrap_or_default();
         let sql = "SELECT u.user_id, k.wrapped_key, u.sealed_password FROM vault_users u \
                    JOIN vault_user_keys k ON k.user_id = u.user_id WHERE u.username_index = $1";
         let rows = self.0.db.fetch(sql, &[Value::Text(index)]).await?;
         let Some(row) = rows.first() else {
-            self.0.passwords.verify(password, None).await?;
+            self.0.passwords.verify(password, None, origin).await?;
             return Ok(None);
         };
         let (user_id, key) = self.user_key(row)?;
@@ -124,7 +127,7 @@ impl Vault {
             Some(sealed) => Some(open_text(&key, &password_context(user_id), sealed)?),
             None => None,
         };
-        match self.0.passwords.verify(password, stored).await? {
+        match self.0.passwords.verify(password, stored, origin).await? {
             Verified::No => Ok(None),
             Verified::Yes { rehashed } => {
                 if let (Some(hash), Some(old)) = (rehashed, sealed) {
@@ -139,13 +142,19 @@ impl Vault {
         }
     }
 
-    /// Sets the password; `false` when there is no such user in the vault.
+    /// Sets the password; `false` when there is no such user in the vault. `origin`: for whom it is hashed, when others wait
+    /// to hash in this process.
     ///
     /// # Errors
     /// [`VaultError::Password`]; [`VaultError::Database`]; [`VaultError::Damaged`].
-    pub async fn set_password(&self, user_id: UserId, password: Secret<String>) -> Result<bool, VaultError> {
+    pub async fn set_password(
+        &self,
+        user_id: UserId,
+        password: Secret<String>,
+        origin: Origin,
+    ) -> Result<bool, VaultError> {
         let Some((key, _)) = self.key_and_profile(user_id).await? else { return Ok(false) };
-        let sealed = self.hash_and_seal(&key, user_id, password).await?;
+        let sealed = self.hash_and_seal(&key, user_id, password, origin).await?;
         self.change(user_id, "sealed_password", sealed).await
     }
 
@@ -238,8 +247,9 @@ impl Vault {
         key: &SealingKey,
         user_id: UserId,
         password: Secret<String>,
+        origin: Origin,
     ) -> Result<String, VaultError> {
-        let hash = self.0.passwords.hash(password).await?;
+        let hash = self.0.passwords.hash(password, origin).await?;
         Ok(key.seal(&password_context(user_id), hash.expose().as_bytes(), self.0.secrets.entropy()))
     }
 

@@ -13,6 +13,7 @@ pub const CASES: &[&[Case]] = &[
         what_was_allowed_is_shown_and_can_be_revoked,
         revoking_needs_the_csrf_token,
         a_password_is_changed_with_the_current_one_only,
+        a_new_password_gives_a_new_cookie_and_ends_every_other,
         another_browser_is_signed_out_from_here,
     ],
     own![long_lists_are_leafed_through],
@@ -85,6 +86,21 @@ async fn a_password_is_changed_with_the_current_one_only(server: Server) {
     let page = other.open("/login").await;
     other.fill_in_login(&page, &user).await;
     assert!(!other.open("/").await.is_signed_in(), "the old password still works");
+}
+
+async fn a_new_password_gives_a_new_cookie_and_ends_every_other(server: Server) {
+    // Whoever changes a password may do so because somebody else has a copy of the cookie.
+    let user = server.user().await;
+    let mut elsewhere = Browser::signed_in(&server, &user).await;
+    let mut browser = Browser::signed_in(&server, &user).await;
+    let mut copy = browser.clone();
+    let page = browser.open("/account").await;
+    let fields = [("current_password", user.password.as_str()), ("new_password", &random(18))];
+    let page = browser.submit(&page, "password-form", "password-submit", &fields).await;
+    assert!(page.is_signed_in() && page.text_of("password-error").is_none(), "{}", page.answer);
+    assert!(browser.open("/account").await.is_signed_in(), "whoever changed it is signed out");
+    assert!(!copy.open("/").await.is_signed_in(), "the cookie from before still works");
+    assert!(!elsewhere.open("/").await.is_signed_in(), "another session goes on");
 }
 
 async fn another_browser_is_signed_out_from_here(server: Server) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Browser, Server, Store, User, html, poll, random,
+    Answer, Browser, Server, Store, User, html, poll, random,
     suite::{Case, own, shared},
 };
 
@@ -25,6 +25,7 @@ pub const CASES: &[&[Case]] = &[
     own![
         guessing_locks_the_account_and_says_nothing_about_it,
         guessing_from_one_address_locks_the_address,
+        a_locked_address_changes_no_password,
         an_unknown_user_takes_as_long_as_a_wrong_password,
     ],
 ];
@@ -240,16 +241,64 @@ async fn guessing_locks_the_account_and_says_nothing_about_it(store: Store) {
     assert!(browser.open("/").await.is_signed_in(), "another account is locked too");
 }
 
+/// What a browser at that address hears, behind a proxy that says so.
+async fn sign_in_from(server: &Server, address: &str, user: &User) -> Answer {
+    let mut browser = Browser::new(server);
+    let page = browser.open("/login").await;
+    let hidden = page.form("login-form").expect("a form").fields;
+    let mut form = vec![("username", user.username.as_str()), ("password", &user.password)];
+    let carried = hidden.iter().filter(|(name, _)| !matches!(name.as_str(), "username" | "password"));
+    form.extend(carried.map(|(name, value)| (name.as_str(), value.as_str())));
+    browser.send(server.post("/login").header("x-forwarded-for", address).form(&form)).await
+}
+
+fn nobody() -> User {
+    User { username: random(9).to_lowercase(), password: random(18) }
+}
+
+/// RFC 6585 4: too many, and when it may be tried again.
+#[track_caller]
+fn expect_too_many(answer: &Answer) {
+    assert_eq!(answer.status, 429, "{answer}");
+    let seconds: u32 = answer.header("retry-after").and_then(|value| value.parse().ok()).expect("Retry-After");
+    assert!((1..=900).contains(&seconds), "{answer}");
+}
+
 async fn guessing_from_one_address_locks_the_address(store: Store) {
+    let settings = [("SIGN_IN_ATTEMPTS_PER_ADDRESS", "4"), ("HTTP_TRUSTED_PROXIES", "127.0.0.1")];
+    let server = Server::start(store, &settings).await;
+    let user = server.user().await;
+    // An IPv6 caller has a whole /64 to choose from, so that is one address.
+    let guessing: [(&[&str], &str, &str); 2] = [
+        (&["203.0.113.1"; 4], "203.0.113.1", "203.0.113.2"),
+        (&["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4"], "2001:db8::5", "2001:db8:0:1::1"),
+    ];
+    for (guessing, locked, other) in guessing {
+        for address in guessing {
+            assert_eq!(sign_in_from(&server, address, &nobody()).await.status, 403);
+        }
+        // No account is told of by that, so it may be said.
+        for user in [&user, &nobody()] {
+            let answer = sign_in_from(&server, locked, user).await;
+            expect_too_many(&answer);
+            assert!(answer.text().contains("too many attempts from your address"), "{answer}");
+        }
+        assert_eq!(sign_in_from(&server, other, &user).await.status, 303, "another address is locked too");
+    }
+}
+
+async fn a_locked_address_changes_no_password(store: Store) {
     let server = Server::start(store, &[("SIGN_IN_ATTEMPTS_PER_ADDRESS", "4")]).await;
     let user = server.user().await;
-    for _ in 0..5 {
-        failed(&server, &User { username: random(9).to_lowercase(), password: random(18) }).await;
+    let mut browser = Browser::signed_in(&server, &user).await;
+    for _ in 0..4 {
+        failed(&server, &nobody()).await;
     }
-    let mut browser = Browser::new(&server);
-    let page = browser.open("/login").await;
-    browser.fill_in_login(&page, &user).await;
-    assert!(!browser.open("/").await.is_signed_in(), "the address may go on guessing");
+    let page = browser.open("/account").await;
+    let fields = [("current_password", user.password.as_str()), ("new_password", &random(18))];
+    let page = browser.submit(&page, "password-form", "password-submit", &fields).await;
+    expect_too_many(&page.answer);
+    assert!(page.text_of("password-error").is_some_and(|error| error.contains("too many attempts")), "{}", page.answer);
 }
 
 async fn an_unknown_user_takes_as_long_as_a_wrong_password(store: Store) {

@@ -17,7 +17,12 @@ pub const CASES: &[&[Case]] = &[
         the_password_valid_is_only_for_demonstrations,
         a_name_or_password_that_is_no_text_is_refused,
     ],
-    own![guessing_locks_the_account_and_says_nothing_about_it],
+    own![
+        guessing_locks_the_account_and_says_nothing_about_it,
+        mistyping_in_one_application_locks_no_other_user_of_it_out,
+        a_client_that_guesses_names_is_locked_and_no_other,
+        a_client_without_a_secret_counts_by_its_address,
+    ],
 ];
 
 fn form<'a>(username: &'a str, password: &'a str) -> [(&'a str, &'a str); 4] {
@@ -125,4 +130,44 @@ async fn guessing_locks_the_account_and_says_nothing_about_it(store: Store) {
     }
     assert_eq!(last[0], last[1], "a locked account is told from one that does not exist");
     server.password_tokens(&client, &other).await;
+}
+
+async fn mistyping_in_one_application_locks_no_other_user_of_it_out(store: Store) {
+    // The address of all these requests is the application's own.
+    let server = Server::start(store, &[("SIGN_IN_ATTEMPTS_PER_ADDRESS", "4")]).await;
+    let (user, client) = (server.user().await, server.password_client().await);
+    for _ in 0..6 {
+        server.token_as(&client, &form(&random(9), &random(18))).await.expect_error(400, "invalid_grant");
+    }
+    server.password_tokens(&client, &user).await;
+}
+
+async fn a_client_that_guesses_names_is_locked_and_no_other(store: Store) {
+    // RFC 6749 4.3.2: "MUST protect the endpoint against brute force attacks", over many accounts too.
+    let server = Server::start(store, &[("SIGN_IN_ATTEMPTS_PER_CLIENT", "5")]).await;
+    let (user, client, other) = (server.user().await, server.password_client().await, server.password_client().await);
+    for _ in 0..5 {
+        server.token_as(&client, &form(&random(9), &random(18))).await.expect_error(400, "invalid_grant");
+    }
+    let locked = server.token_as(&client, &form(&user.username, &user.password)).await;
+    let locked = locked.expect_error(429, "temporarily_unavailable");
+    assert!(locked.header("retry-after").is_some(), "{locked}");
+    server.password_tokens(&other, &user).await;
+}
+
+async fn a_client_without_a_secret_counts_by_its_address(store: Store) {
+    // Anybody can speak for it, so it is each caller's own address that counts.
+    let settings = [("SIGN_IN_ATTEMPTS_PER_ADDRESS", "4"), ("HTTP_TRUSTED_PROXIES", "127.0.0.1")];
+    let server = Server::start(store, &settings).await;
+    let user = server.user().await;
+    let client = server.client(&["--grant-type", "password", "--scope", "profile", "--auth-method", "none"]).await;
+    let ask = async |address: &str, name: &str, password: &str| {
+        let form = [&form(name, password)[..], &[("client_id", &client.id)]].concat();
+        server.post("/oauth/token").header("x-forwarded-for", address).form(&form).send().await
+    };
+    for _ in 0..4 {
+        ask("203.0.113.1", &random(9), &random(18)).await.expect_error(400, "invalid_grant");
+    }
+    ask("203.0.113.1", &user.username, &user.password).await.expect_error(429, "temporarily_unavailable");
+    ask("203.0.113.2", &user.username, &user.password).await.expect(200);
 }
