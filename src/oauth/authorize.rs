@@ -3,6 +3,7 @@
 //! Shows pages and takes their answers: the consent form posts the request again, with `decision` and `csrf`. Not here:
 //! what those pages look like and who is signed in (`pages`).
 
+mod chosen;
 mod issue;
 
 use bytes::Buf;
@@ -13,24 +14,23 @@ use http::{HeaderMap, Method};
 use warp::Filter;
 use warp::reply::Response;
 
+use self::chosen::{chosen, counts_for_this_answer, is_recent, must_be_asked, names_somebody, visible};
 use self::issue::issue;
 use super::authorization_request::{AuthorizationRequest, way_back};
 use super::authorization_response::{VerifiedRedirect, see_other};
 use super::error::{AuthorizationError, ErrorCode, OAuthError};
 use super::posted::{limits, not_read};
+use super::profiles::not_told;
 use super::request_object;
 use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
 use crate::http::handler::Handler;
 use crate::http::request_id::{RequestContext, request_context};
-use crate::oidc::hint::{self, BadHint, Hint};
+use crate::oidc::hint::{self, BadHint};
 use crate::oidc::id_token::may_be_unsigned;
-use crate::oidc::subject::subject;
 use crate::pages::failure::PageError;
 use crate::pages::{self, SignedIn};
 use crate::standing::{self, is_fresh};
-use crate::store::StoreError;
-use crate::store::vault::VaultError;
 
 pub fn route(app: &App) -> Handler {
     let limits = limits(app);
@@ -101,13 +101,17 @@ async fn authorize(
     if request.prompt.select_account && !accounts.is_empty() && !decides {
         return Ok(choose_account(app, visit, &request, &accounts).await);
     }
-    let chosen = match chosen(app, &request, &accounts, hint.as_ref()).await {
+    let visible = visible(app, &request, &accounts, hint.as_ref());
+    let chosen = match chosen(app, &request, &visible, hint.as_ref()).await {
         Ok(chosen) => chosen,
         Err(error) => return Err(refuse(request, not_read(&error, &visit.context))),
     };
+    if request.prompt.none && !accounts.is_empty() && must_be_asked(app, &request, &visible, chosen.as_ref()) {
+        return Err(refuse(request, OAuthError::new(ErrorCode::ConsentRequired, "the user must be asked")));
+    }
     let Some(session) = chosen.clone().filter(|session| is_recent(app, session, &request)) else {
-        let names_somebody = hint.is_some() || request.openid.claims.names_a_subject();
-        if names_somebody && accounts.iter().any(|account| request.is_reauthenticated(account)) {
+        if names_somebody(&request, hint.as_ref()) && accounts.iter().any(|account| request.is_reauthenticated(account))
+        {
             return Err(refuse(request, somebody_else()));
         }
         let elsewhere = chosen.is_none() && !accounts.is_empty();
@@ -130,10 +134,11 @@ async fn answered(
         return decided(app, visit, request, (session, accounts), parameters).await;
     }
     if !needs_consent(app, &request, session) {
-        return issue(app, &request, (session, accounts), &visit.context).await;
+        return issued_once(app, visit, request, (session, accounts)).await;
     }
+    // It was not needed a moment ago.
     if request.prompt.none {
-        return Err(refuse(request, OAuthError::new(ErrorCode::ConsentRequired, "the user must be asked")));
+        return Err(refuse(request, OAuthError::unavailable()));
     }
     Ok(pages::consent_page(app, &request, session).await)
 }
@@ -146,41 +151,6 @@ fn foreign_hint() -> OAuthError {
 /// the client hears of it. Otherwise whoever cannot sign in as that user would be asked for ever.
 fn somebody_else() -> OAuthError {
     OAuthError::new(ErrorCode::LoginRequired, "somebody else signed in than the user whom the request names")
-}
-
-/// As whom the request goes on: whom the client's ID token names, or nobody (OpenID Connect Core 3.1.2.1); who has signed
-/// in for it; whom `login_hint` names, if they are here; or else the account that acts.
-async fn chosen(
-    app: &App,
-    request: &AuthorizationRequest,
-    accounts: &[SignedIn],
-    hint: Option<&Hint>,
-) -> Result<Option<SignedIn>, StoreError> {
-    // OpenID Connect Core 3.1.2.2 and 5.5.1: the same for a `sub` that was asked for.
-    let names_a_subject = request.openid.claims.names_a_subject();
-    let is_wanted = |account: &&SignedIn| {
-        let sub = || subject(app, request.client_id, &request.client, account.user_id);
-        hint.is_none_or(|hint| hint.is_of(app, account.user_id))
-            && (!names_a_subject || request.openid.claims.is_for(&sub()))
-    };
-    if hint.is_some() || names_a_subject {
-        return Ok(accounts.iter().find(is_wanted).cloned());
-    }
-    let current = accounts.first().cloned();
-    let has_signed_in = current.as_ref().is_some_and(|current| request.is_reauthenticated(current));
-    match &request.openid.login_hint {
-        Some(name) if accounts.len() > 1 && !has_signed_in => {
-            let named = match app.vault.find(name).await {
-                Ok(named) => named,
-                Err(VaultError::Database(error)) => return Err(error.into()),
-                // No name that anybody could have.
-                Err(_) => None,
-            };
-            let of = |user_id| accounts.iter().find(|account| account.user_id == user_id).cloned();
-            Ok(named.and_then(of).or(current))
-        }
-        _ => Ok(current),
-    }
 }
 
 /// OpenID Connect Core 3.1.2.1 `prompt=select_account`: the page stands in the place of the answer, and comes back here.
@@ -210,9 +180,23 @@ async fn decided(
         return Ok(PageError::ForeignForm.into_response(app, &visit.headers, &visit.context));
     }
     match parameters.get("decision") {
-        Some("allow") => issue(app, &request, (session, accounts), &visit.context).await,
+        Some("allow") => issued_once(app, visit, request, (session, accounts)).await,
         Some("deny") => Err(refuse(request, OAuthError::new(ErrorCode::AccessDenied, "the user did not allow it"))),
         _ => Err(OAuthError::invalid_request("decision must be allow or deny").into()),
+    }
+}
+
+/// What the user agreed to, unless the sign-in that the request asks for was used for an answer already.
+async fn issued_once(
+    app: &App,
+    visit: &Visit,
+    request: AuthorizationRequest,
+    (session, accounts): (&SignedIn, &[SignedIn]),
+) -> Result<Response, AuthorizationError> {
+    match counts_for_this_answer(app, session, &request).await {
+        Ok(true) => issue(app, &request, (session, accounts), &visit.context).await,
+        Ok(false) => sign_in(app, visit, AuthorizationRequest { arrival: None, ..request }, accounts).await,
+        Err(error) => Err(refuse(request, not_told(&error, &visit.context))),
     }
 }
 
@@ -264,15 +248,6 @@ fn not_opened(client: &ClientMetadata, parameters: &Parameters, error: OAuthErro
 
 fn refuse(request: AuthorizationRequest, error: OAuthError) -> AuthorizationError {
     AuthorizationError::Redirect { to: request.redirect, error }
-}
-
-/// Whether the user signed in late enough: for `prompt=login` after the request arrived, for `max_age` at most so many
-/// seconds ago, or after the request arrived (OpenID Connect Core 3.1.2.1). A `max_age` of 0 is `prompt=login`, in the very
-/// second of a sign-in too.
-fn is_recent(app: &App, session: &SignedIn, request: &AuthorizationRequest) -> bool {
-    let age = app.now().seconds_since(session.auth_time);
-    let is_young = request.openid.max_age.is_none_or(|max_age| max_age > 0 && age <= i64::from(max_age));
-    (is_young && !request.prompt.login) || request.is_reauthenticated(session)
 }
 
 /// RFC 6749 3.1: the server MUST first verify the identity of the resource owner. The sign-in page stands in the place of

@@ -19,16 +19,22 @@ pub const FIELD: &str = "arrival";
 /// Length of a [`Proof`] in base64url.
 const PROOF_CHARS: usize = 11;
 
-/// Longest text, in bytes: seconds, proofs and MAC, with a dot between them.
-pub const ARRIVAL_BYTES_MAX: usize = 20 + ACCOUNTS_MAX * PROOF_CHARS + 43 + 2;
+/// Longest text, in bytes: seconds, nonce, proofs and MAC, with a dot between them.
+pub const ARRIVAL_BYTES_MAX: usize = 20 + NONCE_CHARS + ACCOUNTS_MAX * PROOF_CHARS + 43 + 3;
 
-/// For how long a request may be on its way through sign-in and consent, in seconds. Afterwards it counts as new.
-const LIFETIME_SECONDS: i64 = 3600;
+/// Length of the nonce in base64url: 8 random bytes.
+const NONCE_CHARS: usize = 11;
+
+/// For how long a request may be on its way through sign-in and consent, in seconds: 10 minutes. Afterwards it counts as
+/// new, and whoever must sign in for it does so once more.
+const LIFETIME_SECONDS: i64 = 600;
 
 /// The first arrival of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
     at: Timestamp,
+    /// Tells it from that of the same request in another browser in the same second.
+    nonce: String,
     /// Of those who were signed in then, in base64url, one behind the other.
     proofs: String,
     mac: [u8; 32],
@@ -39,8 +45,9 @@ impl Arrival {
     #[must_use]
     pub fn now(secrets: &Secrets, request: &str, proofs: &[Proof], at: Timestamp) -> Self {
         let proofs: String = proofs.iter().take(ACCOUNTS_MAX).map(spelled).collect();
-        let mac = secrets.mac(Purpose::Arrival, claim(at, &proofs, request).as_bytes());
-        Self { at, proofs, mac }
+        let nonce = URL_SAFE_NO_PAD.encode(secrets.entropy().bytes::<8>());
+        let mac = secrets.mac(Purpose::Arrival, claim(at, &nonce, &proofs, request).as_bytes());
+        Self { at, nonce, proofs, mac }
     }
 
     /// Reads the parameter. `None` when this server did not write it for this very `request`, or too long ago.
@@ -50,12 +57,19 @@ impl Arrival {
             return None;
         }
         let (at, rest) = text.split_once('.')?;
+        let (nonce, rest) = rest.split_once('.')?;
         let (proofs, mac) = rest.split_once('.')?;
         let at = Timestamp(at.parse().ok()?);
         let mac: [u8; 32] = URL_SAFE_NO_PAD.decode(mac).ok()?.try_into().ok()?;
-        let ours = secrets.verify_mac(Purpose::Arrival, claim(at, proofs, request).as_bytes(), &mac);
+        let ours = secrets.verify_mac(Purpose::Arrival, claim(at, nonce, proofs, request).as_bytes(), &mac);
         let lives = (0..LIFETIME_SECONDS).contains(&now.seconds_since(at));
-        (ours && lives).then(|| Self { at, proofs: proofs.to_owned(), mac })
+        (ours && lives).then(|| Self { at, nonce: nonce.to_owned(), proofs: proofs.to_owned(), mac })
+    }
+
+    /// When it is worth nothing any more.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.at.plus_seconds(LIFETIME_SECONDS)
     }
 
     /// Whether that proof, given at `auth_time`, was given since then.
@@ -71,13 +85,13 @@ fn spelled(proof: &Proof) -> String {
     URL_SAFE_NO_PAD.encode(proof)
 }
 
-fn claim(at: Timestamp, proofs: &str, request: &str) -> String {
-    format!("{at}.{proofs}.{request}")
+fn claim(at: Timestamp, nonce: &str, proofs: &str, request: &str) -> String {
+    format!("{at}.{nonce}.{proofs}.{request}")
 }
 
 impl fmt::Display for Arrival {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&claim(self.at, &self.proofs, &URL_SAFE_NO_PAD.encode(self.mac)))
+        out.write_str(&claim(self.at, &self.nonce, &self.proofs, &URL_SAFE_NO_PAD.encode(self.mac)))
     }
 }
 
@@ -94,15 +108,15 @@ mod tests {
     }
 
     #[test]
-    fn an_arrival_is_read_back_for_an_hour() {
+    fn an_arrival_is_read_back_for_minutes() {
         let secrets = Secrets::ephemeral(&Entropy::seeded(1));
         for proofs in [vec![], vec![proof(1)], vec![proof(1); ACCOUNTS_MAX]] {
             let arrival = Arrival::now(&secrets, REQUEST, &proofs, NOW);
             let text = arrival.to_string();
             assert!(text.len() <= ARRIVAL_BYTES_MAX);
             let read = |seconds| Arrival::read(&secrets, REQUEST, &text, NOW.plus_seconds(seconds));
-            assert_eq!((read(0), read(3599)), (Some(arrival.clone()), Some(arrival)));
-            assert_eq!((read(3600), read(-1)), (None, None));
+            assert_eq!((read(0), read(599)), (Some(arrival.clone()), Some(arrival)));
+            assert_eq!((read(600), read(-1)), (None, None));
         }
     }
 
@@ -112,7 +126,9 @@ mod tests {
         let text = Arrival::now(&secrets, REQUEST, &[], NOW).to_string();
         let earlier = text.replacen("1795474000", "1795473000", 1);
         let elsewhere = Arrival::now(&other, REQUEST, &[], NOW).to_string();
-        for wrong in ["", ".", "..", "0", "0..", "1795474000..AAAA", &earlier, &elsewhere, &format!("{text}A")] {
+        let twin = Arrival::now(&secrets, REQUEST, &[], NOW).to_string();
+        assert_ne!(twin, text, "of another browser in the same second");
+        for wrong in ["", ".", "...", "0", "0...", "1795474000...AAAA", &earlier, &elsewhere, &format!("{text}A")] {
             assert_eq!(Arrival::read(&secrets, REQUEST, wrong, NOW), None, "{wrong}");
         }
         assert_eq!(Arrival::read(&secrets, "response_type=code&client_id=y&prompt=login", &text, NOW), None);

@@ -1,5 +1,5 @@
-//! Assertions that were used: RFC 7523 3, `jti`. The row of the database that only one can make is what says, on whatever
-//! node, that an assertion is shown for the first time.
+//! What is used once: assertions (RFC 7523 3, `jti`), and sign-ins that a request asks for. The row of the database that only
+//! one can make is what says, on whatever node, that it is shown for the first time.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -23,7 +23,16 @@ impl Vault {
         jti: &str,
         expires_at: Timestamp,
     ) -> Result<bool, VaultError> {
-        let name = URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("{client_id} {jti}").as_bytes()));
+        self.use_once(&format!("{client_id} {jti}"), expires_at).await
+    }
+
+    /// Notes the use of something that is worth nothing after `expires_at`. `false` when it was used before. Every kind of
+    /// thing is spelled so that it cannot be one of another kind.
+    ///
+    /// # Errors
+    /// [`VaultError::Database`]: then it is not known.
+    pub async fn use_once(&self, what: &str, expires_at: Timestamp) -> Result<bool, VaultError> {
+        let name = URL_SAFE_NO_PAD.encode(digest(&SHA256, what.as_bytes()));
         let sql = "INSERT INTO used_assertions (assertion, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         Ok(self.0.db.execute(sql, &[Value::Text(name), Value::Int(expires_at.0)]).await? == 1)
     }

@@ -16,6 +16,7 @@ pub const CASES: &[&[Case]] = &[shared![
     a_particular_value_is_told_or_nothing,
     an_essential_acr_is_met_or_the_request_fails,
     a_sub_is_this_user_or_nobody,
+    who_sits_there_is_told_to_clients_with_consent_only,
     what_is_no_claims_request_is_refused,
 ]];
 
@@ -120,12 +121,57 @@ async fn a_sub_is_this_user_or_nobody(server: Server) {
     let (ann, ben, rp) = (server.user().await, server.user().await, Rp::new(&server, "code").await);
     let of_ann = rp.login(&mut Browser::new(&server), &ann, &[]).await;
     let claims = in_id_token("sub", json!({ "value": of_ann.claims["sub"] }));
-    let mut browser = Browser::signed_in(&server, &ben).await;
+    let mut browser = Browser::new(&server);
+    rp.login(&mut browser, &ben, &[]).await;
     let silent = browser.open(&rp.url(&[("prompt", "none"), ("claims", &claims)])).await;
     assert_eq!(rp.response(&silent)["error"], "login_required");
     assert!(browser.open(&rp.url(&[("claims", &claims)])).await.form("login-form").is_some());
     let again = rp.login(&mut Browser::signed_in(&server, &ann).await, &ann, &[("claims", &claims)]).await;
     assert_eq!(again.claims["sub"], of_ann.claims["sub"]);
+}
+
+async fn who_sits_there_is_told_to_clients_with_consent_only(server: Server) {
+    // 3.1.2.1 `prompt=none`: an answer that nobody was asked about says nothing of who, and when, to whom they did not allow it.
+    let (ann, ben) = (server.user().await, server.user().await);
+    // The identifier is the same at every client (8).
+    let known = Rp::new(&server, "code").await;
+    let of_ann = known.login(&mut Browser::new(&server), &ann, &[]).await;
+    let rp = Rp::new(&server, "code").await;
+    let named = in_id_token("sub", json!({ "value": of_ann.claims["sub"] }));
+    // Of an ID token that ann got here, in another browser, and took back.
+    let taken_back = rp.login(&mut Browser::new(&server), &ann, &[]).await;
+    server.revoke_as(&rp.client, taken_back.tokens["refresh_token"].as_str().expect("a token")).await.expect(200);
+    let hint = taken_back.id_token();
+    let silent = async |browser: &mut Browser, rp: &Rp, more: &[(&str, &str)]| {
+        let page = browser.open(&rp.url(&[more, &[("prompt", "none")]].concat())).await;
+        rp.response(&page).get("error").cloned()
+    };
+    let questions: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("claims", &named)],
+        &[("id_token_hint", hint)],
+        &[("max_age", "0")],
+        &[("login_hint", &ann.username), ("max_age", "0")],
+    ];
+    for question in questions {
+        assert_eq!(silent(&mut Browser::new(&server), &rp, question).await.as_deref(), Some("login_required"));
+        for user in [&ann, &ben] {
+            let mut browser = Browser::signed_in(&server, user).await;
+            let heard = silent(&mut browser, &rp, question).await;
+            assert_eq!(heard.as_deref(), Some("consent_required"), "{question:?}");
+        }
+    }
+    // Beside somebody who did allow it, whoever else is there is as good as away.
+    let mut browser = Browser::new(&server);
+    rp.login(&mut browser, &ben, &[]).await;
+    let before = browser.clone();
+    let page = browser.open("/login").await;
+    browser.fill_in_login(&page, &ann).await;
+    for mut browser in [before, browser] {
+        for question in &questions[1..3] {
+            assert_eq!(silent(&mut browser, &rp, question).await.as_deref(), Some("login_required"), "{question:?}");
+        }
+    }
 }
 
 async fn what_is_no_claims_request_is_refused(server: Server) {

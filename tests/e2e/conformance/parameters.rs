@@ -207,8 +207,6 @@ async fn a_max_age_of_0_asks_for_a_sign_in_for_this_request(server: Server) {
     let user = server.user().await;
     for (arguments, more) in [(&[][..], &[("max_age", "0")][..]), (&["--default-max-age", "0"], &[])] {
         let (rp, mut browser) = (Rp::with(&server, "code", arguments).await, Browser::signed_in(&server, &user).await);
-        let silent = browser.open(&rp.url(&[more, &[("prompt", "none")]].concat())).await;
-        assert_eq!(rp.response(&silent)["error"], "login_required");
         // Whoever signs in for it gets through, with consent and without; the next request asks anew.
         for _ in 0..2 {
             let page = browser.open(&rp.url(more)).await;
@@ -216,6 +214,8 @@ async fn a_max_age_of_0_asks_for_a_sign_in_for_this_request(server: Server) {
             let login = rp.login(&mut browser, &user, more).await;
             assert!(login.claims["auth_time"].is_i64(), "{}", login.claims);
         }
+        let silent = browser.open(&rp.url(&[more, &[("prompt", "none")]].concat())).await;
+        assert_eq!(rp.response(&silent)["error"], "login_required");
     }
 }
 
@@ -235,7 +235,8 @@ async fn a_hint_of_somebody_else_asks_for_that_user(server: Server) {
     // 3.1.2.1: this user or nobody.
     let (ann, ben, rp) = (server.user().await, server.user().await, Rp::new(&server, "code").await);
     let of_ann = rp.login(&mut Browser::new(&server), &ann, &[]).await;
-    let mut browser = Browser::signed_in(&server, &ben).await;
+    let mut browser = Browser::new(&server);
+    rp.login(&mut browser, &ben, &[]).await;
     let silent = browser.open(&rp.url(&[("prompt", "none"), ("id_token_hint", of_ann.id_token())])).await;
     assert_eq!(rp.response(&silent)["error"], "login_required");
     let page = browser.open(&rp.url(&[("id_token_hint", of_ann.id_token())])).await;

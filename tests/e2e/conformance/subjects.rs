@@ -108,7 +108,8 @@ async fn a_pairwise_hint_is_taken(server: Server) {
     let login = rp.login(&mut browser, &ann, &[]).await;
     let hint = [("prompt", "none"), ("id_token_hint", login.id_token())];
     assert!(rp.response(&browser.open(&rp.url(&hint)).await).contains_key("code"));
-    let mut other = Browser::signed_in(&server, &ben).await;
+    let mut other = Browser::new(&server);
+    rp.login(&mut other, &ben, &[]).await;
     assert_eq!(rp.response(&other.open(&rp.url(&hint)).await)["error"], "login_required");
     let logout = format!("/oauth/logout?id_token_hint={}&post_logout_redirect_uri={SIGNED_OUT}", login.id_token());
     assert_eq!(browser.open(&logout).await.callback().as_str(), SIGNED_OUT);

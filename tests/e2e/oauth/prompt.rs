@@ -13,6 +13,7 @@ pub const CASES: &[&[Case]] = &[shared![
     prompt_none_with_another_is_invalid_request,
     prompt_login_asks_a_user_who_is_signed_in,
     prompt_login_counts_no_sign_in_from_before,
+    a_sign_in_that_was_asked_for_counts_once,
     prompt_login_cannot_be_undone_by_who_sends_the_request,
     an_arrival_is_worth_nothing_for_another_request,
     prompt_consent_asks_again,
@@ -122,6 +123,35 @@ async fn prompt_login_counts_no_sign_in_from_before(server: Server) {
     let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let answer = browser.send(server.post("/oauth/authorize").form(&form)).await;
     assert_asked_to_sign_in(&Page { answer });
+}
+
+async fn a_sign_in_that_was_asked_for_counts_once(server: Server) {
+    // OpenID Connect Core 3.1.2.1: who finds the URL in the history of the browser is asked as for any other request.
+    let user = server.user().await;
+    for demand in [("prompt", "login"), ("max_age", "0")] {
+        let client = server.web_client().await;
+        let url = server.authorize_url(&request(&client, &[demand]));
+        let mut browser = Browser::signed_in(&server, &user).await;
+        let page = browser.open(&url).await;
+        let next_of_first = next(&page);
+        let consent = browser.fill_in_login(&page, &user).await;
+        // To look at the question twice is no use of it.
+        let again = browser.open(&next_of_first).await;
+        let page = browser.submit(&again, "consent-form", "consent-allow", &[]).await;
+        assert!(query_of(&page.callback()).contains_key("code"), "{}", page.answer);
+        assert_asked_to_sign_in(&browser.open(&next_of_first).await);
+        assert_asked_to_sign_in(&browser.submit(&consent, "consent-form", "consent-allow", &[]).await);
+        // The same with a consent from before.
+        let page = browser.open(&url).await;
+        let next_of_second = next(&page);
+        let page = browser.fill_in_login(&page, &user).await;
+        assert!(query_of(&page.callback()).contains_key("code"), "{}", page.answer);
+        let page = browser.open(&next_of_second).await;
+        assert_asked_to_sign_in(&page);
+        // Whoever does sign in gets through.
+        let page = browser.fill_in_login(&page, &user).await;
+        assert!(query_of(&page.callback()).contains_key("code"), "{}", page.answer);
+    }
 }
 
 async fn prompt_login_cannot_be_undone_by_who_sends_the_request(server: Server) {

@@ -167,8 +167,9 @@ async fn an_account_is_signed_out_by_itself_or_with_the_others(server: Server) {
     let of_ann = rp.login(&mut browser, &ann, &[("login_hint", &ann.username)]).await;
     browser.open(&format!("/oauth/logout?id_token_hint={}", of_ann.id_token())).await;
     assert_eq!(acting(&mut browser).await, Some(ben.username));
+    // The other one did not allow this client to know who is here.
     let page = browser.open(&rp.url(&[("prompt", "none"), ("id_token_hint", of_ann.id_token())])).await;
-    assert_eq!(rp.response(&page)["error"], "login_required");
+    assert_eq!(rp.response(&page)["error"], "consent_required");
 }
 
 async fn what_was_shown_to_one_account_is_not_answered_by_another(server: Server) {
