@@ -11,15 +11,13 @@ use warp::{Filter, Reply};
 
 use crate::app::App;
 use crate::http::handler::{Handler, Route, Routes};
-use crate::http::{health, metrics};
+use crate::http::operations::{self, Listener};
 use crate::oauth::endpoints;
 use crate::pages;
 
 /// Every route of the server: the endpoints of the protocol by their path, what is left through filters.
 pub fn routes(app: &App, handle: PrometheusHandle) -> Routes {
-    let rest = health::routes(app)
-        .or(metrics::route(app, handle))
-        .unify()
+    let rest = operations::routes(app, handle, Listener::Main)
         // Takes every path that is left.
         .or(pages::routes(app))
         .unify()
@@ -27,6 +25,12 @@ pub fn routes(app: &App, handle: PrometheusHandle) -> Routes {
         .map(Reply::into_response)
         .boxed();
     Routes::new(endpoints::routes(app), Route::page(Handler::filter(rest)))
+}
+
+/// The routes of the listener of its own for operations.
+pub fn operations_routes(app: &App, handle: PrometheusHandle) -> Routes {
+    let rest = operations::routes(app, handle, Listener::Own).recover(rejected).map(Reply::into_response).boxed();
+    Routes::new(Vec::new(), Route::page(Handler::filter(rest)))
 }
 
 /// No route took the request. Says no more than the status: what was asked is not repeated.

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use grantlog_domain::Actor;
 use grantlog_projections::db::DbError;
 use grantlog_projections::feed::{Appended, Wake};
@@ -23,7 +24,7 @@ use crate::http::server::{Server, ServerError};
 use crate::http::{client_assertion, metrics, open_files};
 use crate::oidc::backchannel;
 use crate::oidc::keys::{KeyError, Keys};
-use crate::routes::routes;
+use crate::routes::{operations_routes, routes};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::upgrading;
@@ -74,6 +75,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     open_files::allow(settings.http.connections);
     // The address first: a port in use is noticed before the database is touched.
     let server = Server::bind(&settings).await?;
+    let operations = Server::bind_operations(&settings).await?;
     let settings = match server.local_addr() {
         Ok(address) => settings.bound_to(address),
         Err(_) => settings,
@@ -102,20 +104,31 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     }
     upgrading::tell(&app);
     announce(&app);
+    if let Some(Ok(address)) = operations.as_ref().map(Server::local_addr) {
+        tracing::info!(listen = %address, "serving metrics and health");
+    }
 
     let process = u32::from_be_bytes(app.secrets.entropy().bytes());
     let surroundings = Arc::new(Surroundings::new(&app.settings.http, process));
-    let mut failed = None;
     let stop = async {
         tokio::select! {
-            () = stop => {}
+            () = stop => None,
             ended = background.ended() => {
                 tracing::error!(%ended, "stopping, to be started anew: a task beside the server has ended");
-                failed = Some(ended);
+                Some(ended)
             }
         }
     };
-    server.run(routes(&app, handle), surroundings, stop).await;
+    let stop = Box::pin(stop).shared();
+    let beside = async {
+        if let Some(operations) = operations {
+            let routes = operations_routes(&app, handle.clone());
+            operations.run(routes, Arc::clone(&surroundings), stop.clone().map(drop)).await;
+        }
+    };
+    let serving = server.run(routes(&app, handle.clone()), Arc::clone(&surroundings), stop.clone().map(drop));
+    tokio::join!(serving, beside);
+    let failed = stop.await;
     drop(background);
     // Appends under way are finished; what the models have not seen they will read at the next start.
     app.store.close().await;

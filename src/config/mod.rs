@@ -3,7 +3,7 @@
 //! - `table`: the one list of settings with defaults and limits
 //! - `settings`: what comes out
 //! - `layers`: defaults, file, environment and flags laid over each other, and the errors
-//! - `issuer`, `database_url`, `proxies`, `registration`, `remote`: settings that are more than a number or a word
+//! - `issuer`, `database_url`, `proxies`, `registration`, `remote`, `operations`: settings that are more than a number or a word
 //! - `example`: `grantlog.example.toml`, made from the table
 //!
 //! Not here: where the pepper file is read (`secrets`), and how a limit is kept (the module that it names).
@@ -12,6 +12,7 @@ mod database_url;
 mod example;
 mod issuer;
 mod layers;
+mod operations;
 mod proxies;
 mod registration;
 mod remote;
@@ -32,9 +33,9 @@ pub use issuer::Issuer;
 pub use layers::ConfigError;
 pub use proxies::TrustedProxies;
 pub use settings::{
-    HttpSettings, InitialAccessToken, KeySettings, LogSettings, LogoutSettings, OAuthSettings, RegistrationMode,
-    RegistrationSettings, RemoteSettings, RequirePkce, Settings, SignInSettings, SourceAddress, StoreSettings,
-    TlsSettings,
+    HttpSettings, InitialAccessToken, KeySettings, LogSettings, LogoutSettings, OAuthSettings, OperationsSettings,
+    RegistrationMode, RegistrationSettings, RemoteSettings, RequirePkce, Settings, SignInSettings, SourceAddress,
+    StoreSettings, TlsSettings,
 };
 
 use crate::secrets::{PepperSource, Secret};
@@ -116,6 +117,7 @@ impl Settings {
                 retry: seconds(values, "logout.retry_seconds"),
                 window: seconds(values, "logout.window_seconds"),
             },
+            operations: operations::read(values)?,
             registration: registration::read(values)?,
             session_lifetime: seconds(values, "session.lifetime_seconds"),
             session_end_grants: flag(values, "session.end_grants"),

@@ -4,7 +4,7 @@ use super::layers::{ConfigError, Value, Values};
 use super::{InitialAccessToken, RegistrationMode, RegistrationSettings, flag, number, parsed, text};
 use crate::secrets::Secret;
 
-/// Shortest initial access token, in characters: what a program makes at random is longer.
+/// Shortest token of the settings, in characters: what a program makes at random is longer.
 const TOKEN_CHARS_MIN: usize = 32;
 /// Longest name of one, in characters.
 const NAME_CHARS_MAX: usize = 32;
@@ -46,12 +46,16 @@ fn token(item: &str) -> Result<InitialAccessToken, &'static str> {
     if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.bytes().all(plain) {
         return Err("a name has 1 to 32 letters, digits, hyphens and underscores");
     }
-    // RFC 6750 2.1: what can stand behind `Bearer`.
-    let bearer = |byte: u8| plain(byte) || b".~+/=".contains(&byte);
-    if token.len() < TOKEN_CHARS_MIN || !token.bytes().all(bearer) {
-        return Err("a token has at least 32 characters, those of RFC 6750 2.1");
+    Ok(InitialAccessToken { name: name.to_owned(), token: Secret::new(bearer_token(token)?.to_owned()) })
+}
+
+/// Whether that can stand behind `Bearer` (RFC 6750 2.1), and nobody guesses it.
+pub(super) fn bearer_token(text: &str) -> Result<&str, &'static str> {
+    let bearer = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    if text.len() >= TOKEN_CHARS_MIN && text.bytes().all(bearer) {
+        return Ok(text);
     }
-    Ok(InitialAccessToken { name: name.to_owned(), token: Secret::new(token.to_owned()) })
+    Err("a token has at least 32 characters, those of RFC 6750 2.1")
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub struct Settings {
     pub keys: KeySettings,
     pub remote: RemoteSettings,
     pub logout: LogoutSettings,
+    pub operations: OperationsSettings,
     pub registration: RegistrationSettings,
     /// How long a browser stays signed in.
     pub session_lifetime: Duration,
@@ -66,6 +67,15 @@ pub struct HttpSettings {
     pub parameters: usize,
     pub request_timeout: Duration,
     pub stop_timeout: Duration,
+}
+
+/// Who reads how the server is. With neither, programs on this machine do.
+#[derive(Clone, Debug)]
+pub struct OperationsSettings {
+    /// Then it is told there only.
+    pub listen: Option<SocketAddr>,
+    /// Then whoever asks shows it, there too.
+    pub token: Option<Secret<String>>,
 }
 
 /// What the protocol endpoints may give out, and for how long.

@@ -110,6 +110,19 @@ pub const SETTINGS: &[Setting] = &[
         "seconds",
         "Time that requests in flight get to finish when the server is asked to stop.",
     ),
+    text(
+        "operations.listen",
+        "",
+        "Address and port of a listener of its own, by plain http, for `/metrics` and the checks of `/health/ready`, such as \
+         127.0.0.1:5001: who reaches it reads them, and nobody reads them at `listen`, where `/health/ready` says whether and not \
+         why. Port 0 takes a free one. Empty: they are at `listen`, for programs on this machine that come through no proxy.",
+    ),
+    text(
+        "operations.token",
+        "",
+        "Whoever reads `/metrics` and the checks of `/health/ready`, wherever they are, shows this as `Authorization: Bearer`: at \
+         least 32 characters, at random. It does not belong into a file that others read; the environment may hold it.",
+    ),
     choice(
         "oauth.require_pkce",
         &["public", "all"],

@@ -1,4 +1,5 @@
-//! Health: `/health/live` (the process answers) and `/health/ready` (it can do its work, and if not, why).
+//! Health: `/health/live` (the process answers) and `/health/ready` (it can do its work, and if not, why). Why it cannot hears
+//! who may read the metrics too; a load balancer hears whether.
 //!
 //! Ready means that tokens can be given and asked about. Tables that stand still are shown, and do not take a node out of
 //! service: it answers from memory, another one would stand no better, and what is ended is ended past the tables.
@@ -12,26 +13,30 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+use super::operations::{Listener, Refusal, may_read};
 use crate::app::{App, with};
 
 /// How long the database may take to answer the probe.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Both endpoints, for GET and HEAD.
-pub fn routes(app: &App) -> BoxedFilter<(Response,)> {
+pub(super) fn routes(app: &App, listener: Listener) -> BoxedFilter<(Response,)> {
     let read = || warp::get().or(warp::head()).unify();
-    let live = warp::path!("health" / "live").and(read()).map(|| answer(&Health { ready: true, checks: Vec::new() }));
-    let ready = warp::path!("health" / "ready")
-        .and(read())
-        .and(with(app))
-        .then(async |app: App| answer(&Health::of(vec![database(&app).await, read_models(&app), tables(&app)])));
+    let live = warp::path!("health" / "live").and(read()).map(|| answer(&Health { ready: true, checks: None }));
+    let ready = warp::path!("health" / "ready").and(read()).and(with(app)).and(may_read(app, listener)).then(
+        async |app: App, may_read: Result<(), Refusal>| {
+            let health = Health::of(vec![database(&app).await, read_models(&app), tables(&app)]);
+            answer(&if may_read.is_ok() { health } else { Health { checks: None, ..health } })
+        },
+    );
     live.or(ready).unify().map(Reply::into_response).boxed()
 }
 
 #[derive(Debug, Serialize)]
 struct Health {
     ready: bool,
-    checks: Vec<Check>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Vec<Check>>,
 }
 
 /// One thing that the server needs.
@@ -41,7 +46,7 @@ struct Check {
     ok: bool,
     /// Whether the server is not ready without it.
     needed: bool,
-    /// What is wrong; without names of hosts or users, since anybody may ask.
+    /// What is wrong; without names of hosts or users.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     /// Age of what the read models know.
@@ -51,7 +56,7 @@ struct Check {
 
 impl Health {
     fn of(checks: Vec<Check>) -> Self {
-        Health { ready: checks.iter().all(|check| check.ok || !check.needed), checks }
+        Health { ready: checks.iter().all(|check| check.ok || !check.needed), checks: Some(checks) }
     }
 }
 

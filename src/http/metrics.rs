@@ -18,6 +18,7 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::operations::{Listener, Refusal, may_read, refused};
 use crate::app::{App, with};
 use crate::consequences;
 use crate::oidc::backchannel::outbox;
@@ -136,14 +137,18 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// `GET /metrics`.
-pub fn route(app: &App, handle: PrometheusHandle) -> BoxedFilter<(Response,)> {
+pub(super) fn route(app: &App, handle: PrometheusHandle, listener: Listener) -> BoxedFilter<(Response,)> {
     let measured = Arc::new(Mutex::new(None));
     warp::path!("metrics")
         .and(warp::get())
         .and(with(app))
-        .then(move |app: App| {
+        .and(may_read(app, listener))
+        .then(move |app: App, may_read: Result<(), Refusal>| {
             let (handle, measured) = (handle.clone(), Arc::clone(&measured));
             async move {
+                if let Err(refusal) = may_read {
+                    return refused(refusal);
+                }
                 measure(&app, &measured).await;
                 let mut response = Response::new(handle.render().into());
                 response.headers_mut().insert(CONTENT_TYPE, TEXT_FORMAT);
@@ -153,7 +158,7 @@ pub fn route(app: &App, handle: PrometheusHandle) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// Least time between two looks at the database for the lag: anybody may ask for the metrics.
+/// Least time between two looks at the database for the lag, however often the metrics are asked for.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// Looks how far the read models are. A database that does not answer in time leaves the last values.

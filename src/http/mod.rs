@@ -7,7 +7,7 @@
 //! - `handler`: what answers the requests of a route; `failure`: how one hears that there is no answer
 //! - `request`: what happens around every request: id, deadline, body limit, panic, metrics, log
 //! - `request_id`: the id of a request and the address of its caller
-//! - `metrics`, `health`: `/metrics`, `/health/live`, `/health/ready`
+//! - `metrics`, `health`: `/metrics`, `/health/live`, `/health/ready`; `operations`: who reads them
 //! - `security_headers`: headers of every page; `cross_origin`: those of answers that pages of others may read
 //! - `form`: parameters of queries and bodies
 //! - `bearer`, `client_auth`: whose request it is
@@ -24,6 +24,7 @@ pub mod health;
 pub mod lately;
 pub mod metrics;
 pub mod open_files;
+pub mod operations;
 pub mod per_address;
 pub mod request;
 pub mod request_id;

@@ -90,24 +90,31 @@ pub struct RequestContext {
     pub id: RequestId,
     /// Address of the caller; behind a trusted proxy the one that the proxy saw.
     pub caller: IpAddr,
+    /// Who is at the other end of the connection: the caller, or a proxy.
+    pub peer: IpAddr,
 }
 
 impl RequestContext {
     pub(super) fn new(ids: &RequestIds, proxies: &TrustedProxies, peer: IpAddr, headers: &HeaderMap) -> Self {
         if !proxies.contains(peer) {
-            return RequestContext { id: ids.next(), caller: peer.to_canonical() };
+            return RequestContext { id: ids.next(), caller: peer.to_canonical(), peer };
         }
         let forwarded_for = headers.get_all(X_FORWARDED_FOR).iter().next_back().and_then(|value| value.to_str().ok());
         let given = headers.get(X_REQUEST_ID).and_then(RequestId::given);
-        RequestContext { id: given.unwrap_or_else(|| ids.next()), caller: proxies.caller(peer, forwarded_for) }
+        RequestContext { id: given.unwrap_or_else(|| ids.next()), caller: proxies.caller(peer, forwarded_for), peer }
+    }
+
+    /// Of a request that did not come through the server.
+    pub(super) fn unknown() -> Self {
+        let peer = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        RequestContext { id: RequestId::of(b"none"), caller: peer, peer }
     }
 }
 
 /// Extracts the [`RequestContext`]. Outside of the server (a filter under test) it is a fixed one.
 pub fn request_context() -> impl Filter<Extract = (RequestContext,), Error = Infallible> + Copy {
-    warp::ext::optional::<RequestContext>().map(|context: Option<RequestContext>| {
-        context.unwrap_or(RequestContext { id: RequestId::of(b"none"), caller: IpAddr::V4(Ipv4Addr::LOCALHOST) })
-    })
+    warp::ext::optional::<RequestContext>()
+        .map(|context: Option<RequestContext>| context.unwrap_or_else(RequestContext::unknown))
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ use crate::config::{HttpSettings, Settings};
 /// Pause after a failed accept (no file descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Open connections of the listener for operations.
+const OPERATIONS_CONNECTIONS: usize = 64;
+
 /// Header lines that hyper takes when it is not told.
 const HYPER_HEADERS: usize = 100;
 
@@ -55,10 +58,15 @@ impl Server {
     /// Takes the address of the settings and reads the certificate.
     pub async fn bind(settings: &Settings) -> Result<Self, ServerError> {
         let tls = settings.tls.as_ref().map(Tls::open).transpose()?;
-        let listener = TcpListener::bind(settings.listen)
-            .await
-            .map_err(|source| ServerError::Listen { address: settings.listen, source })?;
-        Ok(Server { listener, tls, limits: settings.http.clone() })
+        Ok(Server { listener: listen(settings.listen).await?, tls, limits: settings.http.clone() })
+    }
+
+    /// Takes the address for operations, if there is one. Few call there, and by plain http.
+    pub async fn bind_operations(settings: &Settings) -> Result<Option<Self>, ServerError> {
+        let Some(address) = settings.operations.listen else { return Ok(None) };
+        let connections = settings.http.connections.min(OPERATIONS_CONNECTIONS);
+        let limits = HttpSettings { connections, ..settings.http.clone() };
+        Ok(Some(Server { listener: listen(address).await?, tls: None, limits }))
     }
 
     /// The address that was really taken; differs from the settings for port 0.
@@ -104,6 +112,10 @@ impl Server {
             tracing::warn!("some requests did not finish in time");
         }
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })
 }
 
 /// Waits for a free place, then for a connection.

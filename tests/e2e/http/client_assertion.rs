@@ -314,7 +314,7 @@ async fn private_addresses_are_not_asked_for_keys(store: Store) {
     let server = Server::start(store, &[]).await;
     let documents = Documents::start().await;
     let signer = Signer::new("ES256");
-    for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1", "0.0.0.0"] {
+    for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:7f00:1]", "169.254.169.254", "10.0.0.1", "0.0.0.0"] {
         let uri = format!("https://{host}:{}/jwks", documents.port());
         let reference = ["--auth-method", "private_key_jwt", "--jwks-uri", &uri];
         let client = server.client(&[&SERVICE[..], &reference].concat()).await;

@@ -1,12 +1,16 @@
 //! Running it: health, metrics, restart, crash, graceful stop, a database that goes away and comes back.
 
 use std::{
+    net::{IpAddr, UdpSocket},
     path::Path,
     process::{Command, Stdio},
 };
 
 use crate::harness::{
-    CALLBACK, Pkce, Server, Site, Store, poll,
+    CALLBACK, Pkce, Server, Site, Store,
+    http::{self, Request},
+    poll,
+    server::free_port,
     suite::{Case, on, own, shared},
 };
 
@@ -18,6 +22,10 @@ pub const CASES: &[&[Case]] = &[
         every_answer_carries_a_request_id
     ],
     own![
+        metrics_and_checks_are_for_programs_on_this_machine,
+        behind_a_proxy_nobody_is_on_this_machine,
+        metrics_and_checks_have_a_listener_of_their_own,
+        metrics_and_checks_are_behind_a_token,
         a_restart_keeps_tokens_sessions_and_revocations,
         a_crash_keeps_what_was_answered,
         a_stop_finishes_the_request_in_flight,
@@ -69,6 +77,92 @@ async fn metrics_say_where_everything_stands(server: Server) {
         stands.iter().all(|name| has(name)).then_some(())
     })
     .await;
+}
+
+/// What `/metrics` answers, and whether `/health/ready` says why.
+async fn heard(at: &dyn Fn(&str) -> Request) -> (u16, bool) {
+    at("/health/live").send().await.expect(200);
+    let ready = at("/health/ready").send().await.expect(200).json();
+    assert_eq!(ready["ready"], true, "{ready}");
+    (at("/metrics").send().await.status, ready.get("checks").is_some())
+}
+
+const READ: (u16, bool) = (200, true);
+
+/// An address of this machine that is none of its own only.
+fn outer_address() -> Option<IpAddr> {
+    // Nothing is sent: this asks by which address one would go there.
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_loopback())
+}
+
+async fn metrics_and_checks_are_for_programs_on_this_machine(store: Store) {
+    let (site, port, client) = (Site::new(store, &[]), free_port(), http::client());
+    let mut command = site.command();
+    command.env("GRANTLOG_ISSUER", format!("http://127.0.0.1:{port}"));
+    let log = std::fs::File::create(site.directory().join("server.log")).expect("a file");
+    command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+    let mut process = command.args(["serve", "--listen", &format!("0.0.0.0:{port}")]).spawn().expect("it runs");
+    let at = |host: &str, path: &str| Request::new(&client, reqwest::Method::GET, format!("http://{host}:{port}{path}"));
+    poll::until("the server is ready", async || {
+        at("127.0.0.1", "/health/ready").try_send().await.ok().filter(|answer| answer.status == 200).map(|_| ())
+    })
+    .await;
+    assert_eq!(heard(&|path| at("127.0.0.1", path)).await, READ);
+    for (name, value) in [("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=127.0.0.1"), ("via", "1.1 proxy")] {
+        assert_eq!(heard(&|path| at("127.0.0.1", path).header(name, value)).await, (403, false), "{name}");
+    }
+    // A page whose host somebody made mean this machine.
+    let rebound = format!("evil.example:{port}");
+    assert_eq!(heard(&|path| at("127.0.0.1", path).header("host", &rebound)).await, (403, false));
+    if let Some(outer) = outer_address() {
+        assert_eq!(heard(&|path| at(&outer.to_string(), path)).await, (403, false));
+    }
+    process.kill().expect("it can be ended");
+    process.wait().expect("a child");
+}
+
+async fn behind_a_proxy_nobody_is_on_this_machine(store: Store) {
+    let server = Server::start(store, &[("HTTP_TRUSTED_PROXIES", "127.0.0.1")]).await;
+    for caller in ["", "127.0.0.1", "203.0.113.9"] {
+        let at = |path: &str| match caller {
+            "" => server.get(path),
+            caller => server.get(path).header("x-forwarded-for", caller),
+        };
+        assert_eq!(heard(&at).await, (403, false), "{caller:?}");
+    }
+}
+
+async fn metrics_and_checks_have_a_listener_of_their_own(store: Store) {
+    let (port, client) = (free_port(), http::client());
+    let settings = [("OPERATIONS_LISTEN", &*format!("127.0.0.1:{port}")), ("HTTP_TRUSTED_PROXIES", "127.0.0.1")];
+    let server = Server::start(store, &settings).await;
+    assert_eq!(heard(&|path| server.get(path)).await, (404, false));
+    let own = |path: &str| Request::new(&client, reqwest::Method::GET, format!("http://127.0.0.1:{port}{path}"));
+    assert_eq!(heard(&own).await, READ);
+    assert_eq!(heard(&|path| own(path).header("x-forwarded-for", "203.0.113.9")).await, READ);
+    // And nothing else is there.
+    for path in ["/", "/login", "/oauth/jwks", "/.well-known/openid-configuration"] {
+        own(path).send().await.expect(404);
+    }
+    server.stop();
+    assert!(own("/health/live").try_send().await.is_err(), "it stops with the server");
+}
+
+async fn metrics_and_checks_are_behind_a_token(store: Store) {
+    let (token, port, client) = ("0123456789abcdef0123456789abcdef", free_port(), http::client());
+    let listen = format!("127.0.0.1:{port}");
+    let own = |path: &str| Request::new(&client, reqwest::Method::GET, format!("http://{listen}{path}"));
+    for more in [&[][..], &[("OPERATIONS_LISTEN", &*listen)]] {
+        let server = Server::start(store, &[&[("OPERATIONS_TOKEN", token)], more].concat()).await;
+        let at = |path: &str| if more.is_empty() { server.get(path) } else { own(path) };
+        assert_eq!(heard(&at).await, (401, false));
+        assert_eq!(at("/metrics").send().await.header("www-authenticate"), Some("Bearer"));
+        assert_eq!(heard(&|path| at(path).bearer("0123456789abcdef0123456789abcdeF")).await, (401, false));
+        assert_eq!(heard(&|path| at(path).bearer(token)).await, READ);
+        server.stop();
+    }
 }
 
 async fn every_answer_carries_a_request_id(server: Server) {
