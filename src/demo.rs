@@ -1,4 +1,4 @@
-//! What `--demo` adds: a client whose secret everybody may see.
+//! What `--demo` adds: a client whose secret everybody may see, and the rule that such a database is never a real one.
 //!
 //! Only on loopback addresses (`config` refuses anything else). Not here: the pages of the demo (`pages::demo`), and
 //! its users, who come to be when they are named (`sign_in`).
@@ -7,14 +7,17 @@ use grantlog_domain::client::{
     ApplicationType, Author, Client, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType, Stage,
     TokenEndpointAuthMethod,
 };
+use grantlog_domain::grant::RevocationReason;
 use grantlog_domain::redirect_uri::RedirectUriError;
-use grantlog_domain::{Actor, ClientId, RedirectUri, Scope, SecretHash};
+use grantlog_domain::session::EndReason;
+use grantlog_domain::{Actor, ClientId, RedirectUri, Scope, SecretHash, Timestamp};
+use grantlog_projections::tables::grants::GrantsOf;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::secrets::{Kind, Secret};
 use crate::sign_in::DEMO_PASSWORD;
-use crate::store::{CommandContext, ExecuteError};
+use crate::store::{CommandContext, EndingError, ExecuteError, Purpose, Signs, Store, StoreError};
 
 /// As consent and home show it.
 pub const CLIENT_NAME: &str = "Demo client";
@@ -32,7 +35,11 @@ pub enum DemoError {
     #[error(transparent)]
     Client(#[from] ExecuteError<ClientError>),
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Ending(#[from] EndingError),
+    #[error(transparent)]
+    Purpose(#[from] PurposeError),
 }
 
 /// `client_id` of the demo client.
@@ -94,19 +101,82 @@ pub async fn set_up(app: &App) -> Result<(), DemoError> {
     Ok(())
 }
 
-/// Without `--demo`: disables the client of an earlier demo on this database, whose secret may be known to anybody.
+/// Why a database is not served as what was asked for.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum PurposeError {
+    #[error(
+        "this is a real database, and a demo lets anybody in as anybody: give the demo one of its own (it makes \
+         grantlog-demo.db when no other is named)"
+    )]
+    Real,
+    #[error(
+        "this is a demo's database, in which anybody was let in as anybody: serve it with --demo, or name another one"
+    )]
+    Demo,
+    #[error(
+        "a demo was served from this database, and anybody was let in as anybody. If it is real nevertheless: grantlog migrate \
+         --mark real, which disables the demo's client and ends every session and grant. If not: grantlog migrate --mark demo"
+    )]
+    Undecided,
+    #[error("this database is marked as {0} for good")]
+    Marked(&'static str),
+    #[error("this database was in real use: it cannot become a demo's")]
+    InUse,
+}
+
+/// Lets a database be served as what it is. A new one becomes what it is served as; one of an earlier release is a demo's
+/// when a demo was served from it and nobody has a password there.
 ///
 /// # Errors
-/// See [`DemoError`].
-pub async fn take_down(app: &App) -> Result<(), DemoError> {
-    let id = CLIENT_ID.to_string();
-    let client = app.store.load::<Client>(&id).await?.aggregate;
-    if !matches!(client.stage(), Stage::Enabled(_)) {
-        return Ok(());
+/// [`DemoError::Purpose`] when it is served as the other.
+pub async fn admit(store: &Store, asked: Purpose) -> Result<(), DemoError> {
+    let purpose = match store.purpose().await? {
+        Some(purpose) => purpose,
+        None => match (store.signs(CLIENT_ID).await?, asked) {
+            (Signs::New, asked) => store.mark(asked).await?,
+            (Signs::Real, _) => store.mark(Purpose::Real).await?,
+            (Signs::Demo { passwords: false }, Purpose::Demo) => store.mark(Purpose::Demo).await?,
+            (Signs::Demo { .. }, _) => return Err(PurposeError::Undecided.into()),
+        },
+    };
+    match (purpose, asked) {
+        (Purpose::Real, Purpose::Demo) => Err(PurposeError::Real.into()),
+        (Purpose::Demo, Purpose::Real) => Err(PurposeError::Demo.into()),
+        (Purpose::Demo, Purpose::Demo) | (Purpose::Real, Purpose::Real) => Ok(()),
     }
-    tracing::warn!(client_id = id, "this database was a demo's: its client is disabled now");
-    let by = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
-    app.store.execute::<Client>(&id, ClientCommand::Disable { by: Author::Operator, at: app.now() }, &by).await?;
+}
+
+/// Marks a database as its operator says. A demo's that becomes real loses what anybody may have been given in it: its
+/// client, every session, every grant.
+///
+/// # Errors
+/// [`DemoError::Purpose`] when it is marked as the other already, or real users would become a demo's.
+pub async fn mark(store: &Store, purpose: Purpose, at: Timestamp, by: &CommandContext) -> Result<(), DemoError> {
+    match (store.purpose().await?, store.signs(CLIENT_ID).await?, purpose) {
+        (Some(marked), ..) if marked == purpose => return Ok(()),
+        (Some(marked), ..) => return Err(PurposeError::Marked(marked.as_str()).into()),
+        (None, Signs::Demo { passwords: true } | Signs::Real, Purpose::Demo) => {
+            return Err(PurposeError::InUse.into());
+        }
+        (None, Signs::Demo { .. }, Purpose::Real) => end_everything(store, at, by).await?,
+        (None, ..) => {}
+    }
+    match store.mark(purpose).await? {
+        marked if marked == purpose => Ok(()),
+        marked => Err(PurposeError::Marked(marked.as_str()).into()),
+    }
+}
+
+async fn end_everything(store: &Store, at: Timestamp, by: &CommandContext) -> Result<(), DemoError> {
+    let id = CLIENT_ID.to_string();
+    if matches!(store.load::<Client>(&id).await?.aggregate.stage(), Stage::Enabled(_)) {
+        store.execute::<Client>(&id, ClientCommand::Disable { by: Author::Operator, at }, by).await?;
+    }
+    store.end_grants(GrantsOf::Client(CLIENT_ID), RevocationReason::ClientDisabled, by).await?;
+    for user_id in store.everybody().await?.iter().filter_map(|id| id.parse().ok()) {
+        store.end_sessions(user_id, None, EndReason::Admin, by).await?;
+        store.end_grants(GrantsOf::User(user_id), RevocationReason::Admin, by).await?;
+    }
     Ok(())
 }
 

@@ -26,7 +26,7 @@ use crate::oidc::backchannel;
 use crate::oidc::keys::{KeyError, Keys};
 use crate::routes::{operations_routes, routes};
 use crate::store::vault::{Vault, VaultError};
-use crate::store::{Store, StoreError, StoreOptions};
+use crate::store::{Purpose, Store, StoreError, StoreOptions};
 use crate::upgrading;
 
 /// Why the server did not start.
@@ -99,8 +99,6 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     background.spawn("client assertions", client_assertion::tidy(app.clone()));
     if app.settings.demo {
         demo::set_up(&app).await?;
-    } else {
-        demo::take_down(&app).await?;
     }
     upgrading::tell(&app);
     announce(&app);
@@ -154,6 +152,7 @@ async fn open(settings: Settings) -> Result<App, ServeError> {
     store
         .migrate(&mut |step| tracing::info!(version = step.version, description = step.description, "migrating"))
         .await?;
+    demo::admit(&store, if settings.demo { Purpose::Demo } else { Purpose::Real }).await?;
     let secrets = store.open_secrets(&settings.pepper).await?;
     let vault = Vault::from_settings(&settings, store.db().clone(), secrets.clone(), clock.clone())?;
     prepare(store.db()).await?;

@@ -50,7 +50,10 @@ async fn postgres(cluster: &str) -> Db {
     let options: sqlx::postgres::PgConnectOptions = cluster.parse().expect("a URL");
     let db = Db::open_postgres(options.database(&name), &OpenOptions::default()).await.expect("connected");
     let Db::Postgres(pool) = &db else { unreachable!("it is PostgreSQL") };
-    sqlx::migrate!("../migrations/postgres").run(pool).await.expect("migrated");
+    let mut session = pool.acquire().await.expect("a session");
+    session.execute("SET search_path = public, pg_temp").await.expect("set");
+    sqlx::migrate!("../migrations/postgres").run(&mut *session).await.expect("migrated");
+    session.detach().close().await.expect("closed");
     db
 }
 

@@ -11,9 +11,10 @@
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::checkpoint;
-use crate::db::{Db, DbError, Row, Tx};
+use crate::db::{Db, DbError, Row, Tx, Value};
 use crate::engine::is_known;
 use crate::feed::{Cursor, POSTGRES_COLUMNS};
+use crate::read_models;
 use crate::tables::activity;
 
 /// What the base holds.
@@ -43,25 +44,30 @@ pub async fn objection(db: &Db, last: Cursor) -> Result<Option<String>, DbError>
     Ok(None)
 }
 
-/// Makes the base anew for when `partition` has left the log: adds the events of it that are shown, and removes those
-/// that no longer are. Nobody else may do this at the same time.
-pub async fn renew(db: &Db, partition: &str) -> Result<BaseSum, DbError> {
-    let shown = format!("{}_v{}", activity::NAME, activity::VERSION);
+/// Rows of the activity that are carried over at a time.
+const CARRIED: i64 = 10_000;
+
+/// Makes the base anew for when `partition`, whose last event has the position `last`, has left the log: adds the events of
+/// it that are shown, and removes those that no longer are. Nobody else may do this at the same time.
+///
+/// `read_models` is the database as the role sees it that the read models belong to. What they show comes over as numbers:
+/// the owner of the log never reads a view or table that another role has made.
+pub async fn renew(db: &Db, read_models: &Db, partition: &str, last: i64) -> Result<BaseSum, DbError> {
+    read_models::are_ours(read_models).await?;
     let mut tx = db.begin().await?;
     tx.take_long().await?;
     tx.execute("SET LOCAL idle_in_transaction_session_timeout = 0", &[]).await?;
     // First what is there: a foreign change is reported, not taken for right.
     verify_in(&mut tx).await?;
-    let remove = format!(
-        "DELETE FROM events_base base WHERE NOT EXISTS \
-         (SELECT 1 FROM {shown} shown WHERE shown.txid = base.txid AND shown.position = base.position)"
-    );
-    tx.execute(&remove, &[]).await?;
+    carry_shown(&mut tx, read_models, last).await?;
+    let remove = "DELETE FROM events_base base WHERE NOT EXISTS \
+         (SELECT 1 FROM pg_temp.shown shown WHERE shown.txid = base.txid AND shown.position = base.position)";
+    tx.execute(remove, &[]).await?;
     let columns = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid, position, \
                    recorded_at";
     let add = format!(
         "INSERT INTO events_base ({columns}) SELECT {columns} FROM {partition} event WHERE (txid, position) IN \
-         (SELECT txid, position FROM {shown}) ON CONFLICT DO NOTHING"
+         (SELECT txid, position FROM pg_temp.shown) ON CONFLICT DO NOTHING"
     );
     tx.execute(&add, &[]).await?;
     let sum = sum(&mut tx).await?;
@@ -69,6 +75,34 @@ pub async fn renew(db: &Db, partition: &str) -> Result<BaseSum, DbError> {
     tx.execute(note, &[sum.events.into(), sum.sha256.as_str().into(), partition.into()]).await?;
     tx.commit().await?;
     Ok(sum)
+}
+
+/// Lays beside the log which of its events the activity shows, as far as they can be archived.
+async fn carry_shown(tx: &mut Tx, read_models: &Db, last: i64) -> Result<(), DbError> {
+    tx.execute(
+        "CREATE TEMP TABLE shown (txid bigint, position bigint, PRIMARY KEY (txid, position)) ON COMMIT DROP",
+        &[],
+    )
+    .await?;
+    let based = tx.fetch("SELECT coalesce(max(position), 0) FROM events_base", &[]).await?;
+    let last = based.first().map(|row| row.int(0)).transpose()?.unwrap_or(0).max(last);
+    let page = format!(
+        "SELECT user_id, position, txid FROM {}_v{} WHERE (user_id, position) > ($1, $2) AND position <= $3 \
+         ORDER BY user_id, position LIMIT $4",
+        activity::NAME,
+        activity::VERSION
+    );
+    let mut shown = read_models.begin_long_read().await?;
+    let (mut user_id, mut position) = (String::new(), 0);
+    loop {
+        let rows = shown.fetch(&page, &[user_id.into(), position.into(), last.into(), CARRIED.into()]).await?;
+        let Some(end) = rows.last() else { break };
+        (user_id, position) = (end.text(0)?, end.int(1)?);
+        let column = |at| rows.iter().map(|row| row.int(at).map(Some)).collect::<Result<_, _>>().map(Value::IntArray);
+        let carry = "INSERT INTO pg_temp.shown SELECT * FROM unnest($1::bigint[], $2::bigint[]) ON CONFLICT DO NOTHING";
+        tx.execute(carry, &[column(2)?, column(1)?]).await?;
+    }
+    shown.rollback().await
 }
 
 /// Checks that the base is what the last archive run left. Nothing to do on SQLite.

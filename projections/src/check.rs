@@ -10,6 +10,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::db::{Block, Db, DbError, Scan, in_thread};
 use crate::engine::builds::{self, Indexes};
 use crate::engine::projection::{Projection, named};
+use crate::read_models::{self, SCRATCH};
 use crate::rebuild::{Build, RebuildError, RebuildProgress};
 
 /// Two tables at the same place in the log.
@@ -47,7 +48,6 @@ pub struct Checked {
     pub events: u64,
 }
 
-const SCRATCH: &str = "_check";
 /// Blocks of rows that wait to be summed.
 const WAITING_MAX: usize = 4;
 
@@ -65,6 +65,7 @@ pub async fn check(
     mut report: impl FnMut(RebuildProgress) + Send,
 ) -> Result<Checked, RebuildError> {
     let projection = named(name).ok_or_else(|| RebuildError::UnknownProjection(name.to_owned()))?;
+    read_models::are_ours(db).await?;
     base::verify(db).await?;
     let scratch = make_scratch(db, &*projection).await?;
     let table = scratch.table_name.clone();

@@ -2,6 +2,7 @@
 
 use crate::db::{Block, Db, DbError, Scan, Tx, Value};
 use crate::feed::Cursor;
+use crate::read_models;
 
 /// A table of a projection and how far it has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +19,12 @@ pub struct Checkpoint {
 const COLUMNS: &str = "c.table_name, c.name, c.version, c.txid, c.position, c.recorded_at";
 
 fn read(row: &crate::db::Row) -> Result<Checkpoint, DbError> {
+    let (table_name, name, version) = (row.text(0)?, row.text(1)?, row.int(2)?);
+    read_models::number_of(&table_name, &name, version)?;
     Ok(Checkpoint {
-        table_name: row.text(0)?,
-        name: row.text(1)?,
-        version: row.int(2)?,
+        table_name,
+        name,
+        version,
         cursor: Cursor { txid: row.int(3)?, position: row.int(4)? },
         recorded_at: row.int(5)?,
     })
@@ -33,7 +36,11 @@ pub async fn active(tx: &mut Tx, name: &str, version: i64) -> Result<Option<Chec
         "SELECT {COLUMNS} FROM active_projection a JOIN projection_checkpoint c ON c.table_name = a.table_name \
          WHERE a.name = $1 AND a.version = $2"
     );
-    tx.fetch(&sql, &[name.into(), version.into()]).await?.first().map(read).transpose()
+    let active = tx.fetch(&sql, &[name.into(), version.into()]).await?.first().map(read).transpose()?;
+    if let Some(active) = &active {
+        read_models::check_owned(tx, &[&active.table_name, &format!("{name}_v{version}")]).await?;
+    }
+    Ok(active)
 }
 
 /// The table that answers and how far it has come, in the snapshot of `scan`; `None` before it is made.
@@ -45,7 +52,10 @@ pub(crate) async fn active_in(scan: &mut Scan, name: &str, version: i64) -> Resu
     );
     let blocks = scan.fetch(sql).await?;
     let mut rows = blocks.iter().flat_map(Block::rows);
-    rows.next().map(|mut row| Ok((row.parse()?, Cursor { txid: row.int()?, position: row.int()? }))).transpose()
+    let Some(mut row) = rows.next() else { return Ok(None) };
+    let table_name: String = row.parse()?;
+    read_models::number_of(&table_name, name, version)?;
+    Ok(Some((table_name, Cursor { txid: row.int()?, position: row.int()? })))
 }
 
 /// Every table, by name, and whether it is the one that answers.

@@ -3,7 +3,7 @@
 //! [`feed`] reads the log in order. [`tables`] are SQL tables folded from it by the [`engine`]; pages and the command
 //! line ask them. [`live`] models are in memory; the hot paths ask them. [`rebuild`] builds a table anew beside the old
 //! one, [`check`] proves that a table is what the log says, [`base`] is what archived events leave for both, [`status`]
-//! tells how far everything is.
+//! tells how far everything is; [`read_models`] says whose the tables are.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ pub mod engine;
 pub mod feed;
 pub mod live;
 pub mod poison;
+pub mod read_models;
 pub mod rebuild;
 pub mod status;
 pub mod table;

@@ -17,6 +17,7 @@ use crate::engine::projection::{Projection, named};
 use crate::engine::step::{Progress, Stepped};
 use crate::feed::pages::{Entries, Pages, Which};
 use crate::feed::{Cursor, Entry, Fault, Stored, ordered};
+use crate::read_models;
 
 /// Most events of one transaction of a build.
 const STEP_MAX: usize = 4096;
@@ -93,6 +94,7 @@ pub async fn build_anew(
     now: Timestamp,
     mut report: impl FnMut(RebuildProgress) + Send,
 ) -> Result<Rebuilt, RebuildError> {
+    read_models::are_ours(db).await?;
     base::verify(db).await?;
     let (new, resumed) = begin(db, &*projection).await?;
     let mut build = Build::new(db, projection, new).await?;
@@ -122,7 +124,14 @@ async fn begin(db: &Db, projection: &dyn Projection) -> Result<(Checkpoint, bool
     builds::exclusively(&mut tx).await?;
     let mut found = checkpoint::building(&mut tx, projection.name(), projection.version()).await?.into_iter();
     let begun = match found.rfind(|build| !check::is_scratch(&build.table_name)) {
-        Some(build) => (build, true),
+        Some(build) if !builds::is_there(&mut tx, &build.table_name).await? => {
+            builds::forget(&mut tx, &build.table_name).await?;
+            (builds::make(&mut tx, projection, indexes(db)).await?, false)
+        }
+        Some(build) => {
+            read_models::check_owned(&mut tx, &[&build.table_name]).await?;
+            (build, true)
+        }
         None => (builds::make(&mut tx, projection, indexes(db)).await?, false),
     };
     tx.commit().await?;

@@ -64,7 +64,10 @@ pub(crate) async fn postgres() -> Option<Fresh> {
     let options = sqlx::postgres::PgConnectOptions::from_str(&cluster).unwrap().database(&name);
     let db = Db::open_postgres(options, &OpenOptions { connections: 30, ..OpenOptions::default() }).await.unwrap();
     let Db::Postgres(pool) = &db else { panic!("postgres") };
-    sqlx::migrate!("../migrations/postgres").run(pool).await.unwrap();
+    let mut session = pool.acquire().await.unwrap();
+    session.execute("SET search_path = public, pg_temp").await.unwrap();
+    sqlx::migrate!("../migrations/postgres").run(&mut *session).await.unwrap();
+    session.detach().close().await.unwrap();
     crate::prepare(&db).await.unwrap();
     Some(Fresh { db, _folder: None })
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::opened::Opened;
 use super::{CliError, output};
+use crate::config::{DatabaseUrl, Settings};
 use crate::store::archive::{
     ArchiveError, ArchiveFileError, ArchiveOptions, Archived, Outcome, Progress, Reader, Verified, records,
 };
@@ -17,7 +18,7 @@ use crate::store::{Ensured, Partition};
 #[command(after_help = "\
 A partition leaves the log whole, when every grant in it was over for that long. Each becomes one file, which is read back
 and compared with the log before the partition is detached and dropped. An interrupted run is finished by the next one.
-PostgreSQL only; needs the role that owns the events.")]
+PostgreSQL only; needs the role that owns the events (docs/postgres-roles.sql).")]
 pub(super) struct Archive {
     /// How long everything in a partition must have been over: 90d, 12w, 36h
     #[arg(long, value_name = "AGE", value_parser = age, required_unless_present = "verify")]
@@ -31,8 +32,12 @@ pub(super) struct Archive {
     /// Detach the partitions, but do not drop them
     #[arg(long)]
     keep: bool,
+    /// The same database as the server's role: what users are still shown is read as that role. Needed where the server
+    /// does not run as the owner
+    #[arg(long, value_name = "URL")]
+    read_models: Option<DatabaseUrl>,
     /// Check such a file instead; needs no database
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["older_than", "output", "dry_run", "keep"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["older_than", "output", "dry_run", "keep", "read_models"])]
     pub(super) verify: Option<PathBuf>,
 }
 
@@ -77,12 +82,21 @@ fn print_verified(found: &Verified) -> Result<(), CliError> {
     ])
 }
 
-pub(super) async fn run(command: Archive, opened: &Opened, json: bool) -> Result<(), CliError> {
+pub(super) async fn run(command: Archive, opened: &Opened, settings: &Settings, json: bool) -> Result<(), CliError> {
+    let read_models = match command.read_models {
+        Some(database) => {
+            let mut settings = settings.clone();
+            settings.database = database;
+            Some(Opened::connect(&settings, false).await?.db().clone())
+        }
+        None => None,
+    };
     let options = ArchiveOptions {
         older_than: command.older_than.unwrap_or_default(),
         folder: command.output,
         dry_run: command.dry_run,
         keep: command.keep,
+        read_models,
     };
     let bar = output::progress("archiving");
     let mut report = |progress: Progress<'_>| match progress {

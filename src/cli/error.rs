@@ -71,6 +71,7 @@ impl From<DbError> for CliError {
                 "the SQLite file is locked by another process that writes to it for long; try again".into(),
             ),
             DbError::Unavailable(_) | DbError::TimedOut => CliError::Unavailable(text),
+            DbError::NotOurs(_) => CliError::Refused(text),
             DbError::Conflict(_) | DbError::Data(_) | DbError::Malformed(_) => CliError::Failed(text),
         }
     }

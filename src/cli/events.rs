@@ -94,7 +94,7 @@ pub(super) async fn run(command: Events, settings: &Settings, json: bool) -> Res
             }
         }
         Events::Export(export) => export_all(&opened, export.output.as_deref()).await,
-        Events::Archive(command) => archive::run(command, &opened, json).await,
+        Events::Archive(command) => archive::run(command, &opened, settings, json).await,
         Events::Archives => archive::list(&opened, json).await,
         Events::Partitions => archive::partitions(&opened, json).await,
     }

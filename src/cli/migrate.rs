@@ -4,8 +4,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::opened::Opened;
-use super::{CliError, output};
+use super::{CliError, output, read_models};
 use crate::config::Settings;
+use crate::demo;
+use crate::store::Purpose;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -15,6 +17,10 @@ pub(super) struct Migrate {
     /// other Grantlog first
     #[arg(long)]
     rebase: bool,
+    /// Say what a database of release 0.1 is for, from which a demo was served: real disables the demo's client and ends every
+    /// session and grant
+    #[arg(long, value_name = "demo|real", value_parser = ["demo", "real"], hide_possible_values = true)]
+    mark: Option<String>,
 }
 
 pub(super) async fn run(command: Migrate, settings: &Settings, json: bool) -> Result<(), CliError> {
@@ -37,6 +43,11 @@ pub(super) async fn run(command: Migrate, settings: &Settings, json: bool) -> Re
         })
         .await?;
     bar.finish_and_clear();
+    if let Some(mark) = &command.mark {
+        let purpose = if mark == Purpose::Demo.as_str() { Purpose::Demo } else { Purpose::Real };
+        read_models::there(&opened).await?;
+        demo::mark(&opened.store, purpose, opened.clock.now(), &opened.context()).await?;
+    }
     if json {
         return output::json(&json!({ "applied": applied }));
     }

@@ -52,14 +52,26 @@ impl From<ServeError> for CliError {
         match error {
             ServeError::Config(error) => error.into(),
             ServeError::Keys(error) => error.into(),
-            ServeError::Store(error) | ServeError::Demo(DemoError::Store(error)) => error.into(),
+            ServeError::Store(error) => error.into(),
+            ServeError::Demo(error) => error.into(),
             ServeError::Vault(error) => error.into(),
             ServeError::Database(error) => error.into(),
-            ServeError::Server(_)
-            | ServeError::Signal(_)
-            | ServeError::Metrics(_)
-            | ServeError::Background(_)
-            | ServeError::Demo(_) => CliError::Failed(text),
+            ServeError::Server(_) | ServeError::Signal(_) | ServeError::Metrics(_) | ServeError::Background(_) => {
+                CliError::Failed(text)
+            }
+        }
+    }
+}
+
+impl From<DemoError> for CliError {
+    fn from(error: DemoError) -> Self {
+        let text = error.to_string();
+        match error {
+            DemoError::Store(error) => error.into(),
+            DemoError::Ending(error) => error.into(),
+            DemoError::Client(error) => error.into(),
+            DemoError::Purpose(_) => CliError::Refused(text),
+            DemoError::RedirectUri(_) => CliError::Failed(text),
         }
     }
 }

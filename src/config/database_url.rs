@@ -30,11 +30,13 @@ impl DatabaseUrl {
         &self.text
     }
 
-    /// A file in the directory of the SQLite file, or in the working directory for PostgreSQL.
-    pub(super) fn beside(&self, name: &str) -> PathBuf {
+    /// Where the pepper is by default: in the directory of the SQLite file, or in the working directory for PostgreSQL. A
+    /// demo that stands beside a real database has one of its own, also for commands that do not know of the demo.
+    pub(super) fn pepper_file(&self) -> PathBuf {
         match &self.kind {
-            DatabaseKind::Sqlite(file) => file.parent().unwrap_or(Path::new("")).join(name),
-            DatabaseKind::Postgres => PathBuf::from(name),
+            DatabaseKind::Sqlite(file) if file.ends_with("grantlog-demo.db") => file.with_extension("pepper"),
+            DatabaseKind::Sqlite(file) => file.parent().unwrap_or(Path::new("")).join("grantlog.pepper"),
+            DatabaseKind::Postgres => PathBuf::from("grantlog.pepper"),
         }
     }
 }

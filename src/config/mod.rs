@@ -43,6 +43,8 @@ use layers::{PEPPER_NAME, Value, Values};
 
 /// The settings file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "grantlog.toml";
+/// What a demo uses that is told nothing else: never the file of a real server.
+const DEMO_DATABASE: &str = "sqlite:grantlog-demo.db";
 
 impl Settings {
     /// Reads the settings of this process.
@@ -85,11 +87,15 @@ impl Settings {
     fn from_values(values: &Values) -> Result<Self, ConfigError> {
         let listen: SocketAddr = parsed(values, "listen", "an address and a port, such as 127.0.0.1:5000")?;
         let tls = tls(values)?;
-        let database: DatabaseUrl = match text(values, "database").parse() {
+        let demo = flag(values, "demo");
+        let named = match text(values, "database") {
+            _ if demo && !values.is_given("database") => DEMO_DATABASE,
+            named => named,
+        };
+        let database: DatabaseUrl = match named.parse() {
             Ok(url) => url,
             Err(reason) => return Err(values.refuse("database", reason)),
         };
-        let demo = flag(values, "demo");
         if demo && !listen.ip().is_loopback() {
             return Err(demo_refused(&format!("listen is {listen}")));
         }
@@ -102,9 +108,7 @@ impl Settings {
             listen,
             issuer: issuer.map_err(|reason| values.refuse("issuer", reason))?,
             issuer_follows_listen: issuer_text.is_empty(),
-            pepper: PepperSource::File(
-                path(values, "pepper_file").unwrap_or_else(|| database.beside("grantlog.pepper")),
-            ),
+            pepper: PepperSource::File(path(values, "pepper_file").unwrap_or_else(|| database.pepper_file())),
             database,
             demo,
             tls,

@@ -59,19 +59,21 @@ pub const SETTINGS: &[Setting] = &[
     text(
         "database",
         "sqlite:grantlog.db",
-        "Where the event log lives: `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`.",
+        "Where the event log lives: `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`. A demo that is told nothing \
+         else uses `sqlite:grantlog-demo.db`.",
     ),
     text(
         "pepper_file",
         "",
         "File with the key under which tokens and secrets are stored; made at the first start, readable by its owner \
          only. It does not belong into the same backup as the database. Empty: `grantlog.pepper` beside the SQLite \
-         file, or in the working directory for PostgreSQL. GRANTLOG_PEPPER may hold its content instead.",
+         file (`grantlog-demo.pepper` beside a `grantlog-demo.db`), or in the working directory for PostgreSQL. \
+         GRANTLOG_PEPPER may hold its content instead.",
     ),
     flag(
         "demo",
         "Any user name signs in without a password, and a demo client exists. Refused unless `listen` and `issuer` \
-         are loopback addresses.",
+         are loopback addresses, and on a database that was ever served without it; a demo's database is refused without it.",
     ),
     text("tls.cert_file", "", "PEM file with the certificate chain. Set together with `tls.key_file`."),
     text("tls.key_file", "", "PEM file with the private key of the certificate."),

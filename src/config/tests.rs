@@ -162,7 +162,15 @@ fn plain_http_is_for_loopback_or_behind_a_named_proxy() {
 
 #[test]
 fn the_demo_is_refused_away_from_loopback() {
-    Settings::with(&[("demo", "true")]).unwrap();
+    let demo = Settings::with(&[("demo", "true")]).unwrap();
+    assert_eq!(demo.database.to_string(), "sqlite:grantlog-demo.db");
+    // The same for a command that only names the database.
+    let command = Settings::with(&[("database", "sqlite:grantlog-demo.db")]).unwrap();
+    for settings in [&demo, &command] {
+        assert!(format!("{:?}", settings.pepper).contains("grantlog-demo.pepper"), "{:?}", settings.pepper);
+    }
+    let named = Settings::with(&[("demo", "true"), ("database", "sqlite:mine.db")]).unwrap();
+    assert_eq!(named.database.to_string(), "sqlite:mine.db");
     let elsewhere = [("demo", "true"), ("listen", "0.0.0.0:5000"), ("issuer", "http://localhost:5000")];
     assert!(message(Settings::with(&elsewhere)).contains("loopback address only"));
     let proxied = [("demo", "true"), ("issuer", "https://id.example.org")];

@@ -12,6 +12,8 @@ pub enum Failure {
     BodyTooLarge,
     /// More than `http.headers`.
     TooManyHeaders,
+    /// Not for this server, which is one of this machine alone.
+    ForeignHost,
     /// The handler panicked.
     Panicked,
     /// It took longer than `http.request_timeout_seconds`.
@@ -24,6 +26,8 @@ impl Failure {
         match self {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            // RFC 9110 15.5.20.
+            Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -35,6 +39,7 @@ impl Failure {
         match self {
             Self::BodyTooLarge => "The request body is too large.",
             Self::TooManyHeaders => "There are too many headers.",
+            Self::ForeignHost => "This server is for this machine alone: ask for it as localhost.",
             Self::Panicked => "Something went wrong on our side.",
             Self::TooSlow => "The answer took too long.",
         }

@@ -5,6 +5,7 @@
 //! - `head_timer`: the deadline for the head of a request
 //! - `lately`: how much an address may ask of what is for everybody
 //! - `handler`: what answers the requests of a route; `failure`: how one hears that there is no answer
+//! - `hosts`: whom a server on this machine alone is asked as
 //! - `request`: what happens around every request: id, deadline, body limit, panic, metrics, log
 //! - `request_id`: the id of a request and the address of its caller
 //! - `metrics`, `health`: `/metrics`, `/health/live`, `/health/ready`; `operations`: who reads them
@@ -21,6 +22,7 @@ pub mod form;
 pub mod handler;
 pub mod head_timer;
 pub mod health;
+mod hosts;
 pub mod lately;
 pub mod metrics;
 pub mod open_files;

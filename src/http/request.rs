@@ -21,6 +21,7 @@ use warp::reply::Response;
 use super::cross_origin;
 use super::failure::Failure;
 use super::handler::{Route, Routes};
+use super::hosts::Hosts;
 use super::metrics::{HTTP_PANICS, HttpMetrics, RouteIndex};
 use super::request_id::{RequestContext, RequestIds, X_REQUEST_ID};
 use crate::config::{HttpSettings, TrustedProxies};
@@ -56,6 +57,7 @@ impl Surroundings {
 pub(super) struct Connection {
     pub(super) surroundings: Arc<Surroundings>,
     pub(super) routes: Arc<Routes>,
+    pub(super) hosts: Arc<Hosts>,
     pub(super) peer: IpAddr,
 }
 
@@ -76,7 +78,7 @@ pub(super) async fn answer(connection: Arc<Connection>, request: Request<Incomin
         route = counted.pattern()
     );
     let id = context.id.header();
-    let answering = respond(surroundings, route, context, request);
+    let answering = respond(&connection, route, context, request);
     // At the default level nobody sees the span, and nothing is wrapped.
     let mut response =
         if span.is_disabled() { answering.await } else { Box::pin(answering).instrument(span.clone()).await };
@@ -105,11 +107,15 @@ fn log(response: &Response, route: RouteIndex, elapsed: Duration) {
 }
 
 async fn respond(
-    surroundings: &Surroundings,
+    connection: &Connection,
     route: &Route,
     context: RequestContext,
     request: Request<Incoming>,
 ) -> Response {
+    let surroundings = &*connection.surroundings;
+    if !connection.hosts.has(&request) {
+        return closing((route.failed)(Failure::ForeignHost));
+    }
     if announced_bytes(&request) > surroundings.body_bytes as u64 {
         return closing((route.failed)(Failure::BodyTooLarge));
     }

@@ -74,7 +74,7 @@ async fn read_all(stream: &mut TcpStream) -> String {
 }
 
 fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").into_bytes()
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").into_bytes()
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_panic_is_answered_500_and_others_go_on() {
 async fn headers_that_come_too_slowly_close_the_connection() {
     let server = start(&[("http.header_read_timeout_seconds", "1")]).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\nx-slow: ").await.unwrap();
+    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await.unwrap();
     let began = Instant::now();
     let answer = read_all(&mut stream).await;
     assert!(!answer.contains("200 OK"), "{answer}");
@@ -112,17 +112,17 @@ async fn headers_that_come_too_slowly_close_the_connection() {
 async fn an_idle_connection_is_closed() {
     let server = start(&[("http.header_read_timeout_seconds", "1")]).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     assert!(read_all(&mut stream).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
 async fn headers_that_are_too_large_or_too_many_are_answered_431() {
     let server = start(&[("http.header_bytes", "4096"), ("http.headers", "16")]).await;
-    let large = format!("GET /hello HTTP/1.1\r\nhost: x\r\nx-large: {}\r\n\r\n", "a".repeat(5000));
+    let large = format!("GET /hello HTTP/1.1\r\nhost: localhost\r\nx-large: {}\r\n\r\n", "a".repeat(5000));
     let answer = exchange(server.address, large.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
-    let many = format!("GET /hello HTTP/1.1\r\nhost: x\r\n{}\r\n", "x-more: a\r\n".repeat(17));
+    let many = format!("GET /hello HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x-more: a\r\n".repeat(17));
     let answer = exchange(server.address, many.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
 }
@@ -143,7 +143,7 @@ async fn endless_headers_do_not_fill_the_memory() {
 #[tokio::test]
 async fn a_body_that_is_announced_or_turns_out_too_large_is_refused() {
     let server = start(&[("http.body_bytes", "1024")]).await;
-    let post = |body: String| format!("POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{body}");
+    let post = |body: String| format!("POST /echo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{body}");
     let right = post(format!("content-length: 1024\r\n\r\n{}", "a".repeat(1024)));
     assert!(exchange(server.address, right.as_bytes()).await.ends_with("1024"));
     let announced = post("content-length: 10000000\r\n\r\n".into());
@@ -164,7 +164,8 @@ async fn a_request_that_takes_too_long_is_answered_503() {
 #[tokio::test]
 async fn a_body_that_never_ends_is_answered_503() {
     let server = start(&[("http.request_timeout_seconds", "1")]).await;
-    let answer = exchange(server.address, b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc").await;
+    let answer =
+        exchange(server.address, b"POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nabc").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
 }
 
@@ -173,7 +174,7 @@ async fn a_connection_past_the_limit_waits_until_another_ends() {
     let server = start(&[("http.connections", "1")]).await;
     let first = TcpStream::connect(server.address).await.unwrap();
     let mut held = first;
-    held.write_all(b"GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    held.write_all(b"GET /gate HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     server.entered.notified().await;
 
     let mut second = TcpStream::connect(server.address).await.unwrap();
@@ -190,7 +191,7 @@ async fn a_connection_past_the_limit_waits_until_another_ends() {
 async fn a_stop_finishes_the_request_in_flight_and_takes_no_new_one() {
     let mut server = start(&[]).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /gate HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     server.entered.notified().await;
     server.stop.take().unwrap().send(()).unwrap();
     // The listener is closed before the running request is answered.
@@ -207,7 +208,7 @@ async fn a_stop_finishes_the_request_in_flight_and_takes_no_new_one() {
 async fn a_stop_does_not_wait_for_ever() {
     let mut server = start(&[("http.stop_timeout_seconds", "0")]).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /gate HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     server.entered.notified().await;
     server.stop.take().unwrap().send(()).unwrap();
     server.task.await.unwrap();

@@ -204,7 +204,7 @@ impl OAuthError {
     #[must_use]
     pub fn not_answered(failure: Failure) -> Self {
         let code = match failure {
-            Failure::BodyTooLarge | Failure::TooManyHeaders => ErrorCode::InvalidRequest,
+            Failure::BodyTooLarge | Failure::TooManyHeaders | Failure::ForeignHost => ErrorCode::InvalidRequest,
             Failure::Panicked => ErrorCode::ServerError,
             Failure::TooSlow => ErrorCode::TemporarilyUnavailable,
         };

@@ -18,7 +18,8 @@ pub enum StoreError {
     #[error("migration {version} of this database is not the one that this Grantlog has: it was made by another build")]
     ChangedMigration { version: i64 },
     #[error(
-        "the database is not up to date (its schema has version {found}, this Grantlog needs {needed}): grantlog migrate"
+        "the database is not up to date (its schema has version {found}, this Grantlog needs {needed}): grantlog migrate, as \
+         the role that owns the tables"
     )]
     OlderSchema { found: i64, needed: i64 },
     #[error("migration {version} failed: {reason}")]

@@ -16,6 +16,7 @@ mod migrate;
 mod open;
 mod options;
 mod partitions;
+mod purpose;
 mod recent;
 mod repository;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use grantlog_domain::Recorded;
 use grantlog_projections::db::{Db, Value};
+use grantlog_projections::read_models;
 
 pub use self::ending::{Ended, EndingError};
 pub use self::error::{AppendError, ExecuteError, StoreError};
@@ -34,6 +36,7 @@ pub use self::execute::{CommandContext, Executed, Loaded};
 pub use self::migrate::Step;
 pub use self::options::{EVENT_BYTES_MAX, StoreOptions};
 pub use self::partitions::{Bound, Ensured, Partition, Range};
+pub use self::purpose::{Purpose, Signs};
 
 use self::group_commit::GroupCommit;
 use self::recent::Recent;
@@ -101,7 +104,10 @@ impl Store {
         let applied = migrate::apply(&self.0.db, progress).await?;
         identity::check(&self.0.db).await?;
         latest::go_on_from(&self.0.db, &self.0.clock).await?;
-        grantlog_projections::prepare(&self.0.db).await?;
+        match read_models::other_owner(&self.0.db).await? {
+            None => grantlog_projections::prepare(&self.0.db).await?,
+            Some(owner) => tracing::info!(owner, "the read models are made by the role that they belong to"),
+        }
         self.try_partitions().await;
         Ok(applied)
     }

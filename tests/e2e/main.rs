@@ -21,12 +21,13 @@ mod openidconnect_crate;
 mod operator;
 mod pages;
 mod resource;
+mod roles;
 mod upgrade;
 
 use std::{fs, process::ExitCode};
 
 use harness::{
-    site,
+    postgres, site,
     suite::{self, Case},
 };
 use libtest_mimic::Arguments;
@@ -82,6 +83,7 @@ const CASES: &[&[&[Case]]] = &[
     command_line::CASES,
     operator::CASES,
     archive::CASES,
+    roles::CASES,
     concurrency::CASES,
     nodes::CASES,
     demo::CASES,
@@ -108,5 +110,6 @@ fn main() -> ExitCode {
     // One after the other, and whatever was filtered before.
     let after = Arguments { test_threads: Some(1), ..Arguments::default() };
     let leftovers = libtest_mimic::run(&after, leftovers::trials());
+    postgres::drop_templates();
     if conclusion.has_failed() { conclusion.exit_code() } else { leftovers.exit_code() }
 }

@@ -100,12 +100,12 @@ async fn a_lost_listener_is_replaced_and_nothing_is_missed(_: Store) {
     let (site, nodes) = nodes(&[]).await;
     let client = known(&nodes, nodes[0].service_client().await).await;
     let listening = async || {
-        let count = query(site.database(), &format!("SELECT count(*) {LISTENERS}"));
+        let count = query(site.owner(), &format!("SELECT count(*) {LISTENERS}"));
         (count == "2").then_some(())
     };
     poll::until("both nodes listen", listening).await;
     let token = nodes[0].service_token(&client).await;
-    query(site.database(), &format!("SELECT pg_terminate_backend(pid) {LISTENERS}"));
+    query(site.owner(), &format!("SELECT pg_terminate_backend(pid) {LISTENERS}"));
     nodes[0].revoke_as(&client, &token).await.expect(200);
     everywhere(&nodes, "a revocation that nobody announced", async |node| !node.is_active(&client, &token).await).await;
     poll::until("both listen again", listening).await;
@@ -117,7 +117,7 @@ async fn a_node_that_meets_an_unknown_event_asks_the_log(_: Store) {
     let (kept, revoked) = (nodes[0].service_token(&client).await, nodes[0].service_token(&client).await);
     // As a newer binary on another node would write it.
     query(
-        site.database(),
+        site.owner(),
         "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
          SELECT 'grant', 'of-tomorrow', 1, 'grant.suspended', '1.0', '{}', metadata FROM events LIMIT 1",
     );

@@ -251,7 +251,7 @@ async fn a_newer_schema_is_explained(store: Store) {
          VALUES (9999, 'from the future', {yes}, {empty}, 0)"
     );
     match store {
-        Store::Postgres => drop(site::query(site.database(), &statement)),
+        Store::Postgres => drop(site::query(site.owner(), &statement)),
         Store::Sqlite => {
             let file = site.directory().join("grantlog.db");
             let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}", file.display())).await.expect("the file");
@@ -265,7 +265,7 @@ async fn a_newer_schema_is_explained(store: Store) {
 }
 
 async fn a_schema_that_is_missing_is_explained(store: Store) {
-    let site = Site::new(store, &[]);
+    let site = Site::empty(store, &[]);
     if store == Store::Sqlite {
         fs::write(site.directory().join("grantlog.db"), "").expect("an empty file");
     }
@@ -367,7 +367,7 @@ async fn a_missing_database_and_a_wrong_port_are_explained(store: Store) {
     let site = Site::new(store, &[("STORE_CONNECT_TIMEOUT_SECONDS", "1")]);
     let port = crate::harness::server::free_port();
     let down = format!("postgres://grantlog:hush-hush-password@127.0.0.1:{port}/grantlog");
-    let missing = site.database().replacen("/grantlog_", "/no_such_", 1);
+    let missing = site.database().replacen("localhost/grantlog_", "localhost/no_such_", 1);
     assert_ne!(missing, site.database());
     for arguments in [&["client", "list"][..], &["migrate"], &["serve", "--listen", "127.0.0.1:0"]] {
         let output = site.run(&[&["--database", &down], arguments].concat()).await;

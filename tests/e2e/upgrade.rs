@@ -89,6 +89,10 @@ async fn a_database_of_release_0_1_goes_on(store: Store) {
     assert!(server.is_active(&kept.client("post"), kept.access("post")).await);
     site.run_well(&["projections", "check"]).await;
     site.run_well(&["projections", "rebuild"]).await;
+    // A demo was never served from it, so it is a real one.
+    server.stop();
+    let refused = site.run(&["serve", "--demo", "--issuer", "http://127.0.0.1:5000"]).await;
+    assert_eq!(refused.status.code(), Some(4), "{}", String::from_utf8_lossy(&refused.stderr));
 }
 
 async fn what_was_given_holds(server: &Server, kept: &Kept) {

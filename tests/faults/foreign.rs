@@ -27,10 +27,11 @@ async fn foreign(run: Run) -> Report {
     let person = Person::new(&one).await;
     let open_for = run.rounds + 6;
     let open = format!("BEGIN; SELECT pg_current_xact_id(); SELECT pg_sleep({open_for}); COMMIT");
+    let cluster = database.clone();
     let transaction = tokio::task::spawn_blocking(move || query(&database, &open));
     poll::until("the foreign transaction is open", async || {
         let held = query(
-            site.database(),
+            &cluster,
             "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND query LIKE '%pg_sleep%'",
         );
         (held != "0").then_some(())

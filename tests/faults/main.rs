@@ -124,6 +124,7 @@ fn main() -> ExitCode {
         let broken = run(scenario, Run { store, rounds: arguments.rounds.unwrap_or(size), full: arguments.full, seed });
         *(if broken { &mut failed } else { &mut passed }) += 1;
     }
+    harness::postgres::drop_templates();
     println!("\n{passed} passed, {failed} failed");
     if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

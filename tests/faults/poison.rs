@@ -147,7 +147,7 @@ async fn append(site: &Site, tokens: &Tokens, kind: &str, payload: &str) {
     );
     match site.store() {
         Store::Postgres => {
-            query(site.database(), &sql);
+            query(site.owner(), &sql);
         }
         Store::Sqlite => {
             let file = site.directory().join("grantlog.db");

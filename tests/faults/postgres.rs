@@ -82,7 +82,7 @@ async fn commit(run: Run) -> Report {
             }
             // One backend in the middle of whatever it does.
             query(
-                site.database(),
+                site.owner(),
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'grantlog' \
                  AND datname = current_database() ORDER BY random() LIMIT 1",
             );
@@ -97,7 +97,7 @@ async fn slow(run: Run) -> Report {
     let proxy = Proxy::to(site.database()).await;
     rounds::online(&run, &site, &["--database", proxy.url()], async |_, _| {
         // In their own transaction, rows wait for a lock that somebody else holds.
-        let database = site.database().to_owned();
+        let database = site.owner().to_owned();
         let lock = "BEGIN; LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE; SELECT pg_sleep(5); COMMIT";
         tokio::task::spawn_blocking(move || query(&database, lock)).await.expect("psql runs");
         proxy.delay(Duration::from_millis(200));
@@ -121,7 +121,7 @@ async fn stall(run: Run) -> Report {
 async fn read_only(run: Run) -> Report {
     let cluster = Store::postgres_url().expect("tests/run sets it");
     let site = Site::new(Store::Postgres, SETTINGS);
-    let name = query(site.database(), "SELECT current_database()");
+    let name = query(site.owner(), "SELECT current_database()");
     let every_session = |setting: &str| {
         query(&cluster, &format!("ALTER DATABASE {name} {setting}"));
     };

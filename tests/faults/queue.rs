@@ -98,7 +98,7 @@ async fn block(site: Site) {
             let sql = format!(
                 "BEGIN; LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE; SELECT pg_sleep({BLOCKED_SECONDS}); COMMIT"
             );
-            let database = site.database().to_owned();
+            let database = site.owner().to_owned();
             tokio::task::spawn_blocking(move || query(&database, &sql)).await.expect("psql runs");
         }
         Store::Sqlite => {

@@ -150,7 +150,7 @@ impl Release {
         let next = all().into_iter().map(|Versions { name, now, .. }| format!("('{name}', {})", now + 1));
         let next = next.collect::<Vec<_>>().join(", ");
         let left = format!("SELECT count(*) FROM projection_checkpoint WHERE (name, version) IN ({next})");
-        let left = query(site.database(), &left);
+        let left = query(site.owner(), &left);
         report.check(left == "0", || format!("{left} tables of the release that left are still there"));
     }
 }
@@ -163,7 +163,7 @@ fn compare(site: &Site, report: &mut Report) {
         let differing = format!(
             "SELECT (SELECT count(*) FROM ({one} EXCEPT {other}) a) + (SELECT count(*) FROM ({other} EXCEPT {one}) b)"
         );
-        let differing = query(site.database(), &differing);
+        let differing = query(site.owner(), &differing);
         report.check(differing == "0", || format!("{differing} rows of {name} differ between its versions"));
     }
 }

@@ -18,6 +18,9 @@ pub enum DbError {
     /// A stored row is not what this binary wrote.
     #[error("a stored row is malformed: {0}")]
     Malformed(String),
+    /// Not for this role to touch; the text says whose it is and what to do.
+    #[error("{0}")]
+    NotOurs(String),
 }
 
 impl DbError {
@@ -36,7 +39,7 @@ impl DbError {
     #[must_use]
     pub fn blames_the_data(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::TimedOut => false,
+            Self::Unavailable(_) | Self::TimedOut | Self::NotOurs(_) => false,
             Self::Malformed(_) | Self::Conflict(_) => true,
             Self::Data(error) => {
                 let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();

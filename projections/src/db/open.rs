@@ -135,7 +135,16 @@ pub enum Access {
     ReadWrite,
 }
 
-/// Bounds every statement, wait for a lock and forgotten transaction of this session, lets the server notice within a
+/// Where the names in every statement of a session are looked up, whatever role, database and URL say; see
+/// [`read_models`](crate::read_models). A schema in which another role makes tables and functions is none of these places:
+/// what stands there would run as this role.
+pub(crate) const SEARCH_PATH: &str = "\
+    SET search_path = public, pg_temp; \
+    SELECT set_config('search_path', 'grantlog_read_models, public, pg_temp', false) WHERE NOT EXISTS \
+        (SELECT 1 FROM pg_namespace WHERE nspname = 'grantlog_read_models' \
+         AND pg_get_userbyid(nspowner) <> current_user)";
+
+/// Fixes where names are looked up, bounds every statement, wait for a lock and forgotten transaction of this session, lets the server notice within a
 /// minute when this machine is gone, and makes a commit mean that the data is on disk, whatever the server's default is.
 pub async fn prepare_session(
     connection: &mut PgConnection,
@@ -143,7 +152,7 @@ pub async fn prepare_session(
 ) -> Result<Access, sqlx::Error> {
     let millis = statement_timeout.as_millis();
     let sql = format!(
-        "SET statement_timeout = {millis}; SET lock_timeout = {millis}; \
+        "{SEARCH_PATH}; SET statement_timeout = {millis}; SET lock_timeout = {millis}; \
          SET idle_in_transaction_session_timeout = {millis}; SET client_min_messages = warning; \
          SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; \
          SET tcp_user_timeout = 60000; \

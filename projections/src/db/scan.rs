@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::block::Block;
 use super::lease::{ANSWER_MAX, LONG_ANSWER_MAX};
+use super::open::SEARCH_PATH;
 use super::{BEGIN_LONG_READ, Db, DbError};
 
 /// Blocks that wait to be worked on.
@@ -41,6 +42,7 @@ impl Scan {
                 let mut connection = answered(ANSWER_MAX, PgConnection::connect_with(&options)).await?;
                 let unbounded = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
                 answered(ANSWER_MAX, connection.execute(unbounded)).await?;
+                answered(ANSWER_MAX, connection.execute(SEARCH_PATH)).await?;
                 Inner::Postgres(Box::new(connection))
             }
             Db::Sqlite { read, .. } => {

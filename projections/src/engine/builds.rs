@@ -13,6 +13,7 @@ use super::projection::{Projection, all};
 use crate::checkpoint::{self, Checkpoint};
 use crate::db::{Db, DbError, Tx};
 use crate::feed::Cursor;
+use crate::read_models;
 use crate::rebuild::{RebuildError, RebuildProgress, rebuild};
 
 /// Serializes whoever makes and drops tables (PostgreSQL advisory lock).
@@ -31,8 +32,9 @@ pub(crate) const UNKEPT_FOR: Duration = Duration::from_secs(10);
 /// its table is built from the log before this returns; processes of the version before go on with theirs meanwhile.
 ///
 /// # Errors
-/// When the database is unavailable, or the log holds an event that this version does not know.
+/// When the read models belong to another role, the database is unavailable, or the log holds an event that this version does not know.
 pub async fn prepare(db: &Db) -> Result<(), DbError> {
+    read_models::are_ours(db).await?;
     for projection in make_first(db).await? {
         let name = projection.name();
         tracing::info!(name, version = projection.version(), "building a new version of a projection");
@@ -51,14 +53,22 @@ pub async fn prepare(db: &Db) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Makes the tables of projections that have none at all. Answers those that have one of another version only.
+/// Makes the tables of projections that have none at all. Answers those that have one of another version only, or had one
+/// that is not there any more.
 async fn make_first(db: &Db) -> Result<Vec<Arc<dyn Projection>>, DbError> {
     let mut tx = db.begin().await?;
     exclusively(&mut tx).await?;
     let mut others = Vec::new();
     for projection in all() {
         let name = projection.name();
-        if checkpoint::active(&mut tx, name, projection.version()).await?.is_some() {
+        if let Some(active) = checkpoint::active(&mut tx, name, projection.version()).await? {
+            if !is_there(&mut tx, &active.table_name).await? {
+                // A backup need not hold what can be built again.
+                let of_this = [name.into(), projection.version().into()];
+                tx.execute("DELETE FROM active_projection WHERE name = $1 AND version = $2", &of_this).await?;
+                forget(&mut tx, &active.table_name).await?;
+                others.push(projection);
+            }
             continue;
         }
         let sql = "SELECT table_name FROM active_projection WHERE name = $1";
@@ -71,6 +81,15 @@ async fn make_first(db: &Db) -> Result<Vec<Arc<dyn Projection>>, DbError> {
     }
     tx.commit().await?;
     Ok(others)
+}
+
+/// Whether there is a table of that name.
+pub(crate) async fn is_there(tx: &mut Tx, table_name: &str) -> Result<bool, DbError> {
+    let sql = match tx.is_postgres() {
+        true => "SELECT 1 WHERE to_regclass($1) IS NOT NULL",
+        false => "SELECT 1 FROM sqlite_master WHERE name = $1",
+    };
+    Ok(!tx.fetch(sql, &[table_name.into()]).await?.is_empty())
 }
 
 async fn has_answer(db: &Db, projection: &dyn Projection) -> Result<bool, DbError> {
@@ -92,7 +111,9 @@ pub(crate) async fn drop_others(db: &Db, projection: &dyn Projection) -> Result<
         if !leader::is_unkept(&mut tx, name, other).await? {
             continue;
         }
-        tx.execute(&format!("DROP VIEW IF EXISTS {name}_v{other}"), &[]).await?;
+        let view = format!("{name}_v{other}");
+        read_models::check_owned(&mut tx, &[&view]).await?;
+        tx.execute(&format!("DROP VIEW IF EXISTS {view}"), &[]).await?;
         tx.execute("DELETE FROM active_projection WHERE name = $1 AND version = $2", &[name.into(), other.into()])
             .await?;
         drop_table(&mut tx, &table_name).await?;
@@ -108,7 +129,12 @@ async fn unkept_others(db: &Db, projection: &dyn Projection) -> Result<Vec<(i64,
     let name = projection.name();
     let sql = "SELECT version, table_name FROM active_projection WHERE name = $1 AND version <> $2 ORDER BY version";
     let rows = db.fetch(sql, &[name.into(), projection.version().into()]).await?;
-    let mut others = rows.iter().map(|row| Ok((row.int(0)?, row.text(1)?))).collect::<Result<Vec<_>, DbError>>()?;
+    let mut others = Vec::new();
+    for row in rows {
+        let (version, table_name) = (row.int(0)?, row.text(1)?);
+        read_models::number_of(&table_name, name, version)?;
+        others.push((version, table_name));
+    }
     let began = Instant::now();
     while db.is_postgres() && !others.is_empty() && began.elapsed() < UNKEPT_FOR {
         let mut tx = db.begin().await?;
@@ -155,7 +181,10 @@ pub(crate) async fn make(tx: &mut Tx, projection: &dyn Projection, indexes: Inde
     let used = tx.fetch("SELECT table_name FROM projection_checkpoint WHERE name = $1", &[name.into()]).await?;
     let mut number = 0;
     for row in used {
-        number = row.str(0)?.strip_prefix(&prefix).and_then(|text| text.parse().ok()).unwrap_or(0).max(number);
+        // Those of other versions have numbers of their own.
+        if row.str(0)?.starts_with(&prefix) {
+            number = read_models::number_of(row.str(0)?, name, version)?.max(number);
+        }
     }
     make_named(tx, projection, format!("{prefix}{}", number + 1), indexes).await
 }
@@ -222,6 +251,7 @@ pub(crate) async fn answer_with(tx: &mut Tx, projection: &dyn Projection, table_
 
 /// Drops a table that does not answer, with all that is known of it.
 pub(crate) async fn drop_table(tx: &mut Tx, table_name: &str) -> Result<(), DbError> {
+    read_models::check_owned(tx, &[table_name]).await?;
     tx.execute(&format!("DROP TABLE IF EXISTS {table_name}"), &[]).await?;
     forget(tx, table_name).await
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Row as _};
 
 use super::projection::Projection;
+use crate::db::open::SEARCH_PATH;
 use crate::db::{Db, DbError, Tx};
 
 /// First half of the lock's key: "grpr".
@@ -78,7 +79,9 @@ impl Leader {
             None => {
                 let options = (*pool.connect_options()).clone().application_name(&format!("{NAMED}{}", node_name()));
                 let mut session = PgConnection::connect_with(&options).await?;
-                let settings = format!("SET statement_timeout = 0; SET idle_session_timeout = '{SILENCE_SECONDS}s'");
+                let settings = format!(
+                    "{SEARCH_PATH}; SET statement_timeout = 0; SET idle_session_timeout = '{SILENCE_SECONDS}s'"
+                );
                 session.execute(settings.as_str()).await?;
                 self.held.fill(false);
                 self.session.insert(session)

@@ -418,6 +418,30 @@ async fn a_table_at_fault_does_not_stop_the_others() {
     .await;
 }
 
+/// A backup without the read models, in the middle of a rebuild.
+#[tokio::test]
+async fn tables_that_are_not_there_any_more_are_built_from_the_log_at_the_next_start() {
+    on_both(|fresh: Arc<Fresh>| async move {
+        let db = &fresh.db;
+        append_all(db, &scenario(15, 10)).await;
+        db.execute(
+            "INSERT INTO projection_checkpoint (table_name, name, version, txid, position, recorded_at) \
+             SELECT 'tokens_v1_b2', name, version, 0, 0, 0 FROM projection_checkpoint WHERE name = 'tokens'",
+            &[],
+        )
+        .await
+        .unwrap();
+        db.execute("DROP VIEW tokens_v1", &[]).await.unwrap();
+        db.execute("DROP TABLE tokens_v1_b1", &[]).await.unwrap();
+        prepare(db).await.unwrap();
+        let tables = status::read(db, NOW).await.unwrap().tables;
+        let tokens = tables.iter().find(|table| table.name == "tokens").unwrap();
+        assert!(tokens.active && tokens.lag_events == 0, "{tokens:?}");
+        assert!(check(db, "tokens", NOW, |_| ()).await.unwrap().comparison.is_equal());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn preparing_twice_changes_nothing() {
     on_both(|fresh: Arc<Fresh>| async move {

@@ -21,6 +21,7 @@ use std::time::Duration;
 use grantlog_domain::Timestamp;
 use grantlog_projections::base;
 use grantlog_projections::db::Db;
+use grantlog_projections::read_models;
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -51,6 +52,8 @@ pub struct ArchiveOptions {
     pub dry_run: bool,
     /// Detach, but do not drop.
     pub keep: bool,
+    /// The same database as the role sees it that the read models belong to; `None` when that is this one.
+    pub read_models: Option<Db>,
 }
 
 /// How far a run is.
@@ -126,6 +129,8 @@ impl Store {
         if !partitions::may(&mut session).await? {
             return Err(ArchiveError::NotOwner);
         }
+        // Before anything is written.
+        read_models::are_ours(options.read_models.as_ref().unwrap_or(self.db())).await?;
         if !partitions::try_exclusively(&mut session).await? {
             return Err(ArchiveError::Busy);
         }
@@ -213,7 +218,8 @@ impl Run<'_> {
             .and_then(|()| File::open(&self.folder)?.sync_all())
             .map_err(|error| file_error(&file, &error))?;
         progress(Progress::Reached(Stage::Named));
-        let base = base::renew(self.store.db(), name).await?;
+        let read_models = self.options.read_models.as_ref().unwrap_or(self.store.db());
+        let base = base::renew(self.store.db(), read_models, name, totals.last_position).await?;
         progress(Progress::Reached(Stage::Based));
         let record = Record::new(name, range, &written, &file, self.options.keep);
         switch::detach(&mut self.session, &record).await?;

@@ -160,6 +160,7 @@ impl Past {
             folder: self.folder.path().to_owned(),
             dry_run: false,
             keep: false,
+            read_models: None,
         }
     }
 

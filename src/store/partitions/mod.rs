@@ -112,7 +112,9 @@ pub(super) async fn list_on(session: &mut PgConnection) -> Result<Vec<Partition>
 pub(super) async fn session(pool: &PgPool) -> Result<PgConnection, StoreError> {
     let mut session = PgConnection::connect_with(&pool.connect_options()).await.map_err(database)?;
     prepare_session(&mut session, Duration::ZERO).await.map_err(database)?;
-    session.execute(format!("SET lock_timeout = {LOCK_WAIT_MILLIS}").as_str()).await.map_err(database)?;
+    // What is made is made beside the log.
+    let settings = format!("SET lock_timeout = {LOCK_WAIT_MILLIS}; SET search_path = public, pg_temp");
+    session.execute(settings.as_str()).await.map_err(database)?;
     Ok(session)
 }
 

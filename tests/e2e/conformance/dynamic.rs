@@ -320,7 +320,8 @@ async fn what_is_no_registration_is_refused(server: Server) {
     json(deep_and_large).send().await.expect_error(413, "invalid_client_metadata");
     // The same when its length is not announced.
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", server.port())).await.expect("a connection");
-    let head = "POST /oauth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let head =
+        "POST /oauth/register HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n";
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
     stream.write_all(chunked.as_bytes()).await.expect("written");
     let mut answer = Vec::new();

@@ -11,6 +11,7 @@ pub mod flow;
 pub mod html;
 pub mod http;
 pub mod poll;
+pub mod postgres;
 pub mod secrets;
 pub mod server;
 pub mod signer;

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::random;
+use super::postgres::{self, Postgres, SERVER};
 
 /// The databases that every case runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,8 +50,8 @@ struct Inner {
     store: Store,
     directory: PathBuf,
     database: String,
-    /// Set when the database is one of the cluster's, to be dropped: the cluster's URL and the database's name.
-    cluster: Option<(String, String)>,
+    /// Set when the database is one of a cluster's, to be dropped.
+    postgres: Option<Postgres>,
     settings: Vec<(String, String)>,
 }
 
@@ -63,20 +63,27 @@ impl Site {
     pub fn new(store: Store, settings: &[(&str, &str)]) -> Site {
         match store {
             Store::Sqlite => Site::with_database("sqlite:grantlog.db".into(), store, settings, None),
-            Store::Postgres => {
-                let url = Store::postgres_url().expect("GRANTLOG_TEST_POSTGRES names a PostgreSQL; tests/run sets it");
-                Site::on_cluster(&url, settings)
-            }
+            Store::Postgres => Site::on_cluster(&cluster(), settings),
         }
     }
 
-    /// A fresh database on that PostgreSQL cluster.
+    /// A fresh database on that PostgreSQL cluster: migrated by its owner, and for a server that owns nothing but its read
+    /// models, as docs/postgres-roles.sql says.
     pub fn on_cluster(cluster: &str, settings: &[(&str, &str)]) -> Site {
-        let name = format!("grantlog_{}", random(9).replace('-', "a").to_lowercase());
-        query(cluster, &format!("CREATE DATABASE {name}"));
-        let url = cluster.replacen("/postgres?", &format!("/{name}?"), 1);
-        assert_ne!(url, cluster, "the cluster's URL names the database postgres");
-        Site::with_database(url, Store::Postgres, settings, Some((cluster.to_owned(), name)))
+        Site::with_postgres(Postgres::like_template(cluster), settings)
+    }
+
+    /// A database with nothing in it.
+    #[allow(dead_code, reason = "not every suite has need of it")]
+    pub fn empty(store: Store, settings: &[(&str, &str)]) -> Site {
+        match store {
+            Store::Sqlite => Site::new(store, settings),
+            Store::Postgres => Site::with_postgres(Postgres::empty(&cluster()), settings),
+        }
+    }
+
+    fn with_postgres(postgres: Postgres, settings: &[(&str, &str)]) -> Site {
+        Site::with_database(postgres.url(SERVER), Store::Postgres, settings, Some(postgres))
     }
 
     /// Where a fixture is: a folder of `tests/fixtures/`.
@@ -89,7 +96,7 @@ impl Site {
     /// is done: a log that comes into another cluster is made at home there.
     #[allow(dead_code, reason = "the faults have no need of it")]
     pub async fn restored(store: Store, fixture: &str, settings: &[(&str, &str)]) -> Site {
-        let site = Site::new(store, settings);
+        let site = Site::empty(store, settings);
         let fixture = Site::fixture(fixture);
         let pepper = site.directory().join("grantlog.pepper");
         fs::copy(fixture.join(format!("{store}.pepper")), &pepper).expect("the pepper");
@@ -101,11 +108,12 @@ impl Site {
                 fs::write(site.directory().join("grantlog.db"), unpacked(&file)).expect("the database");
             }
             Store::Postgres => {
-                restore(site.database(), &unpacked(&fixture.join("postgres.sql.gz")));
-                let foreign = site.run(&["migrate"]).await;
+                restore(site.owner(), &unpacked(&fixture.join("postgres.sql.gz")));
+                let foreign = site.run(&["migrate", "--database", site.owner()]).await;
                 assert!(String::from_utf8_lossy(&foreign.stderr).contains("--rebase"), "{foreign:?}");
-                site.run_well(&["migrate", "--rebase"]).await;
-                site.run_well(&["migrate"]).await;
+                site.run_well(&["migrate", "--rebase", "--database", site.owner()]).await;
+                site.run_well(&["migrate", "--database", site.owner()]).await;
+                postgres::give_rights(site.owner());
             }
         }
         site
@@ -117,19 +125,14 @@ impl Site {
         Site::with_database(format!("sqlite:{}", file.display()), Store::Sqlite, settings, None)
     }
 
-    fn with_database(
-        database: String,
-        store: Store,
-        settings: &[(&str, &str)],
-        cluster: Option<(String, String)>,
-    ) -> Site {
+    fn with_database(database: String, store: Store, settings: &[(&str, &str)], postgres: Option<Postgres>) -> Site {
         let number = SITES.fetch_add(1, Ordering::Relaxed);
         let directory = artefacts().join("sites").join(format!("{store}-{number}"));
         // What an earlier run left there is not this site's.
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).expect("a directory for the site");
         let settings = settings.iter().map(|(name, value)| (format!("GRANTLOG_{name}"), (*value).to_owned())).collect();
-        Site(Arc::new(Inner { store, directory, database, cluster, settings }))
+        Site(Arc::new(Inner { store, directory, database, postgres, settings }))
     }
 
     /// The same with one more variable, by its whole name, in the environment of everything that runs on it.
@@ -138,6 +141,18 @@ impl Site {
         let inner = Arc::get_mut(&mut self.0).expect("nobody has a clone yet");
         inner.settings.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// The same directory, where nobody says which database and which pepper.
+    #[allow(dead_code, reason = "the faults have no need of it")]
+    pub fn with_nothing_named(&self) -> Site {
+        Site(Arc::new(Inner {
+            store: self.0.store,
+            directory: self.0.directory.clone(),
+            database: String::new(),
+            postgres: None,
+            settings: self.0.settings.clone(),
+        }))
     }
 
     pub fn store(&self) -> Store {
@@ -149,8 +164,14 @@ impl Site {
         &self.0.directory
     }
 
+    /// As the server's role, which the commands run as too unless they are told otherwise.
     pub fn database(&self) -> &str {
         &self.0.database
+    }
+
+    /// The same database as the role that owns it: for what only the owner may do, and for looking at it.
+    pub fn owner(&self) -> &str {
+        self.0.postgres.as_ref().map_or(self.database(), |postgres| &postgres.owner)
     }
 
     /// Whether the site has a setting of that name (without `GRANTLOG_`).
@@ -164,19 +185,17 @@ impl Site {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GRANTLOG_")) {
             command.env_remove(name);
         }
-        command
-            .current_dir(self.directory())
-            .env("GRANTLOG_DATABASE", self.database())
-            .env("GRANTLOG_PEPPER_FILE", "grantlog.pepper")
-            .envs(self.0.settings.iter().cloned())
-            .stdin(Stdio::null());
+        if !self.database().is_empty() {
+            command.env("GRANTLOG_DATABASE", self.database()).env("GRANTLOG_PEPPER_FILE", "grantlog.pepper");
+        }
+        command.current_dir(self.directory()).envs(self.0.settings.iter().cloned()).stdin(Stdio::null());
         command
     }
 
     /// Writes the PostgreSQL database out as text beside the logs, for the search for secrets.
     pub fn dump(&self) {
-        if self.0.cluster.is_some() {
-            let done = pg_dump(self.database(), &self.directory().join("dump.sql")).output();
+        if self.0.postgres.is_some() {
+            let done = pg_dump(self.owner(), &self.directory().join("dump.sql")).output();
             let done = done.expect("pg_dump runs (it comes with postgresql)");
             assert!(done.status.success(), "pg_dump: {}", String::from_utf8_lossy(&done.stderr));
         }
@@ -185,12 +204,10 @@ impl Site {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let Some((cluster, name)) = &self.cluster else { return };
+        let Some(Postgres { cluster, name, owner }) = &self.postgres else { return };
         // A case that is failing already must not panic a second time here, so what fails is only said.
         let file = self.directory.join("dump.sql");
-        for mut command in
-            [pg_dump(&self.database, &file), psql(cluster, &format!("DROP DATABASE {name} WITH (FORCE)"))]
-        {
+        for mut command in [pg_dump(owner, &file), psql(cluster, &format!("DROP DATABASE {name} WITH (FORCE)"))] {
             match command.output() {
                 Ok(done) if done.status.success() => {}
                 Ok(done) => eprintln!("{command:?}: {}", String::from_utf8_lossy(&done.stderr)),
@@ -207,9 +224,8 @@ fn pg_dump(database: &str, file: &Path) -> Command {
 }
 
 fn psql(database: &str, statement: &str) -> Command {
-    let mut command = Command::new("psql");
-    command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
-    command.args(["--command", statement, database]);
+    let mut command = postgres::psql();
+    command.args(["--tuples-only", "--no-align", "--command", statement, database]);
     command
 }
 
@@ -221,11 +237,17 @@ fn unpacked(file: &Path) -> Vec<u8> {
 
 /// Runs a dump.
 fn restore(database: &str, dump: &[u8]) {
-    let mut command = Command::new("psql");
-    command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null", database]);
-    let mut child = command.stdin(Stdio::piped()).spawn().expect("psql runs (it comes with postgresql)");
+    let mut child = postgres::psql()
+        .args(["--output=/dev/null", database])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("psql runs (it comes with postgresql)");
     child.stdin.take().expect("a pipe").write_all(dump).expect("psql reads");
     assert!(child.wait().expect("psql ends").success(), "the dump cannot be restored");
+}
+
+fn cluster() -> String {
+    Store::postgres_url().expect("GRANTLOG_TEST_POSTGRES names a PostgreSQL; tests/run sets it")
 }
 
 /// Runs one statement through psql and gives back what it printed.

@@ -160,7 +160,7 @@ async fn an_assertion_is_not_taken_when_nobody_can_say_whether_it_was_used(store
     let signer = Signer::new("ES256");
     let client = client(&server, &signer).await;
     let assertion = signer.sign(&claims(&server, &client));
-    let rename = |from: &str, to: &str| query(server.site().database(), &format!("ALTER TABLE {from} RENAME TO {to}"));
+    let rename = |from: &str, to: &str| query(server.site().owner(), &format!("ALTER TABLE {from} RENAME TO {to}"));
     rename("used_assertions", "elsewhere");
     let answer = token_with(&server, &assertion).await.expect_error(503, "temporarily_unavailable");
     assert!(answer.header("retry-after").is_some());

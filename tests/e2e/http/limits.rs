@@ -73,7 +73,7 @@ async fn a_body_without_announced_length_is_limited_too(store: Store) {
     let server = Server::start(store, &[]).await;
     expect_flat_memory(&server, async || {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await.expect("a connection");
-        let head = format!("POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n");
+        let head = format!("POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\n");
         stream.write_all(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).await.expect("written");
         let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
         let mut sent = 0;
@@ -126,7 +126,7 @@ async fn endless_headers_are_cut_off(store: Store) {
     let server = Server::start(store, &[]).await;
     expect_flat_memory(&server, async || {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await.expect("a connection");
-        stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n").await.expect("written");
+        stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n").await.expect("written");
         let line = format!("X-Filler: {}\r\n", "x".repeat(1000));
         let mut sent = 0;
         while sent < 10_000 && stream.write_all(line.as_bytes()).await.is_ok() {
@@ -153,7 +153,8 @@ async fn a_slow_client_is_cut_off(store: Store) {
     // Settings `http.header_read_timeout_seconds` and `http.request_timeout_seconds`.
     let settings = [("HTTP_HEADER_READ_TIMEOUT_SECONDS", "1"), ("HTTP_REQUEST_TIMEOUT_SECONDS", "2")];
     let server = Server::start(store, &settings).await;
-    let head = format!("POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nContent-Length: 1000\r\n");
+    let head =
+        format!("POST /oauth/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\nContent-Length: 1000\r\n");
     let begun = [head.clone(), format!("{head}\r\ngrant_type="), String::new()];
     let mut streams = Vec::new();
     for start in begun.iter().cycle().take(60) {
@@ -184,7 +185,7 @@ async fn each_caller_hears_of_a_limit_in_his_own_form(store: Store) {
     // RFC 6749 5.2, RFC 7591 3.2.2: JSON for clients; a text for people.
     let settings = [("HTTP_REQUEST_TIMEOUT_SECONDS", "1"), ("HTTP_HEADERS", "16"), ("REGISTRATION_MODE", "open")];
     let server = Server::start(store, &settings).await;
-    let head = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n");
+    let head = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\n");
     let headers: String = (0..20).map(|number| format!("x-filler-{number}: 1\r\n")).collect();
     let large = |path: &str| format!("{}Content-Length: 70000\r\n\r\n", head(path));
     let many = |path: &str| format!("{}{headers}Content-Length: 0\r\nConnection: close\r\n\r\n", head(path));

@@ -104,7 +104,8 @@ async fn metrics_and_checks_are_for_programs_on_this_machine(store: Store) {
     let log = std::fs::File::create(site.directory().join("server.log")).expect("a file");
     command.stdout(log.try_clone().expect("a second handle")).stderr(log);
     let mut process = command.args(["serve", "--listen", &format!("0.0.0.0:{port}")]).spawn().expect("it runs");
-    let at = |host: &str, path: &str| Request::new(&client, reqwest::Method::GET, format!("http://{host}:{port}{path}"));
+    let at =
+        |host: &str, path: &str| Request::new(&client, reqwest::Method::GET, format!("http://{host}:{port}{path}"));
     poll::until("the server is ready", async || {
         at("127.0.0.1", "/health/ready").try_send().await.ok().filter(|answer| answer.status == 200).map(|_| ())
     })
