@@ -16,6 +16,7 @@ pub mod logging;
 pub mod oauth;
 pub mod oidc;
 pub mod pages;
+pub mod peppers;
 pub mod resource;
 pub mod routes;
 pub mod secrets;

@@ -24,6 +24,7 @@ use crate::http::server::{Server, ServerError};
 use crate::http::{client_assertion, metrics, open_files};
 use crate::oidc::backchannel;
 use crate::oidc::keys::{KeyError, Keys};
+use crate::peppers;
 use crate::routes::{operations_routes, routes};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Purpose, Store, StoreError, StoreOptions};
@@ -92,6 +93,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     background.spawn("live models", ended_unless_stopped(app.clone(), follower.ended()));
     background.spawn("consequences", consequences::run(app.store.clone(), app.settings.session_end_grants));
     background.spawn("back-channel logout", backchannel::run(app.clone()));
+    background.spawn("peppers", peppers::follow(app.clone()));
     background.spawn("partitions", app.store.clone().keep_partitions());
     let keys = signing_keys(&app);
     keys.tend(&app.settings.keys).await?;

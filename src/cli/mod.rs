@@ -13,6 +13,8 @@ mod key;
 mod migrate;
 mod opened;
 mod output;
+mod pepper;
+mod pepper_retire;
 mod projections;
 mod read_models;
 mod serve;
@@ -90,6 +92,9 @@ enum Noun {
     /// Look at signing keys and change them
     #[command(subcommand)]
     Key(key::Key),
+    /// Look at the peppers, rotate them, and retire one that others may know
+    #[command(subcommand)]
+    Pepper(pepper::Pepper),
     /// Read the event log, and archive what is over
     #[command(subcommand)]
     Events(events::Events),
@@ -138,6 +143,7 @@ fn execute(cli: Cli, settings: Settings) -> Result<(), CliError> {
             Noun::Grant(command) => grant::run(command, &settings, json).await,
             Noun::Session(command) => session::run(command, &settings, json).await,
             Noun::Key(command) => key::run(command, &settings, json).await,
+            Noun::Pepper(command) => pepper::run(command, &settings, json).await,
             Noun::Events(command) => events::run(command, &settings, json).await,
             Noun::Projections(command) => projections::run(command, &settings, json).await,
         }

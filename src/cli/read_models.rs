@@ -1,5 +1,5 @@
-//! The table projections as commands use them: first brought to the end of the log, whether a server runs or not. Only
-//! for what is shown: what ends grants or sessions looks at the log itself.
+//! The table projections as commands use them: first brought to the end of the log, whether a server runs or not. Mostly
+//! for what is shown: what ends grants or sessions of somebody looks at the log itself.
 
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,22 @@ pub(super) async fn there(opened: &Opened) -> Result<(), CliError> {
 
 /// Brings the tables to where the log ends now. Where a server keeps them, this only waits for it.
 pub(super) async fn catch_up(opened: &Opened) -> Result<(), CliError> {
+    if let Some(reason) = behind(opened).await? {
+        output::message(&format!("{reason}; the newest changes may be missing"));
+    }
+    Ok(())
+}
+
+/// The same for what must not miss anything.
+pub(super) async fn be_caught_up(opened: &Opened) -> Result<(), CliError> {
+    match behind(opened).await? {
+        Some(reason) => Err(CliError::Unavailable(format!("{reason}; try again"))),
+        None => Ok(()),
+    }
+}
+
+/// Why the tables did not come to where the log ends now.
+async fn behind(opened: &Opened) -> Result<Option<String>, CliError> {
     prepare(opened.db()).await?;
     let end = ahead::end(opened.db()).await?.unwrap_or(Cursor::START);
     let clock = opened.clock.clone();
@@ -53,8 +69,5 @@ pub(super) async fn catch_up(opened: &Opened) -> Result<(), CliError> {
     };
     projector.stop().await;
     bar.finish_and_clear();
-    if let Some(reason) = missing {
-        output::message(&format!("{reason}; the newest changes may be missing"));
-    }
-    Ok(())
+    Ok(missing)
 }

@@ -1,8 +1,8 @@
 //! The store: the event log and the vault on SQLite or PostgreSQL.
 //!
-//! `open`, `migrate`, `identity` bring a database into use; `group_commit` is the way into the log; `repository` joins
+//! `open`, `migrate`, `identity`, `peppers` bring a database into use; `group_commit` is the way into the log; `repository` joins
 //! cqrs-es to it; `execute` runs commands, `recent` spares it some reading; `ending` ends all of somebody's grants or
-//! sessions; `vault` keeps what may not stand in the log. Read models are not here but in
+//! sessions, `resting` those that rest on a pepper; `vault` keeps what may not stand in the log. Read models are not here but in
 //! the projections crate.
 
 pub mod archive;
@@ -16,9 +16,11 @@ mod migrate;
 mod open;
 mod options;
 mod partitions;
+mod peppers;
 mod purpose;
 mod recent;
 mod repository;
+mod resting;
 #[cfg(test)]
 mod tests;
 pub mod vault;
@@ -27,7 +29,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use grantlog_domain::Recorded;
-use grantlog_projections::db::{Db, Value};
+use grantlog_projections::db::Db;
 use grantlog_projections::read_models;
 
 pub use self::ending::{Ended, EndingError};
@@ -37,6 +39,7 @@ pub use self::migrate::Step;
 pub use self::options::{EVENT_BYTES_MAX, StoreOptions};
 pub use self::partitions::{Bound, Ensured, Partition, Range};
 pub use self::purpose::{Purpose, Signs};
+pub use self::resting::RestingGrants;
 
 use self::group_commit::GroupCommit;
 use self::recent::Recent;
@@ -44,7 +47,6 @@ use self::repository::Reads;
 use crate::clock::Clock;
 use crate::config::{DatabaseKind, DatabaseUrl};
 use crate::entropy::Entropy;
-use crate::secrets::{KnownPepper, PepperSource, Secrets};
 
 /// Longest wait for appends that are on their way when the store is closed.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -184,40 +186,6 @@ impl Store {
     pub async fn rebase(&self) -> Result<Option<i64>, StoreError> {
         migrate::check(&self.0.db).await?;
         identity::rebase(&self.0.db).await
-    }
-
-    /// Opens the peppers, makes them at the first start, and lets the database know them so that their loss is noticed.
-    ///
-    /// # Errors
-    /// [`StoreError::Secrets`] with what to do.
-    pub async fn open_secrets(&self, source: &PepperSource) -> Result<Secrets, StoreError> {
-        let secrets = Secrets::open(source, &self.known_peppers().await?, &self.0.entropy)?;
-        for pepper in secrets.known_peppers() {
-            self.0
-                .db
-                .execute(
-                    "INSERT INTO peppers (pepper_id, check_value, created_at) VALUES ($1, $2, $3) \
-                     ON CONFLICT (pepper_id) DO NOTHING",
-                    &[
-                        Value::Int(i64::from(pepper.id)),
-                        Value::Text(pepper.check_value),
-                        Value::Int(self.0.clock.now().0),
-                    ],
-                )
-                .await?;
-        }
-        // Another node may have been first with other peppers.
-        Ok(Secrets::open(source, &self.known_peppers().await?, &self.0.entropy)?)
-    }
-
-    async fn known_peppers(&self) -> Result<Vec<KnownPepper>, StoreError> {
-        let rows = self.0.db.fetch("SELECT pepper_id, check_value FROM peppers ORDER BY pepper_id", &[]).await?;
-        let mut known = Vec::with_capacity(rows.len());
-        for row in rows {
-            // An id that does not fit is unknown to any file, and so is reported as lost.
-            known.push(KnownPepper { id: u16::try_from(row.int(0)?).unwrap_or(0), check_value: row.text(1)? });
-        }
-        Ok(known)
     }
 
     /// Sets who sees the events that this process appends, before the caller hears of them: the live models. Once;

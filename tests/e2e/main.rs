@@ -20,6 +20,7 @@ mod oauth2_crate;
 mod openidconnect_crate;
 mod operator;
 mod pages;
+mod peppers;
 mod resource;
 mod roles;
 mod upgrade;
@@ -82,6 +83,7 @@ const CASES: &[&[&[Case]]] = &[
     pages::headers::CASES,
     command_line::CASES,
     operator::CASES,
+    peppers::CASES,
     archive::CASES,
     roles::CASES,
     concurrency::CASES,

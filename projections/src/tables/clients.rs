@@ -207,6 +207,23 @@ pub async fn list(db: &Db, owner: Option<UserId>, page: Page) -> Result<Vec<Clie
     super::rows::<Clients>(db, &rest, &values).await
 }
 
+/// Clients that are not deleted and whose secret was hashed under that pepper, by id.
+pub async fn secrets_under_pepper(db: &Db, pepper: u16) -> Result<Vec<ClientRow>, DbError> {
+    let rest = format!("WHERE secret_hash LIKE '{pepper}.%' AND stage <> 'deleted' ORDER BY client_id");
+    super::rows::<Clients>(db, &rest, &[]).await
+}
+
+/// Clients that are not deleted and whose registration access token (RFC 7592 3) was hashed under that pepper, by id. The
+/// table does not hold it, so the log is asked.
+pub async fn registered_under_pepper(db: &Db, pepper: u16) -> Result<Vec<ClientRow>, DbError> {
+    let rest = format!(
+        "WHERE stage <> 'deleted' AND client_id IN (SELECT aggregate_id FROM events \
+         WHERE aggregate_type = 'client' AND event_type = 'client.registered' \
+         AND CAST(payload AS text) LIKE '%\"registration_access_token\":\"{pepper}.%') ORDER BY client_id"
+    );
+    super::rows::<Clients>(db, &rest, &[]).await
+}
+
 pub(crate) async fn each(tx: &mut Tx, each: impl FnMut(ClientRow) + Send) -> Result<(), DbError> {
     super::each::<Clients>(tx, "", &[], each).await
 }

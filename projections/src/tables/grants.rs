@@ -340,6 +340,15 @@ pub async fn living_after(
     db.fetch(&sql, &values).await?.iter().map(|row| row.parse(0)).collect()
 }
 
+/// As [`living_after`], of all clients and users.
+pub async fn all_living_after(db: &Db, now: Timestamp, after: Option<GrantId>) -> Result<Vec<GrantId>, DbError> {
+    let sql =
+        format!("SELECT grant_id FROM {NAME}_v{VERSION} WHERE {LIVING} AND grant_id > $2 ORDER BY grant_id LIMIT $3");
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let values = [now.0.into(), after.into(), super::PAGE_MAX.into()];
+    db.fetch(&sql, &values).await?.iter().map(|row| row.parse(0)).collect()
+}
+
 /// Whose grants.
 #[derive(Clone, Copy, Debug)]
 pub enum GrantsOf {

@@ -174,6 +174,32 @@ pub async fn living_after(
     db.fetch(&sql, &values).await?.iter().map(|row| row.parse(0)).collect()
 }
 
+/// Those of all users whose cookie was hashed under that pepper, as [`living_after`].
+pub async fn living_under_pepper(
+    db: &Db,
+    pepper: u16,
+    now: Timestamp,
+    after: Option<SessionId>,
+) -> Result<Vec<SessionId>, DbError> {
+    let sql = format!(
+        "SELECT session_id FROM {NAME}_v{VERSION} WHERE cookie_hash LIKE '{pepper}.%' AND ended_at IS NULL \
+         AND expires_at > $1 AND session_id > $2 ORDER BY session_id LIMIT $3"
+    );
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let values = [now.0.into(), after.into(), super::PAGE_MAX.into()];
+    db.fetch(&sql, &values).await?.iter().map(|row| row.parse(0)).collect()
+}
+
+/// How many those are.
+pub async fn count_under_pepper(db: &Db, pepper: u16, now: Timestamp) -> Result<i64, DbError> {
+    let sql = format!(
+        "SELECT count(*) FROM {NAME}_v{VERSION} WHERE cookie_hash LIKE '{pepper}.%' AND ended_at IS NULL \
+         AND expires_at > $1"
+    );
+    let rows = db.fetch(&sql, &[now.0.into()]).await?;
+    rows.first().map_or(Ok(0), |row| row.int(0))
+}
+
 pub(crate) async fn each_living(
     tx: &mut Tx,
     now: Timestamp,

@@ -7,6 +7,7 @@ mod log;
 #[cfg(unix)]
 mod outage;
 mod partitions;
+mod peppers;
 mod recent;
 mod restore;
 

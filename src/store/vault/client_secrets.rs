@@ -84,6 +84,6 @@ fn id(client_id: ClientId) -> Value {
     Value::Text(client_id.to_string())
 }
 
-fn context(client_id: ClientId) -> String {
+pub(super) fn context(client_id: ClientId) -> String {
     format!("client_secret:{client_id}")
 }

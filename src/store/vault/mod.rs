@@ -2,11 +2,14 @@
 //! Mutable rows, sealed; erasing a user destroys the key that everything of theirs is sealed with.
 //!
 //! `users` names, passwords and profiles; `signing_keys` private halves; `client_secrets` those that are signed with;
-//! `assertions` what clients may use once; `attempts` slows guessing down.
+//! `assertions` what clients may use once; `attempts` slows guessing down; `names` and `retire` what rotating peppers
+//! means for all of this.
 
 mod assertions;
 mod attempts;
 mod client_secrets;
+mod names;
+mod retire;
 mod signing_keys;
 #[cfg(test)]
 mod tests;
@@ -18,6 +21,7 @@ use std::sync::atomic::AtomicU64;
 use grantlog_projections::db::{Db, DbError};
 
 pub use self::attempts::{ATTEMPT_ROWS_MAX, Attempt, SignInLimits, Source};
+pub use self::retire::{Held, Renewed};
 pub use self::signing_keys::{NewSigningKey, Signer};
 pub use self::users::{Profile, REGISTRATION_SECONDS_MAX, USERNAME_CHARACTERS_MAX};
 

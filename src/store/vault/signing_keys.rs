@@ -225,6 +225,6 @@ fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn context(key_id: &KeyId) -> String {
+pub(super) fn context(key_id: &KeyId) -> String {
     format!("signing_key:{key_id}")
 }

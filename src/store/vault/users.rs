@@ -8,10 +8,10 @@ use grantlog_projections::db::{Row, Value};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Source, Vault, VaultError};
+use super::{Source, Vault, VaultError, names};
+use crate::secrets::Secret;
 use crate::secrets::password::{Origin, Verified};
 use crate::secrets::sealing::{KEY_BYTES, SealingKey};
-use crate::secrets::{Purpose, Secret};
 
 /// The most characters of a user name.
 pub const USERNAME_CHARACTERS_MAX: usize = 128;
@@ -49,7 +49,7 @@ impl Vault {
         username: &str,
         password: Option<Secret<String>>,
     ) -> Result<(), VaultError> {
-        let index = self.username_index(username)?;
+        let indexes = self.username_indexes(username)?;
         let inner = &self.0;
         let bytes = Zeroizing::new(inner.secrets.entropy().bytes::<KEY_BYTES>());
         let key = SealingKey::from_bytes(bytes.as_slice()).ok_or(VaultError::KeyGeneration)?;
@@ -62,14 +62,17 @@ impl Vault {
         };
         let (id, now) = (Value::Text(user_id.to_string()), inner.clock.now().0);
         let mut tx = inner.db.begin().await?;
-        for table in ["vault_user_keys", "vault_users"] {
-            let sql = format!(
-                "DELETE FROM {table} WHERE user_id IN (SELECT u.user_id FROM vault_users u \
-                 WHERE u.username_index = $1 AND u.created_at < $2 AND NOT EXISTS \
-                 (SELECT 1 FROM events e WHERE e.aggregate_type = 'user' AND e.aggregate_id = u.user_id))"
-            );
-            let before = Value::Int(now - REGISTRATION_SECONDS_MAX);
-            tx.execute(&sql, &[Value::Text(index.clone()), before]).await?;
+        let (index, others) = names::choose(&mut tx, indexes).await?;
+        for index in others.iter().chain([&index]) {
+            for table in ["vault_user_keys", "vault_users"] {
+                let sql = format!(
+                    "DELETE FROM {table} WHERE user_id IN (SELECT u.user_id FROM vault_users u \
+                     WHERE u.username_index = $1 AND u.created_at < $2 AND NOT EXISTS \
+                     (SELECT 1 FROM events e WHERE e.aggregate_type = 'user' AND e.aggregate_id = u.user_id))"
+                );
+                let before = Value::Int(now - REGISTRATION_SECONDS_MAX);
+                tx.execute(&sql, &[Value::Text(index.clone()), before]).await?;
+            }
         }
         let inserted = tx
             .execute(
@@ -78,7 +81,7 @@ impl Vault {
                 &[id.clone(), Value::Text(index), Value::Text(profile), password, Value::Int(now)],
             )
             .await?;
-        if inserted == 0 {
+        if inserted == 0 || names::is_taken(&mut tx, &others).await? {
             return Err(VaultError::UsernameTaken);
         }
         tx.execute(
@@ -94,9 +97,10 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Database`].
     pub async fn find(&self, username: &str) -> Result<Option<UserId>, VaultError> {
-        let Ok(index) = self.username_index(username) else { return Ok(None) };
-        let sql = "SELECT user_id FROM vault_users WHERE username_index = $1";
-        let rows = self.0.db.fetch(sql, &[Value::Text(index)]).await?;
+        let Ok(indexes) = self.username_indexes(username) else { return Ok(None) };
+        let (places, values) = names::any_of(indexes);
+        let sql = format!("SELECT user_id FROM vault_users WHERE username_index IN ({places})");
+        let rows = self.0.db.fetch(&sql, &values).await?;
         Ok(rows.first().map(|row| row.parse(0)).transpose()?)
     }
 
@@ -113,10 +117,13 @@ impl Vault {
     ) -> Result<Option<UserId>, VaultError> {
         let origin = self.origin(username, source);
         // A name that cannot exist is looked for all the same, under an index that nobody has.
-        let index = self.username_index(username).unwrap_or_default();
-        let sql = "SELECT u.user_id, k.wrapped_key, u.sealed_password FROM vault_users u \
-                   JOIN vault_user_keys k ON k.user_id = u.user_id WHERE u.username_index = $1";
-        let rows = self.0.db.fetch(sql, &[Value::Text(index)]).await?;
+        let indexes = self.username_indexes(username).unwrap_or_else(|_| vec![(0, String::new())]);
+        let (places, values) = names::any_of(indexes);
+        let sql = format!(
+            "SELECT u.user_id, k.wrapped_key, u.sealed_password FROM vault_users u \
+             JOIN vault_user_keys k ON k.user_id = u.user_id WHERE u.username_index IN ({places})"
+        );
+        let rows = self.0.db.fetch(&sql, &values).await?;
         let Some(row) = rows.first() else {
             self.0.passwords.verify(password, None, origin).await?;
             return Ok(None);
@@ -211,14 +218,14 @@ impl Vault {
         Ok(tx.commit().await?)
     }
 
-    /// Names that differ only in case are one name.
-    fn username_index(&self, username: &str) -> Result<String, VaultError> {
+    /// Names that differ only in case are one name. An index for each pepper.
+    pub(super) fn username_indexes(&self, username: &str) -> Result<Vec<(u16, String)>, VaultError> {
         let name = username.trim();
         let length = name.chars().take(USERNAME_CHARACTERS_MAX + 1).count();
         if length == 0 || length > USERNAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
             return Err(VaultError::Username);
         }
-        Ok(self.0.secrets.blind_index(Purpose::UsernameIndex, &name.to_lowercase()))
+        Ok(self.0.secrets.username_indexes(&name.to_lowercase()))
     }
 
     async fn key_and_profile(&self, user_id: UserId) -> Result<Option<(SealingKey, Profile)>, VaultError> {
@@ -231,7 +238,7 @@ impl Vault {
     }
 
     /// From a row that begins with the user's id and wrapped key.
-    fn user_key(&self, row: &Row) -> Result<(UserId, SealingKey), VaultError> {
+    pub(super) fn user_key(&self, row: &Row) -> Result<(UserId, SealingKey), VaultError> {
         let user_id: UserId = row.parse(0)?;
         let key = self
             .0
@@ -269,7 +276,7 @@ impl Vault {
 const SELECT_PROFILE: &str = "SELECT u.user_id, k.wrapped_key, u.sealed_profile FROM vault_users u \
                               JOIN vault_user_keys k ON k.user_id = u.user_id";
 
-fn open_profile(key: &SealingKey, user_id: UserId, sealed: &str) -> Result<Profile, VaultError> {
+pub(super) fn open_profile(key: &SealingKey, user_id: UserId, sealed: &str) -> Result<Profile, VaultError> {
     key.open(&profile_context(user_id), sealed)
         .and_then(|text| serde_json::from_slice(text.expose()).ok())
         .ok_or_else(|| damaged(format!("profile of user {user_id}")))
@@ -282,7 +289,7 @@ fn open_text(key: &SealingKey, context: &str, sealed: &str) -> Result<Secret<Str
         .ok_or_else(|| damaged(context.to_owned()))
 }
 
-fn key_context(user_id: UserId) -> String {
+pub(super) fn key_context(user_id: UserId) -> String {
     format!("user_key:{user_id}")
 }
 
