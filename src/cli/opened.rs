@@ -4,13 +4,13 @@ use grantlog_domain::Actor;
 use grantlog_projections::db::Db;
 use uuid::Uuid;
 
-use super::CliError;
+use super::{CliError, output};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::entropy::Entropy;
 use crate::secrets::Secrets;
 use crate::store::vault::Vault;
-use crate::store::{CommandContext, Store, StoreOptions};
+use crate::store::{CommandContext, Store, StoreOptions, unprotected};
 
 /// Connections of a command; it does one thing after the other.
 const CONNECTIONS: u32 = 2;
@@ -31,6 +31,9 @@ impl Opened {
 
     /// Opens a database whose schema may be old or missing. `create`: also a SQLite file that is not there yet.
     pub(super) async fn connect(settings: &Settings, create: bool) -> Result<Self, CliError> {
+        if let Some(warning) = unprotected(&settings.database) {
+            output::message(&format!("grantlog: {warning}"));
+        }
         let (clock, entropy) = (Clock::system(), Entropy::system());
         let options = StoreOptions { connections: CONNECTIONS, create, ..StoreOptions::from(&settings.store) };
         let store = Store::open(&settings.database, options, clock.clone(), entropy.clone()).await?;

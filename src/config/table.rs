@@ -60,12 +60,14 @@ pub const SETTINGS: &[Setting] = &[
         "database",
         "sqlite:grantlog.db",
         "Where the event log lives: `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`. A demo that is told nothing \
-         else uses `sqlite:grantlog-demo.db`.",
+         else uses `sqlite:grantlog-demo.db`. For a PostgreSQL on another machine add `?sslmode=verify-full`, and \
+         `&sslrootcert=/etc/ssl/db-ca.pem` when its certificate is from an authority of your own: without it whoever is \
+         on the way can read and change what goes over the network, and every start says so.",
     ),
     text(
         "pepper_file",
         "",
-        "File with the key under which tokens and secrets are stored; made at the first start, readable by its owner \
+        "File with the keys under which tokens and secrets are stored (`grantlog pepper`); made at the first start, readable by its owner \
          only. It does not belong into the same backup as the database. Empty: `grantlog.pepper` beside the SQLite \
          file (`grantlog-demo.pepper` beside a `grantlog-demo.db`), or in the working directory for PostgreSQL. \
          GRANTLOG_PEPPER may hold its content instead.",

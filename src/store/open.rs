@@ -1,12 +1,13 @@
 //! Opening the database, and clear words when it does not work.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr as _;
 
 use grantlog_projections::db::open::create_sqlite_file;
 use grantlog_projections::db::{Db, OpenOptions};
 use sqlx::ConnectOptions as _;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::error::StoreError;
 use super::options::StoreOptions;
@@ -38,6 +39,32 @@ pub(super) async fn open(url: &DatabaseUrl, options: &StoreOptions) -> Result<Db
 pub(super) fn postgres_options(url: &DatabaseUrl) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url.expose()).map_err(|error| failed(url, &error))?;
     Ok(options.application_name("grantlog").disable_statement_logging())
+}
+
+/// What somebody on the way to the database could do, when it is on another machine and TLS does not keep them from it.
+#[must_use]
+pub fn unprotected(url: &DatabaseUrl) -> Option<String> {
+    let DatabaseKind::Postgres = url.kind() else { return None };
+    // What cannot be read is refused when it is opened.
+    let options = postgres_options(url).ok()?;
+    let host = options.get_host();
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let is_here = options.get_socket().is_some()
+        || host.starts_with('/')
+        || name == "localhost"
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let risk = match options.get_ssl_mode() {
+        _ if is_here => return None,
+        PgSslMode::VerifyFull => return None,
+        PgSslMode::Disable => "is not encrypted: whoever is on the way can read and change all of it",
+        PgSslMode::Allow | PgSslMode::Prefer => "is encrypted only if nobody on the way keeps it from that",
+        PgSslMode::Require => "is encrypted, but nobody looks who answers",
+        PgSslMode::VerifyCa => "is encrypted, but any server with a certificate of that authority may answer",
+    };
+    Some(format!(
+        "the connection to PostgreSQL at {host} {risk}. Add ?sslmode=verify-full to the database's URL, and \
+         &sslrootcert=FILE when its certificate is from an authority of your own"
+    ))
 }
 
 async fn open_postgres(url: &DatabaseUrl, options: &OpenOptions) -> Result<Db, StoreError> {
@@ -86,4 +113,49 @@ fn may_only_be_read(file: &Path) -> bool {
     use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     let opened = std::fs::OpenOptions::new().write(true).open(file);
     opened.is_err_and(|error| matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warning(url: &str) -> Option<String> {
+        unprotected(&url.parse().expect("a URL"))
+    }
+
+    #[test]
+    fn a_database_on_another_machine_wants_tls_that_is_verified() {
+        for (mode, words) in [
+            ("", "only if nobody"),
+            ("?sslmode=disable", "not encrypted"),
+            ("?sslmode=allow", "only if nobody"),
+            ("?sslmode=prefer", "only if nobody"),
+            ("?sslmode=require", "nobody looks who answers"),
+            ("?sslmode=verify-ca&sslrootcert=ca.pem", "any server"),
+        ] {
+            for host in ["db.example", "192.0.2.7", "[2001:db8::7]:5433", "localhost.example"] {
+                let said = warning(&format!("postgres://u:hush-hush@{host}/grantlog{mode}")).expect("a warning");
+                assert!(said.contains(words) && said.contains("sslmode=verify-full"), "{host} {mode}: {said}");
+                assert!(!said.contains("hush-hush"), "the password is printed: {said}");
+            }
+        }
+        for mode in ["?sslmode=verify-full", "?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem"] {
+            assert_eq!(warning(&format!("postgres://u@db.example/grantlog{mode}")), None);
+        }
+    }
+
+    #[test]
+    fn a_database_on_this_machine_wants_none() {
+        for url in [
+            "postgres://u@localhost/grantlog",
+            "postgres://u@127.0.0.1:5433/grantlog",
+            "postgres://u@127.9.9.9/grantlog?sslmode=disable",
+            "postgres://u@[::1]/grantlog",
+            "postgres://u@%2Fvar%2Frun%2Fpostgresql/grantlog",
+            "postgres:///grantlog?host=/var/run/postgresql",
+            "sqlite:grantlog.db",
+        ] {
+            assert_eq!(warning(url), None, "{url}");
+        }
+    }
 }

@@ -33,6 +33,7 @@ pub const CASES: &[&[Case]] = &[
         a_file_that_is_no_database_is_explained,
         a_wrong_url_is_wrong_usage,
         a_settings_file_that_is_wrong_is_explained,
+        a_database_on_the_network_wants_tls,
     ],
     on![Postgres: a_missing_database_and_a_wrong_port_are_explained],
 ];
@@ -375,5 +376,18 @@ async fn a_missing_database_and_a_wrong_port_are_explained(store: Store) {
         assert!(!String::from_utf8_lossy(&output.stderr).contains("hush-hush"), "the password is printed");
         let output = site.run(&[&["--database", &missing], arguments].concat()).await;
         expect_failure(&output, 5, &["createdb"]);
+    }
+}
+
+async fn a_database_on_the_network_wants_tls(store: Store) {
+    // RFC 5737 3: nobody is there.
+    let site = Site::new(store, &[("STORE_CONNECT_TIMEOUT_SECONDS", "1")]);
+    let open = "postgres://grantlog:hush-hush-password@192.0.2.1/grantlog";
+    for arguments in [&["client", "list"][..], &["migrate"], &["serve", "--listen", "127.0.0.1:0"]] {
+        let output = site.run(&[&["--database", open], arguments].concat()).await;
+        expect_failure(&output, 5, &["192.0.2.1", "sslmode=verify-full"]);
+        let safe = format!("{open}?sslmode=verify-full");
+        let output = site.run(&[&["--database", &safe], arguments].concat()).await;
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("nobody on the way"));
     }
 }
