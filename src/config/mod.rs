@@ -33,9 +33,9 @@ pub use issuer::Issuer;
 pub use layers::ConfigError;
 pub use proxies::TrustedProxies;
 pub use settings::{
-    HttpSettings, InitialAccessToken, KeySettings, LogSettings, LogoutSettings, OAuthSettings, OperationsSettings,
-    RegistrationMode, RegistrationSettings, RemoteSettings, RequirePkce, Settings, SignInSettings, SourceAddress,
-    StoreSettings, TlsSettings,
+    ErrorRedirects, HttpSettings, InitialAccessToken, KeySettings, LogSettings, LogoutSettings, OAuthSettings,
+    OperationsSettings, RegistrationMode, RegistrationSettings, RemoteSettings, RequirePkce, Settings, SignInSettings,
+    SourceAddress, StoreSettings, TlsSettings,
 };
 
 use crate::secrets::{PepperSource, Secret};

@@ -1,7 +1,7 @@
 //! Who may register clients over HTTP, and as what (RFC 7591 1.2, 3).
 
 use super::layers::{ConfigError, Value, Values};
-use super::{InitialAccessToken, RegistrationMode, RegistrationSettings, flag, number, parsed, text};
+use super::{ErrorRedirects, InitialAccessToken, RegistrationMode, RegistrationSettings, flag, number, parsed, text};
 use crate::secrets::Secret;
 
 /// Shortest token of the settings, in characters: what a program makes at random is longer.
@@ -36,6 +36,10 @@ pub(super) fn read(values: &Values) -> Result<RegistrationSettings, ConfigError>
         scope: parsed(values, "registration.scope", "a scope (RFC 6749 3.3)")?,
         per_address: if is_tried { DEMO_PER_ADDRESS } else { per_address },
         per_hour: number(values, "registration.per_hour"),
+        error_redirects: match text(values, "registration.error_redirects") {
+            "follow" => ErrorRedirects::Follow,
+            _ => ErrorRedirects::Ask,
+        },
     })
 }
 

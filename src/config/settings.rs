@@ -69,6 +69,13 @@ pub struct HttpSettings {
     pub stop_timeout: Duration,
 }
 
+/// Whether who knows nothing of a client that nobody vouched for is asked before they are sent there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorRedirects {
+    Ask,
+    Follow,
+}
+
 /// Who reads how the server is. With neither, programs on this machine do.
 #[derive(Clone, Debug)]
 pub struct OperationsSettings {
@@ -151,6 +158,7 @@ pub struct RegistrationSettings {
     pub per_address: u32,
     /// The same of all addresses.
     pub per_hour: u32,
+    pub error_redirects: ErrorRedirects,
 }
 
 /// Who may register clients over HTTP.

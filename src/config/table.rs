@@ -260,6 +260,15 @@ pub const SETTINGS: &[Setting] = &[
         "registrations and changes",
         "In one hour from all addresses, counted by each node; more is answered 429.",
     ),
+    choice(
+        "registration.error_redirects",
+        &["ask", "follow"],
+        "ask",
+        "What happens when the browser of somebody who has not allowed a client anything shall go to it, with an error or after \
+         signing out, and no operator vouched for the client: it registered itself, or a user made it. `ask`: a page says where \
+         the link leads, and the person goes on or does not. `follow`: they are sent there, as for any other client, so that \
+         whoever registers one can make links to this server that lead anywhere (RFC 9700 4.11.2).",
+    ),
     number("session.lifetime_seconds", [DAY / 2, 60, 30 * DAY], "seconds", "How long a browser stays signed in."),
     Setting {
         key: "session.end_grants",

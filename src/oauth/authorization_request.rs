@@ -83,7 +83,7 @@ impl AuthorizationRequest {
             Ok((response_type, scope, code_challenge, prompt, openid))
         };
         match checked() {
-            Err(error) => Err(AuthorizationError::Redirect { to: redirect, error }),
+            Err(error) => Err(AuthorizationError::Redirect { to: Box::new(redirect), error }),
             Ok((response_type, scope, code_challenge, prompt, openid)) => Ok(Self {
                 client_id,
                 client: client.clone(),

@@ -1,9 +1,11 @@
 //! The way back to the client: RFC 6749 4.1.2, 4.1.2.1, 4.2.2, 4.2.2.1, and `iss` in all of them (RFC 9207 2).
 //!
 //! Nothing but a [`VerifiedRedirect`] redirects to a client, and only a registered `redirect_uri` makes one, so this
-//! server is no open redirector (RFC 9700 4.11).
+//! server is no open redirector (RFC 9700 4.11). Where nobody vouched for the client, who registered it chose that too; then
+//! whoever has allowed it nothing is asked before they go there (`authorize`, `pages::leaving`).
 
 use form_urlencoded::Serializer;
+use grantlog_domain::ClientId;
 use grantlog_domain::client::{ClientMetadata, ResponseType};
 use http::header::{LOCATION, REFERRER_POLICY};
 use http::{HeaderValue, StatusCode};
@@ -23,6 +25,8 @@ pub struct VerifiedRedirect {
     mode: ResponseMode,
     /// The request named it.
     mode_in_request: bool,
+    /// The client, when nobody answers for where that leads.
+    unvouched: Option<ClientId>,
 }
 
 /// How parameters come to the client (OAuth 2.0 Multiple Response Type Encoding Practices 2.1), errors included.
@@ -62,8 +66,20 @@ impl VerifiedRedirect {
             (None, _) => return Err(OAuthError::missing("redirect_uri")),
         };
         let redirect_uri = redirect_uri.to_owned();
-        let mode = ResponseMode::Query;
-        Ok(Self { redirect_uri, in_request: presented.is_some(), state: None, mode, mode_in_request: false })
+        let (mode, in_request) = (ResponseMode::Query, presented.is_some());
+        Ok(Self { redirect_uri, in_request, state: None, mode, mode_in_request: false, unvouched: None })
+    }
+
+    /// Says whose it is when nobody vouched for that client.
+    #[must_use]
+    pub fn of_unvouched(mut self, client_id: Option<ClientId>) -> Self {
+        self.unvouched = client_id;
+        self
+    }
+
+    #[must_use]
+    pub const fn unvouched(&self) -> Option<ClientId> {
+        self.unvouched
     }
 
     /// RFC 6749 4.1.2: `state` comes back exactly as it was sent.
@@ -108,26 +124,46 @@ impl VerifiedRedirect {
     /// that a form that was posted here is not posted there (RFC 9700 4.12); or a page that posts them.
     #[must_use]
     pub fn respond(&self, issuer: &Issuer, parameters: &[(&str, &str)]) -> Response {
-        let state = self.state.as_deref().map(|state| ("state", state));
-        let parameters = parameters.iter().copied().chain(state).chain([("iss", issuer.as_str())]);
-        let separator = match (self.mode, self.redirect_uri.contains('?')) {
-            (ResponseMode::FormPost, _) => {
-                return form_post_page(&self.redirect_uri, &parameters.collect::<Vec<_>>(), issuer.is_https());
-            }
-            (ResponseMode::Fragment, _) => '#',
-            (ResponseMode::Query, true) => '&',
-            (ResponseMode::Query, false) => '?',
-        };
-        let mut encoded = Serializer::new(String::new());
-        encoded.extend_pairs(parameters);
-        see_other(&format!("{}{separator}{}", self.redirect_uri, encoded.finish()))
+        let parameters = self.complete(issuer, parameters);
+        match self.location(&parameters) {
+            Some(location) => see_other(&location),
+            None => form_post_page(&self.redirect_uri, &parameters, issuer.is_https()),
+        }
     }
 
     /// Tells the client why it gets nothing (RFC 6749 4.1.2.1).
     #[must_use]
     pub fn refuse(&self, issuer: &Issuer, error: &OAuthError) -> Response {
-        self.respond(issuer, &[("error", error.code().as_str()), ("error_description", error.description())])
+        self.respond(issuer, &refused(error))
     }
+
+    /// What [`Self::refuse`] tells.
+    #[must_use]
+    pub fn refusal<'a>(&'a self, issuer: &'a Issuer, error: &'a OAuthError) -> Vec<(&'a str, &'a str)> {
+        self.complete(issuer, &refused(error))
+    }
+
+    fn complete<'a>(&'a self, issuer: &'a Issuer, parameters: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        let state = self.state.as_deref().map(|state| ("state", state));
+        parameters.iter().copied().chain(state).chain([("iss", issuer.as_str())]).collect()
+    }
+
+    /// The address with these parameters; `None` where a form posts them.
+    #[must_use]
+    pub fn location(&self, parameters: &[(&str, &str)]) -> Option<String> {
+        let separator = match (self.mode, self.redirect_uri.contains('?')) {
+            (ResponseMode::FormPost, _) => return None,
+            (ResponseMode::Fragment, _) => '#',
+            (ResponseMode::Query, true) => '&',
+            (ResponseMode::Query, false) => '?',
+        };
+        let encoded = Serializer::new(String::new()).extend_pairs(parameters).finish();
+        Some(format!("{}{separator}{encoded}", self.redirect_uri))
+    }
+}
+
+fn refused(error: &OAuthError) -> [(&str, &str); 2] {
+    [("error", error.code().as_str()), ("error_description", error.description())]
 }
 
 /// 303 See Other, not to be cached.

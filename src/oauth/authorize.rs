@@ -8,7 +8,8 @@ mod issue;
 
 use bytes::Buf;
 use futures::Stream;
-use grantlog_domain::client::ClientMetadata;
+use grantlog_domain::ClientId;
+use grantlog_projections::live::LiveClient;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use warp::Filter;
@@ -42,8 +43,9 @@ pub fn route(app: &App) -> Handler {
         .and(warp::body::stream())
         .then(move |visit: Visit, query: String, body| parameters(visit, query, body, limits))
         .and(with(app))
-        .then(async |(visit, parameters): (Visit, _), app: App| {
-            authorize(&app, &visit, parameters).await.unwrap_or_else(|error| answer(&app, &visit, error))
+        .then(async |(visit, parameters): (Visit, _), app: App| match authorize(&app, &visit, parameters).await {
+            Ok(response) => response,
+            Err(error) => answer(&app, &visit, error).await,
         });
     Handler::filter(route.boxed())
 }
@@ -71,11 +73,23 @@ async fn parameters<B: Buf>(
 }
 
 /// RFC 6749 4.1.2.1: on a page as long as the client or its `redirect_uri` is not verified, and then by redirect.
-fn answer(app: &App, visit: &Visit, error: AuthorizationError) -> Response {
-    match error {
-        AuthorizationError::Page(error) => pages::error_page(app, &visit.headers, &visit.context, &error),
-        AuthorizationError::Redirect { to, error } => to.refuse(&app.settings.issuer, &error),
-    }
+/// Where nobody vouched for the client, only those are sent there who know it (RFC 9700 4.11.2); others go by a click.
+async fn answer(app: &App, visit: &Visit, error: AuthorizationError) -> Response {
+    let (to, error, asks) = match error {
+        AuthorizationError::Page(error) => return pages::error_page(app, &visit.headers, &visit.context, &error),
+        AuthorizationError::Redirect { to, error } => match to.unvouched() {
+            Some(client_id) => (to, error, !knows(app, visit, client_id).await),
+            None => (to, error, false),
+        },
+        AuthorizationError::Ask { to, error } => (to, error, true),
+    };
+    if asks { pages::leaving_page(app, &visit.headers, &to, &error) } else { to.refuse(&app.settings.issuer, &error) }
+}
+
+/// Whether somebody who is signed in allowed that client something that stands.
+async fn knows(app: &App, visit: &Visit, client_id: ClientId) -> bool {
+    let accounts = pages::accounts(app, &visit.headers).await.unwrap_or_default();
+    accounts.iter().any(|account| pages::leaving::knows(app, account.user_id, client_id))
 }
 
 async fn authorize(
@@ -110,9 +124,9 @@ async fn authorize(
         return Err(refuse(request, OAuthError::new(ErrorCode::ConsentRequired, "the user must be asked")));
     }
     let Some(session) = chosen.clone().filter(|session| is_recent(app, session, &request)) else {
-        if names_somebody(&request, hint.as_ref()) && accounts.iter().any(|account| request.is_reauthenticated(account))
-        {
-            return Err(refuse(request, somebody_else()));
+        let has_signed_in = accounts.iter().find(|account| request.is_reauthenticated(account));
+        if let Some(other) = has_signed_in.filter(|_| names_somebody(&request, hint.as_ref())) {
+            return Err(somebody_else(app, request, other));
         }
         let elsewhere = chosen.is_none() && !accounts.is_empty();
         let request = if elsewhere { as_somebody_else(request) } else { request };
@@ -148,9 +162,15 @@ fn foreign_hint() -> OAuthError {
 }
 
 /// OpenID Connect Core 3.1.2.1 `id_token_hint`: the user that the client names is logged in as a result of the request, or
-/// the client hears of it. Otherwise whoever cannot sign in as that user would be asked for ever.
-fn somebody_else() -> OAuthError {
-    OAuthError::new(ErrorCode::LoginRequired, "somebody else signed in than the user whom the request names")
+/// the client hears of it. Otherwise whoever cannot sign in as that user would be asked for ever. From who did not allow it to
+/// know them it hears it by a click only, because it says who they are not.
+fn somebody_else(app: &App, request: AuthorizationRequest, other: &SignedIn) -> AuthorizationError {
+    let why = "somebody else signed in than the user whom the request names";
+    let error = OAuthError::new(ErrorCode::LoginRequired, why);
+    match needs_consent(app, &request, other) {
+        true => AuthorizationError::Ask { to: Box::new(request.redirect), error },
+        false => refuse(request, error),
+    }
 }
 
 /// OpenID Connect Core 3.1.2.1 `prompt=select_account`: the page stands in the place of the answer, and comes back here.
@@ -218,11 +238,11 @@ async fn checked(
     let client = client.filter(|client| client.is_enabled()).ok_or_else(OAuthError::unknown_client)?;
     let opened = match request_object::opened(app, &client, parameters).await {
         Ok(opened) => opened,
-        Err(error) => return Err(not_opened(&client.metadata, parameters, error)),
+        Err(error) => return Err(not_opened(app, &client, parameters, error)),
     };
     let arrival = parameters.get("arrival");
     let parameters = opened.as_ref().unwrap_or(parameters);
-    let redirect = VerifiedRedirect::verify(&client.metadata, parameters.get("redirect_uri"))?;
+    let redirect = verified(app, &client, parameters)?;
     let mut request = AuthorizationRequest::check(parameters, client_id, &client.metadata, redirect, &app.settings)?;
     if let Err(error) = request.check_length(app) {
         return Err(refuse(request, error));
@@ -239,15 +259,20 @@ async fn checked(
 }
 
 /// What a client hears of a request object that cannot be read: at the redirect URI beside it, or else nothing (a page).
-fn not_opened(client: &ClientMetadata, parameters: &Parameters, error: OAuthError) -> AuthorizationError {
-    match VerifiedRedirect::verify(client, parameters.get("redirect_uri")) {
-        Ok(redirect) => AuthorizationError::Redirect { to: way_back(redirect, parameters), error },
+fn not_opened(app: &App, client: &LiveClient, parameters: &Parameters, error: OAuthError) -> AuthorizationError {
+    match verified(app, client, parameters) {
+        Ok(redirect) => AuthorizationError::Redirect { to: Box::new(way_back(redirect, parameters)), error },
         Err(_) => AuthorizationError::Page(error),
     }
 }
 
+fn verified(app: &App, client: &LiveClient, parameters: &Parameters) -> Result<VerifiedRedirect, OAuthError> {
+    let redirect = VerifiedRedirect::verify(&client.metadata, parameters.get("redirect_uri"))?;
+    Ok(redirect.of_unvouched(pages::leaving::asks(app, client).then_some(client.id)))
+}
+
 fn refuse(request: AuthorizationRequest, error: OAuthError) -> AuthorizationError {
-    AuthorizationError::Redirect { to: request.redirect, error }
+    AuthorizationError::Redirect { to: Box::new(request.redirect), error }
 }
 
 /// RFC 6749 3.1: the server MUST first verify the identity of the resource owner. The sign-in page stands in the place of

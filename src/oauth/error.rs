@@ -360,7 +360,9 @@ pub enum AuthorizationError {
     /// Shown to the person at the browser: the client or its `redirect_uri` is not verified.
     Page(OAuthError),
     /// Sent to the client. Only a verified `redirect_uri` makes one.
-    Redirect { to: VerifiedRedirect, error: OAuthError },
+    Redirect { to: Box<VerifiedRedirect>, error: OAuthError },
+    /// The same, when the user lets the client hear it.
+    Ask { to: Box<VerifiedRedirect>, error: OAuthError },
 }
 
 impl From<OAuthError> for AuthorizationError {

@@ -24,7 +24,8 @@ use crate::oauth::authorization_request::STATE_BYTES_MAX;
 use crate::oauth::authorization_response::see_other;
 use crate::oauth::posted::limits;
 use crate::pages::failure::PageError;
-use crate::pages::sign_out::{self, Asking};
+use crate::pages::leaving;
+use crate::pages::sign_out::{self, Asking, Onward};
 use crate::pages::visit::{SignedIn, Visit, accounts};
 use crate::standing;
 
@@ -93,7 +94,7 @@ async fn logout(visit: &Visit, posted: bool) -> Result<Response, PageError> {
         if posted && visit.parameters.get("decision").is_none() {
             return Ok(see_other(&format!("{PATH}?{}", request.to_query())));
         }
-        return sign_out::signed_out(visit, &[], request.goes_to.as_deref()).await;
+        return sign_out::signed_out(visit, &[], request.onward(visit, &[])).await;
     }
     let ended = if posted && visit.parameters.get("decision").is_some() {
         visit.check_form()?;
@@ -105,7 +106,7 @@ async fn logout(visit: &Visit, posted: bool) -> Result<Response, PageError> {
         let asking = Asking { client_name, action: PATH, fields: request.fields, goes_to: request.goes_to.as_deref() };
         return sign_out::ask(visit, asking).await;
     };
-    sign_out::signed_out(visit, &ended, request.goes_to.as_deref()).await
+    sign_out::signed_out(visit, &ended, request.onward(visit, &ended)).await
 }
 
 /// The checks that do not depend on who is signed in. Whatever fails is told on a page, and nobody is redirected (3).
@@ -166,6 +167,16 @@ impl LogoutRequest {
             let known_by = sid(&visit.app.secrets, account.session_id, hint.client_id);
             hint.sid.as_ref() == Some(&known_by) && hint.is_of(&visit.app, account.user_id)
         })
+    }
+
+    /// Where the browser goes, and whether at once: to a client that somebody vouched for, or that one of those who sign out
+    /// has been to.
+    fn onward(&self, visit: &Visit, ended: &[SignedIn]) -> Option<Onward<'_>> {
+        let app = &visit.app;
+        let asks = self.client.as_ref().is_none_or(|client| {
+            leaving::asks(app, client) && !ended.iter().any(|account| leaving::knows(app, account.user_id, client.id))
+        });
+        self.goes_to.as_deref().map(|uri| Onward { uri, asks })
     }
 
     fn to_query(&self) -> String {

@@ -1,7 +1,7 @@
 //! The pages: plain server-rendered forms that work without JavaScript, one submit each.
 //!
 //! - `routes`: which path is which page; `visit`: who is at the browser; `failure`: the error page
-//! - `sign_in`, `sign_out`, `accounts`, `consent`, `form_post`, `home`, `create_client`, `client`, `account`, `profile`, `demo`: one page (or
+//! - `sign_in`, `sign_out`, `accounts`, `consent`, `form_post`, `leaving`, `home`, `create_client`, `client`, `account`, `profile`, `demo`: one page (or
 //!   a few) each
 //! - `chrome`: what is around every page; `assets`: style sheet and logo; `scripts`: the few scripts; `templates/`: the HTML
 //! - `csrf`, `cookies`, `next`, `form_action`: the rules that protect a browser, each in one place
@@ -31,6 +31,7 @@ pub mod form_action;
 pub mod form_post;
 pub mod further;
 pub mod home;
+pub mod leaving;
 pub mod moment;
 pub mod next;
 pub mod paging;
@@ -51,6 +52,7 @@ pub use accounts::accounts_page;
 pub use consent::consent_page;
 pub use failure::error_page;
 pub use form_post::form_post_page;
+pub use leaving::leaving_page;
 pub use routes::routes;
 pub use sign_in::sign_in_page;
 pub use visit::{SignedIn, accounts, is_csrf_token, kept};

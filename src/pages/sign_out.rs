@@ -41,9 +41,17 @@ pub(super) struct LoggedOutPage<'a> {
     pub others: Vec<String>,
     /// Pages of clients, shown in frames that nobody sees.
     pub frames: Vec<String>,
-    /// Where the browser goes when they have loaded.
-    pub goes_to: Option<&'a str>,
+    /// Where the browser goes when they have loaded, or by a click.
+    pub goes_to: Option<Onward<'a>>,
     pub script: &'static str,
+}
+
+/// Where the browser goes after signing out: an address that a client registered.
+#[derive(Clone, Copy)]
+pub struct Onward<'a> {
+    pub uri: &'a str,
+    /// Nobody vouched for the client, so the person goes there by a click (RFC 9700 4.11.2).
+    pub asks: bool,
 }
 
 /// Who asks, and what the form sends.
@@ -95,7 +103,7 @@ pub fn chosen(visit: &Visit) -> Result<Vec<SignedIn>, PageError> {
 
 /// Ends these sessions and says so, on a page or by going to where the client wants the user to go; nothing of them stays
 /// in the browser.
-pub async fn signed_out(visit: &Visit, ended: &[SignedIn], goes_to: Option<&str>) -> Result<Response, PageError> {
+pub async fn signed_out(visit: &Visit, ended: &[SignedIn], goes_to: Option<Onward<'_>>) -> Result<Response, PageError> {
     let app = &visit.app;
     for account in ended {
         end_session(visit, account.user_id, account.session_id, EndReason::SignedOut).await?;
@@ -109,8 +117,8 @@ pub async fn signed_out(visit: &Visit, ended: &[SignedIn], goes_to: Option<&str>
     }
     let sessions: Vec<SessionId> = ended.iter().map(|account| account.session_id).collect();
     let frames = frontchannel::frames(app, &sessions).await?;
-    if let Some(goes_to) = goes_to.filter(|_| frames.is_empty()) {
-        return Ok(chrome.redirect(goes_to));
+    if let Some(next) = goes_to.filter(|next| frames.is_empty() && !next.asks) {
+        return Ok(chrome.redirect(next.uri));
     }
     let mut others = Vec::with_capacity(left.len());
     for account in &left {
@@ -118,7 +126,8 @@ pub async fn signed_out(visit: &Visit, ended: &[SignedIn], goes_to: Option<&str>
     }
     let framed = frames.clone();
     let page = LoggedOutPage { chrome: chrome.clone(), others, frames, goes_to, script: CONTINUE };
-    Ok(chrome.page_with_frames(&page, &framed, goes_to.map(|_| CONTINUE)))
+    let goes_on = goes_to.is_some_and(|next| !next.asks);
+    Ok(chrome.page_with_frames(&page, &framed, goes_on.then_some(CONTINUE)))
 }
 
 /// Ends a session; one that has ended already stays as it is.
@@ -155,7 +164,7 @@ mod tests {
             chrome: Chrome::default(),
             others: Vec::new(),
             frames: frames.clone(),
-            goes_to: Some("https://c.example/\"><script>y"),
+            goes_to: Some(Onward { uri: "https://c.example/\"><script>y", asks: false }),
             script: CONTINUE,
         };
         let html = page.render().expect("rendered");

@@ -9,7 +9,8 @@ use super::moment::Moment;
 use super::paging::Paging;
 use super::words::Line;
 use super::{
-    account, accounts, client, consent, create_client, demo, failure, home, profile, scopes, scripts, sign_in, sign_out,
+    account, accounts, client, consent, create_client, demo, failure, home, leaving, profile, scopes, scripts, sign_in,
+    sign_out,
 };
 
 /// Tries to leave an attribute, an element and the template language.
@@ -75,6 +76,18 @@ fn hostile_client() -> sign_in::Waiting {
     sign_in::Waiting { client_name: HOSTILE.into(), redirect_uri: HOSTILE.into() }
 }
 
+fn hostile_leaving(link: Option<String>) -> leaving::LeavingPage<'static> {
+    leaving::LeavingPage {
+        chrome: chrome(),
+        destination: HOSTILE.into(),
+        code: HOSTILE,
+        description: HOSTILE,
+        link,
+        action: HOSTILE,
+        fields: &[("state", HOSTILE)],
+    }
+}
+
 fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
     vec![
         Box::new(sign_in::LoginPage {
@@ -98,7 +111,7 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
             chrome: chrome(),
             others: vec![HOSTILE.into()],
             frames: vec![HOSTILE.into()],
-            goes_to: None,
+            goes_to: Some(sign_out::Onward { uri: HOSTILE, asks: true }),
             script: scripts::CONTINUE,
         }),
         Box::new(accounts::AccountsPage {
@@ -116,6 +129,8 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
             description: HOSTILE.into(),
             request_id: Some(HOSTILE.into()),
         }),
+        Box::new(hostile_leaving(Some(HOSTILE.into()))),
+        Box::new(hostile_leaving(None)),
         Box::new(consent::ConsentPage {
             chrome: chrome(),
             client_name: HOSTILE,

@@ -38,6 +38,7 @@ const CASES: &[&[&[Case]]] = &[
     oauth::authorize::CASES,
     oauth::prompt::CASES,
     oauth::redirect_uri::CASES,
+    oauth::open_redirect::CASES,
     oauth::pkce::CASES,
     oauth::implicit::CASES,
     oauth::token::CASES,

@@ -58,7 +58,9 @@ pub async fn issue(
         };
         Granted { app, request, session, accounts, context, at: app.now(), authentication }.issue().await
     };
-    answer.await.map_err(|error| AuthorizationError::Redirect { to: request.redirect.clone(), error })
+    // The user allowed it, so they know where they go.
+    let to = || request.redirect.clone().of_unvouched(None);
+    answer.await.map_err(|error| AuthorizationError::Redirect { to: Box::new(to()), error })
 }
 
 /// How and when the user signed in, as the log has it.

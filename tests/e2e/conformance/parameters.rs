@@ -252,6 +252,8 @@ async fn whoever_else_signs_in_is_login_required(server: Server) {
         for mut browser in [Browser::new(&server), Browser::signed_in(&server, &ben).await] {
             let page = browser.open(&rp.url(&[(name, value)])).await;
             let page = browser.fill_in_login(&page, &ben).await;
+            // Who they are not is theirs to tell.
+            assert!(page.asks_before_leaving(), "{}", page.answer);
             assert_eq!(rp.response(&page)["error"], "login_required", "{name}");
             // That one may still sign in, for the next request.
             let login = rp.login(&mut browser, &ann, &[(name, value)]).await;

@@ -164,14 +164,16 @@ impl Rp {
         self.response(&page)
     }
 
-    /// The response in a redirect, or in a page that posts it.
+    /// The response in a redirect, or in a page that posts it; of a client that registered itself also behind the page that
+    /// asks first, as a person gets it who goes on.
     #[track_caller]
     pub fn response(&self, page: &Page) -> Response {
-        if let Some(form) = page.form("form-post") {
+        if let Some(form) = page.form("form-post").or_else(|| page.form("continue-form")) {
             assert_eq!((form.method.as_str(), form.action.as_str()), ("post", CALLBACK));
             return form.fields.into_iter().collect();
         }
-        let callback = page.callback();
+        let onward = page.link("continue").filter(|_| page.asks_before_leaving());
+        let callback = onward.unwrap_or_else(|| page.callback());
         assert!(callback.as_str().starts_with(CALLBACK), "{callback}");
         if callback.fragment().is_some() { fragment_of(&callback) } else { query_of(&callback) }
     }

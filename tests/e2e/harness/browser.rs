@@ -180,6 +180,18 @@ impl Page {
         self.text_of("signed-in-as").is_some()
     }
 
+    /// Where the link with that id leads.
+    pub fn link(&self, id: &str) -> Option<Url> {
+        let link = html::element(&self.answer.text(), id)?;
+        let href = link.get("href").filter(|_| link.name == "a")?.to_owned();
+        Some(self.answer.url.join(&href).unwrap_or_else(|error| panic!("{href:?}: {error}")))
+    }
+
+    /// The page that asks before somebody goes to a client that nobody vouched for (RFC 9700 4.11.2).
+    pub fn asks_before_leaving(&self) -> bool {
+        self.answer.status == 200 && self.text_of("leaving").is_some() && self.answer.header("location").is_none()
+    }
+
     /// The redirect that leaves the server.
     #[track_caller]
     pub fn callback(&self) -> Url {

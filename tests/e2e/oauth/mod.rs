@@ -5,6 +5,7 @@ pub mod implicit;
 pub mod introspect;
 pub mod jwt_access_token;
 pub mod metadata;
+pub mod open_redirect;
 pub mod pkce;
 pub mod prompt;
 pub mod redirect_uri;

@@ -34,9 +34,7 @@ fn next(page: &Page) -> String {
 /// Where the link with that id leads.
 #[track_caller]
 fn link_of(page: &Page, id: &str) -> String {
-    let text = page.answer.text();
-    let (_, rest) = text.split_once(&format!("id=\"{id}\" href=\"")).unwrap_or_else(|| panic!("no {id}: {text}"));
-    rest.split('"').next().expect("an end").replace("&amp;", "&").replace("&#38;", "&")
+    page.link(id).unwrap_or_else(|| panic!("no {id}: {}", page.answer)).into()
 }
 
 #[track_caller]

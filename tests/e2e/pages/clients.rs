@@ -29,7 +29,7 @@ fn filled_in(form: &html::Form) -> Vec<(String, String)> {
 }
 
 /// Creates a client on the page.
-async fn create(server: &Server, browser: &mut Browser) -> Client {
+pub async fn create(server: &Server, browser: &mut Browser) -> Client {
     let page = browser.open("/create_client").await;
     let form = page.form("create-client-form").unwrap_or_else(|| panic!("no form: {}", page.answer));
     let fields = filled_in(&form);
