@@ -52,7 +52,7 @@ pub(super) async fn chosen(
     accounts: &[SignedIn],
     hint: Option<&Hint>,
 ) -> Result<Option<SignedIn>, StoreError> {
-    // 3.1.2.2 and 5.5.1: the same for a `sub` that was asked for.
+    // OpenID Connect Core 3.1.2.2 and 5.5.1: the same for a `sub` that was asked for.
     let is_wanted = |account: &&SignedIn| {
         let sub = || subject(app, request.client_id, &request.client, account.user_id);
         hint.is_none_or(|hint| hint.is_of(app, account.user_id))
