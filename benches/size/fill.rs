@@ -67,6 +67,7 @@ fn row(log: &Log, number: u64) -> [String; 7] {
         expires_at: Timestamp(expires_at),
         at: Timestamp(at),
         authentication: None,
+        consent: None,
     }));
     let (id, event_id) = (id(at, number, random), id(at, number, random.map(|byte| !byte)));
     let metadata =

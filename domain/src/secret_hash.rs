@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 
@@ -34,7 +32,7 @@ impl Eq for SecretHash {}
 
 impl fmt::Display for SecretHash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}.{}", self.pepper, URL_SAFE_NO_PAD.encode(self.digest))
+        text::write_digest(out, self.pepper, &self.digest)
     }
 }
 
@@ -48,12 +46,8 @@ impl FromStr for SecretHash {
     type Err = SecretHashError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (pepper, digest) = text.split_once('.').ok_or(SecretHashError)?;
-        let mut hash = Self { pepper: pepper.parse().map_err(|_| SecretHashError)?, digest: [0; 32] };
-        match URL_SAFE_NO_PAD.decode_slice(digest, &mut hash.digest) {
-            Ok(32) => Ok(hash),
-            _ => Err(SecretHashError),
-        }
+        let (pepper, digest) = text::read_digest(text).ok_or(SecretHashError)?;
+        Ok(Self { pepper, digest })
     }
 }
 

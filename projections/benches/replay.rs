@@ -139,6 +139,7 @@ fn opened(number: u64) -> GrantEvent {
         expires_at,
         at: NOW,
         authentication: None,
+        consent: None,
     })
 }
 

@@ -9,8 +9,8 @@ use grantlog_domain::client::{
     ApplicationType, Author, ClientEvent, ClientMetadata, GrantType, ResponseType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::{
-    AccessToken, Authentication, CodeIssued, GrantEvent, GrantOpened, IdTokenIssued, Refreshed, RequestedClaims,
-    RevocationReason,
+    AccessToken, Authentication, CodeIssued, ConsentDigest, GrantEvent, GrantOpened, IdTokenIssued, Refreshed,
+    RequestedClaims, RevocationReason,
 };
 use grantlog_domain::session::{EndReason, SessionEvent};
 use grantlog_domain::signing_key::{Algorithm, SigningKeyEvent};
@@ -204,6 +204,7 @@ pub(crate) fn opened(client_id: ClientId, user_id: Option<UserId>, number: u64) 
         expires_at: NOW.plus_seconds(7200),
         at: NOW,
         authentication: None,
+        consent: None,
     }
 }
 
@@ -331,6 +332,10 @@ fn authentication(dice: &mut Dice) -> Authentication {
     Authentication { auth_time: NOW, amr: Vec::new(), nonce: Some("n".to_owned()), claims }
 }
 
+fn consent(dice: &mut Dice) -> Option<ConsentDigest> {
+    (dice.below(3) > 0).then(|| ConsentDigest { version: 1, digest: [dice.below(3) as u8; 32] })
+}
+
 fn grant_stream(dice: &mut Dice, number: u64, client_id: ClientId, user_id: UserId) -> Vec<Recorded> {
     let (at, first) = (NOW, number * 100);
     let mut events = match dice.below(4) {
@@ -344,6 +349,7 @@ fn grant_stream(dice: &mut Dice, number: u64, client_id: ClientId, user_id: User
             authentication: authentication(dice),
             expires_at: at.plus_seconds(7200),
             at,
+            consent: consent(dice),
         })],
         _ => vec![GrantEvent::CodeIssued(CodeIssued {
             client_id,
@@ -360,6 +366,7 @@ fn grant_stream(dice: &mut Dice, number: u64, client_id: ClientId, user_id: User
             authentication: (dice.below(2) == 0).then(|| authentication(dice)),
             // Beside the code (OpenID Connect Core 3.3).
             access_token: (dice.below(2) == 0).then(|| token(first + 97)),
+            consent: consent(dice),
         })],
     };
     if matches!(events[0], GrantEvent::CodeIssued(_)) && dice.below(4) > 0 {

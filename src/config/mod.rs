@@ -34,8 +34,8 @@ pub use layers::ConfigError;
 pub use proxies::TrustedProxies;
 pub use settings::{
     ErrorRedirects, HttpSettings, InitialAccessToken, KeySettings, LogSettings, LogoutSettings, OAuthSettings,
-    OperationsSettings, RegistrationMode, RegistrationSettings, RemoteSettings, RequirePkce, Settings, SignInSettings,
-    SourceAddress, StoreSettings, TlsSettings,
+    OperationsSettings, OperatorChanges, RegistrationMode, RegistrationSettings, RemoteSettings, RequirePkce, Settings,
+    SignInSettings, SourceAddress, StoreSettings, TlsSettings,
 };
 
 use crate::secrets::{PepperSource, Secret};
@@ -124,6 +124,10 @@ impl Settings {
             operations: operations::read(values)?,
             registration: registration::read(values)?,
             session_lifetime: seconds(values, "session.lifetime_seconds"),
+            operator_changes: match text(values, "consent.operator_changes") {
+                "keep" => OperatorChanges::Keep,
+                _ => OperatorChanges::Ask,
+            },
             session_end_grants: flag(values, "session.end_grants"),
             sign_in: sign_in(values),
             source_address: match text(values, "events.source_address") {

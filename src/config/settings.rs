@@ -29,6 +29,8 @@ pub struct Settings {
     pub logout: LogoutSettings,
     pub operations: OperationsSettings,
     pub registration: RegistrationSettings,
+    /// What becomes of consents when an operator changes a client.
+    pub operator_changes: OperatorChanges,
     /// How long a browser stays signed in.
     pub session_lifetime: Duration,
     /// What was allowed with `openid` and without `offline_access` ends with the session in which it was.
@@ -103,6 +105,13 @@ pub struct OAuthSettings {
     pub bearer_in_body: bool,
     /// OpenID Connect Core 3.1.3.7: clients may register for ID tokens without a signature.
     pub unsigned_id_tokens: bool,
+}
+
+/// Whether users are asked again when an operator changes what they saw of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperatorChanges {
+    Ask,
+    Keep,
 }
 
 /// Which clients must use PKCE (RFC 7636). Who sent a code_challenge must always send the verifier.

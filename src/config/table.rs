@@ -269,6 +269,14 @@ pub const SETTINGS: &[Setting] = &[
          the link leads, and the person goes on or does not. `follow`: they are sent there, as for any other client, so that \
          whoever registers one can make links to this server that lead anywhere (RFC 9700 4.11.2).",
     ),
+    choice(
+        "consent.operator_changes",
+        &["ask", "keep"],
+        "ask",
+        "What becomes of what users allowed a client when an operator changes what they saw of it: its name, its links, its \
+         redirect URIs, how it gets its answer. ask: they are asked again, as they are after every change by the client \
+         itself or by the user who made it. keep: of clients that an operator made, only scope and claims are compared.",
+    ),
     number("session.lifetime_seconds", [DAY / 2, 60, 30 * DAY], "seconds", "How long a browser stays signed in."),
     Setting {
         key: "session.end_grants",

@@ -90,6 +90,7 @@ impl Log {
             expires_at,
             at,
             authentication: None,
+            consent: None,
         });
         self.store.create::<Grant>(&id.to_string(), command, &by()).await.expect("opened");
         id

@@ -7,8 +7,11 @@
 
 mod arrival;
 
+use std::sync::OnceLock;
+
 use form_urlencoded::{Serializer, byte_serialize};
-use grantlog_domain::client::{ClientMetadata, GrantType, ResponseType};
+use grantlog_domain::client::{Author, ClientMetadata, GrantType, ResponseType};
+use grantlog_domain::grant::ConsentDigest;
 use grantlog_domain::{ClientId, CodeChallenge, OFFLINE_ACCESS, Scope};
 
 pub use self::arrival::Arrival;
@@ -47,6 +50,17 @@ pub struct AuthorizationRequest {
     pub openid: OpenIdRequest,
     /// When it first came here, if it has been at the sign-in page since.
     pub arrival: Option<Arrival>,
+    pub made: Made,
+    /// What its page shows (`shown`), once that was asked for.
+    pub(super) shown: OnceLock<ConsentDigest>,
+}
+
+/// Who made the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    pub by: Author,
+    /// An operator answered for it later, so that its page does not warn of who made it.
+    pub vouched: bool,
 }
 
 /// `prompt`: which pages the user must or must not see.
@@ -94,6 +108,9 @@ impl AuthorizationRequest {
                 prompt,
                 openid,
                 arrival: None,
+                // Until the caller says it.
+                made: Made { by: Author::Anonymous, vouched: false },
+                shown: OnceLock::new(),
             }),
         }
     }

@@ -105,6 +105,12 @@ impl VerifiedRedirect {
         self.mode_in_request.then_some(self.mode)
     }
 
+    /// How the client gets its answer.
+    #[must_use]
+    pub const fn mode(&self) -> ResponseMode {
+        self.mode
+    }
+
     #[must_use]
     pub fn redirect_uri(&self) -> &str {
         &self.redirect_uri

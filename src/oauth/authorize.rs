@@ -9,7 +9,7 @@ mod issue;
 use bytes::Buf;
 use futures::Stream;
 use grantlog_domain::ClientId;
-use grantlog_projections::live::LiveClient;
+use grantlog_projections::live::{Consented, LiveClient};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use warp::Filter;
@@ -17,12 +17,13 @@ use warp::reply::Response;
 
 use self::chosen::{chosen, counts_for_this_answer, is_recent, must_be_asked, names_somebody, visible};
 use self::issue::issue;
-use super::authorization_request::{AuthorizationRequest, way_back};
+use super::authorization_request::{AuthorizationRequest, Made, way_back};
 use super::authorization_response::{VerifiedRedirect, see_other};
 use super::error::{AuthorizationError, ErrorCode, OAuthError};
 use super::posted::{limits, not_read};
 use super::profiles::not_told;
 use super::request_object;
+use super::shown::{counted, shown};
 use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
 use crate::http::handler::Handler;
@@ -200,6 +201,10 @@ async fn decided(
         return Ok(PageError::ForeignForm.into_response(app, &visit.headers, &visit.context));
     }
     match parameters.get("decision") {
+        // What was allowed is what was shown: the client may have changed while the page was open.
+        Some("allow") if parameters.get("shown") != Some(&*shown(&request).to_string()) => {
+            Ok(pages::consent_page(app, &request, session).await)
+        }
         Some("allow") => issued_once(app, visit, request, (session, accounts)).await,
         Some("deny") => Err(refuse(request, OAuthError::new(ErrorCode::AccessDenied, "the user did not allow it"))),
         _ => Err(OAuthError::invalid_request("decision must be allow or deny").into()),
@@ -255,6 +260,7 @@ async fn checked(
         return Err(refuse(request, OAuthError::new(ErrorCode::UnauthorizedClient, why)));
     }
     request.recall(app, arrival);
+    request.made = Made { by: client.author, vouched: client.vouched };
     Ok(request)
 }
 
@@ -304,10 +310,10 @@ async fn sign_in(
 
 /// Whether the user is asked: unless they allowed all of it before, and may not have taken it back meanwhile.
 fn needs_consent(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> bool {
-    let named = request.openid.claims.beyond(&request.scope);
-    !counts_earlier_consent(request)
-        || !is_fresh(app)
-        || !app.live.has_consented(session.user_id, request.client_id, &request.scope, &named, app.now())
+    let claims = request.openid.claims.beyond(&request.scope);
+    let shown = counted(app, request);
+    let asked = Consented { client: request.client_id, shown: shown.as_ref(), scope: &request.scope, claims: &claims };
+    !counts_earlier_consent(request) || !is_fresh(app) || !app.live.has_consented(session.user_id, &asked, app.now())
 }
 
 /// RFC 8252 8.6: never for native clients, whose identity nobody can prove; for others when they are confidential, or

@@ -27,5 +27,6 @@ pub mod register;
 pub mod request_object;
 pub mod revoke;
 pub mod scopes;
+pub mod shown;
 pub mod token;
 pub mod userinfo;

@@ -4,7 +4,9 @@
 
 use askama::Template;
 use grantlog_domain::client::{Client, ClientMetadata};
+use grantlog_domain::grant::ConsentDigest;
 use grantlog_domain::{ClientId, Scope};
+use grantlog_projections::live::Consented;
 use http::StatusCode;
 use url::Url;
 use warp::reply::Response;
@@ -18,6 +20,7 @@ use super::visit::{SignedIn, named_chrome};
 use crate::app::App;
 use crate::http::security_headers;
 use crate::oauth::authorization_request::AuthorizationRequest;
+use crate::oauth::shown::{counted, shown};
 
 #[derive(Template)]
 #[template(path = "consent.html")]
@@ -27,6 +30,8 @@ pub(super) struct ConsentPage<'a> {
     pub client_uri: Option<&'a str>,
     /// Nobody registered it but itself (RFC 7591).
     pub registered_itself: bool,
+    /// The user allowed it before, and saw something else then.
+    pub changed: bool,
     pub monogram: String,
     /// Loaded by the browser from where the client keeps it, never by this server.
     pub logo_uri: Option<&'a str>,
@@ -38,6 +43,8 @@ pub(super) struct ConsentPage<'a> {
     pub destination: String,
     pub switch_account: String,
     pub action: &'static str,
+    /// Comes back with the answer.
+    pub shown: String,
     pub fields: Vec<(&'static str, String)>,
 }
 
@@ -51,17 +58,20 @@ pub async fn consent_page(app: &App, request: &AuthorizationRequest, session: &S
 
 async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Result<Response, PageError> {
     let chrome = named_chrome(app, session, "").await?;
-    let allowed = allowed_before(app, request, session);
+    let seen = counted(app, request);
+    let before = Before { app, request, session };
+    let allowed = before.allowed(seen.as_ref());
     let registered_itself = registered_itself(app, request.client_id).await?;
     let redirect_uri = request.redirect.redirect_uri();
     let mut asks = scopes::asks(&request.scope, &allowed);
-    asks.extend(claims_ask(app, request, session, &allowed));
+    asks.extend(before.claims_ask(seen.as_ref(), &allowed));
     let logo = logo(&request.client);
     let view = ConsentPage {
         chrome: chrome.clone(),
         client_name: &request.client.client_name,
         client_uri: request.client.client_uri.as_deref(),
         registered_itself,
+        changed: before.has_changed(seen.as_ref()),
         monogram: monogram(&request.client.client_name),
         logo_uri: logo.as_ref().map(|(uri, _)| *uri),
         policy_uri: request.client.openid.policy_uri.as_deref(),
@@ -71,6 +81,7 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
         destination: destination(redirect_uri),
         switch_account: request.switching_account().to_path(),
         action: "/oauth/authorize",
+        shown: shown(request).to_string(),
         fields: request.fields(),
     };
     let mut response = chrome.page_leading_to(StatusCode::OK, &view, &FormAction::also(redirect_uri));
@@ -95,23 +106,36 @@ fn logo(client: &ClientMetadata) -> Option<(&str, String)> {
     security_headers::is_source(&origin).then_some((uri, origin))
 }
 
-/// What of the request the user allowed this client before.
-fn allowed_before(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Scope {
-    let allowed = |token: &&str| {
-        let token = Scope::parse(token).unwrap_or_default();
-        app.live.has_consented(session.user_id, request.client_id, &token, &[], app.now())
-    };
-    let tokens: Vec<&str> = request.scope.tokens().filter(allowed).collect();
-    Scope::parse(&tokens.join(" ")).unwrap_or_default()
+/// What the user allowed this client before.
+struct Before<'a> {
+    app: &'a App,
+    request: &'a AuthorizationRequest,
+    session: &'a SignedIn,
 }
 
-/// The claims that the request names beyond its scope (OpenID Connect Core 5.5).
-fn claims_ask(app: &App, request: &AuthorizationRequest, session: &SignedIn, allowed: &Scope) -> Option<Ask> {
-    let named = request.openid.claims.beyond(&request.scope);
-    let (user_id, client_id) = (session.user_id, request.client_id);
-    let known = || app.live.has_consented(user_id, client_id, &Scope::default(), &named, app.now());
-    let new = !allowed.is_empty() && !known();
-    scopes::claims_ask(&named, new)
+impl Before<'_> {
+    fn has_allowed(&self, shown: Option<&ConsentDigest>, scope: &Scope, claims: &[&str]) -> bool {
+        let asked = Consented { client: self.request.client_id, shown, scope, claims };
+        self.app.live.has_consented(self.session.user_id, &asked, self.app.now())
+    }
+
+    /// What of the request, for what they see now.
+    fn allowed(&self, seen: Option<&ConsentDigest>) -> Scope {
+        self.request.scope.filtered(|token| self.has_allowed(seen, &Scope::parse(token).unwrap_or_default(), &[]))
+    }
+
+    /// The claims that the request names beyond its scope (OpenID Connect Core 5.5).
+    fn claims_ask(&self, seen: Option<&ConsentDigest>, allowed: &Scope) -> Option<Ask> {
+        let named = self.request.openid.claims.beyond(&self.request.scope);
+        let new = !allowed.is_empty() && !self.has_allowed(seen, &Scope::default(), &named);
+        scopes::claims_ask(&named, new)
+    }
+
+    /// Something, when it did not look as it does now.
+    fn has_changed(&self, seen: Option<&ConsentDigest>) -> bool {
+        let none = Scope::default();
+        !self.has_allowed(seen, &none, &[]) && self.has_allowed(None, &none, &[])
+    }
 }
 
 fn monogram(name: &str) -> String {

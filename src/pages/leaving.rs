@@ -5,7 +5,7 @@
 
 use askama::Template;
 use grantlog_domain::{ClientId, Scope, UserId};
-use grantlog_projections::live::LiveClient;
+use grantlog_projections::live::{Consented, LiveClient};
 use http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
@@ -40,7 +40,9 @@ pub fn asks(app: &App, client: &LiveClient) -> bool {
 
 /// Whether that user allowed that client something that stands: then they were there before.
 pub fn knows(app: &App, user_id: UserId, client_id: ClientId) -> bool {
-    is_fresh(app) && app.live.has_consented(user_id, client_id, &Scope::default(), &[], app.now())
+    // Whatever it looked like then.
+    let anything = Consented { client: client_id, shown: None, scope: &Scope::default(), claims: &[] };
+    is_fresh(app) && app.live.has_consented(user_id, &anything, app.now())
 }
 
 /// Tells the person what the client would be told, and where.

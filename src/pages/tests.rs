@@ -132,6 +132,8 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
         Box::new(hostile_leaving(Some(HOSTILE.into()))),
         Box::new(hostile_leaving(None)),
         Box::new(consent::ConsentPage {
+            changed: true,
+            shown: String::new(),
             chrome: chrome(),
             client_name: HOSTILE,
             client_uri: Some(HOSTILE),

@@ -112,6 +112,7 @@ impl World {
             expires_at: later,
             at,
             authentication: None,
+            consent: None,
         };
         execute!(app, Grant, grant, GrantCommand::Open(open));
         Self { client, user, session, grant, token }

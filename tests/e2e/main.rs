@@ -37,6 +37,7 @@ use libtest_mimic::Arguments;
 const CASES: &[&[&[Case]]] = &[
     oauth::authorize::CASES,
     oauth::prompt::CASES,
+    oauth::consent::CASES,
     oauth::redirect_uri::CASES,
     oauth::open_redirect::CASES,
     oauth::pkce::CASES,

@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Browser, Client, Server, Signer, Site, Store, Tokens, User,
+    Browser, CALLBACK, Client, Server, Signer, Site, Store, Tokens, User,
     assertion::parameters,
+    browser::query_of,
     poll, random, secrets,
     signer::hs256,
     suite::{Case, own},
@@ -82,6 +83,7 @@ async fn a_database_of_release_0_1_goes_on(store: Store) {
     what_was_taken_back_stays_so(&server, &kept).await;
     clients_prove_who_they_are(&server, &kept).await;
     users_sign_in(&server, &kept).await;
+    users_are_asked_once_more(&server, &kept).await;
     published_keys_stay(&server, &kept).await;
     // What the release appended and what was appended now make the same read models, over a restart too.
     server.stop();
@@ -177,6 +179,18 @@ async fn users_sign_in(server: &Server, kept: &Kept) {
     let mut ben = Browser::signed_in(server, &kept.user("ben")).await;
     let own = ben.open(&format!("/clients/{}", kept.client("users").id)).await;
     assert_eq!(own.answer.status, 200, "{}", own.answer);
+}
+
+/// The release did not keep what users saw when they allowed a client something.
+async fn users_are_asked_once_more(server: &Server, kept: &Kept) {
+    let (client, scope) = (kept.client("post"), "openid profile email");
+    let mut ann = Browser::signed_in(server, &kept.user("ann")).await;
+    let request = [("response_type", "code"), ("client_id", &*client.id), ("redirect_uri", CALLBACK), ("scope", scope)];
+    let silent = server.authorize_url(&[&request[..], &[("prompt", "none")]].concat());
+    assert_eq!(query_of(&ann.open(&silent).await.callback())["error"], "consent_required");
+    let page = ann.open(&server.authorize_url(&request)).await;
+    ann.submit(&page, "consent-form", "consent-allow", &[]).await.callback();
+    assert!(query_of(&ann.open(&silent).await.callback()).contains_key("code"));
 }
 
 /// What was signed can still be verified.

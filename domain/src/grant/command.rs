@@ -1,5 +1,6 @@
 //! What can be asked of a grant. Commands carry all they need: identifiers, hashes and the time come from outside.
 
+use super::consent::ConsentDigest;
 use super::event::{Authentication, IdTokenIssued, RevocationReason};
 use crate::client::GrantType;
 use crate::ids::{ClientId, SessionId, UserId};
@@ -52,6 +53,8 @@ pub struct IssueCode {
     pub authentication: Option<Authentication>,
     /// Goes out beside the code (OpenID Connect Core 3.3).
     pub access_token: Option<NewAccessToken>,
+    /// What the user was shown.
+    pub consent: Option<ConsentDigest>,
 }
 
 /// RFC 6749 4.1.3.
@@ -82,6 +85,8 @@ pub struct OpenGrant {
     pub at: Timestamp,
     /// Set when an ID token was asked for.
     pub authentication: Option<Authentication>,
+    /// What the user was shown, if one was asked.
+    pub consent: Option<ConsentDigest>,
 }
 
 /// RFC 6749 6, with rotation (RFC 9700 4.14.2).

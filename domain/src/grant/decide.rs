@@ -48,6 +48,7 @@ impl Grant {
             at: command.at,
             authentication: command.authentication,
             access_token: front,
+            consent: command.consent,
         })])
     }
 
@@ -64,6 +65,7 @@ impl Grant {
             expires_at: command.expires_at,
             at: command.at,
             authentication: command.authentication,
+            consent: command.consent,
         })])
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::consent::ConsentDigest;
 use crate::client::GrantType;
 use crate::ids::{ClientId, SessionId, UserId};
 use crate::{CodeChallenge, Scope, SecretHash, Timestamp, session};
@@ -50,6 +51,10 @@ pub struct CodeIssued {
     /// Went out beside the code (OpenID Connect Core 3.3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token: Option<AccessToken>,
+    /// What the user was shown, or was shown when they allowed the same before; absent in what was stored before this was
+    /// kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<ConsentDigest>,
 }
 
 /// What ID tokens of a grant say of how the user signed in (OpenID Connect Core 2), and what else the request asked for.
@@ -109,6 +114,9 @@ pub struct GrantOpened {
     /// Absent when no ID token was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
+    /// The same as of a code; absent where no user was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<ConsentDigest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +129,9 @@ pub struct IdTokenIssued {
     /// Absolute end of the grant: that of its ID token.
     pub expires_at: Timestamp,
     pub at: Timestamp,
+    /// The same as of a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<ConsentDigest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

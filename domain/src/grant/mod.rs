@@ -2,6 +2,7 @@
 //! tokens live and end together, so a replayed code or a reused refresh token ends everything in one append.
 
 mod command;
+mod consent;
 mod decide;
 mod error;
 mod event;
@@ -11,6 +12,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use command::{GrantCommand, IssueCode, NewAccessToken, OpenGrant, RedeemCode, Refresh};
+pub use consent::{ConsentDigest, ConsentDigestError};
 pub use error::GrantError;
 pub use event::{
     AccessToken, Authentication, CodeIssued, GrantEvent, GrantOpened, IdTokenIssued, Refreshed, RequestedClaims,

@@ -46,6 +46,7 @@ fn code_issued() -> CodeIssued {
         at: NOW,
         authentication: None,
         access_token: None,
+        consent: None,
     }
 }
 
@@ -233,8 +234,12 @@ fn a_grant_is_made_once() {
         at: NOW,
         authentication: None,
         access_token: None,
+        consent: Some(ConsentDigest { version: 1, digest: [7; 32] }),
     });
-    assert!(TestFramework::<Grant>::with(()).given_no_previous_events().when(command.clone()).inspect_result().is_ok());
+    let made = TestFramework::<Grant>::with(()).given_no_previous_events().when(command.clone()).inspect_result();
+    // With what the user was shown.
+    let made = made.unwrap();
+    assert!(matches!(&made[..], [GrantEvent::CodeIssued(issued)] if issued.consent.is_some()));
     given(revoked()).when(command).then_expect_error(GrantError::AlreadyExists);
 }
 
@@ -515,6 +520,7 @@ fn a_grant_without_a_code_opens_with_its_first_token() {
         expires_at: GRANT_END,
         at: NOW,
         authentication: None,
+        consent: None,
     });
     let events = TestFramework::<Grant>::with(()).given_no_previous_events().when(command).inspect_result().unwrap();
     let grant = folded(events);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grantlog_domain::grant::{ACCESS_TOKENS_MAX, RequestedClaims};
+use grantlog_domain::grant::{ACCESS_TOKENS_MAX, ConsentDigest, RequestedClaims};
 use grantlog_domain::{SecretHash, Timestamp};
 
 use super::ENDED_KEPT_SECONDS;
@@ -88,6 +88,8 @@ pub(super) struct Entry {
     pub(super) consent: Option<Arc<LiveScope>>,
     /// What the request named beside its scope.
     pub(super) claims: Option<Arc<RequestedClaims>>,
+    /// What the user was shown.
+    pub(super) shown: Option<Arc<ConsentDigest>>,
     pub(super) tokens: Tokens,
     /// Absolute end of the grant.
     pub(super) expires_at: Seconds,

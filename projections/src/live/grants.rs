@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use grantlog_domain::client::GrantType;
-use grantlog_domain::grant::{AccessToken, Authentication, GrantEvent, RequestedClaims};
+use grantlog_domain::grant::{AccessToken, Authentication, ConsentDigest, GrantEvent, RequestedClaims};
 use grantlog_domain::{ClientId, GrantId, SecretHash, Timestamp, UserId};
 use parking_lot::RwLock;
 
 use super::clients::Clients;
+use super::digests::Digests;
 use super::entry::{Entry, Seconds, Token, Tokens};
 use super::scopes::{LiveScope, Scopes};
 use super::users::Users;
@@ -38,6 +39,8 @@ pub struct LiveToken {
 pub(super) struct Consent {
     pub(super) scope: Arc<LiveScope>,
     pub(super) claims: Option<Arc<RequestedClaims>>,
+    /// What they saw; absent where that was not kept.
+    pub(super) shown: Option<Arc<ConsentDigest>>,
 }
 
 /// Who a grant is for.
@@ -47,6 +50,7 @@ pub(super) struct Parties {
     /// What the user allowed on the consent page.
     pub(super) consent: Option<Arc<LiveScope>>,
     pub(super) claims: Option<Arc<RequestedClaims>>,
+    pub(super) shown: Option<Arc<ConsentDigest>>,
     pub(super) expires_at: Timestamp,
     /// Set when a code stands between the grant and its first token.
     pub(super) code_expires_at: Option<Timestamp>,
@@ -82,6 +86,13 @@ pub(super) struct Around<'a> {
     pub(super) clients: &'a Clients,
     pub(super) users: &'a Users,
     pub(super) scopes: &'a Scopes,
+    pub(super) digests: &'a Digests,
+}
+
+impl Around<'_> {
+    pub(super) fn shown(&self, consent: Option<&ConsentDigest>) -> Option<Arc<ConsentDigest>> {
+        consent.map(|digest| self.digests.share(digest))
+    }
 }
 
 impl Grants {
@@ -125,7 +136,7 @@ impl Grants {
         let entry = shard.get(&id)?;
         let stands = entry.is_living(now.into()) && entry.client.as_ref().is_some_and(|client| client.id == client_id);
         let scope = entry.consent.clone().filter(|_| stands)?;
-        Some(Consent { scope, claims: entry.claims.clone() })
+        Some(Consent { scope, claims: entry.claims.clone(), shown: entry.shown.clone() })
     }
 
     pub(super) fn apply(&self, around: &Around<'_>, id: GrantId, sequence: i64, event: &GrantEvent) {
@@ -136,6 +147,7 @@ impl Grants {
                     user_id: Some(issued.user_id),
                     consent: Some(around.scopes.share(&issued.scope)),
                     claims: claims(issued.authentication.as_ref()),
+                    shown: around.shown(issued.consent.as_ref()),
                     expires_at: issued.expires_at,
                     code_expires_at: Some(issued.code_expires_at),
                 };
@@ -150,6 +162,7 @@ impl Grants {
                     user_id: Some(issued.user_id),
                     consent: Some(around.scopes.share(&issued.scope)),
                     claims: claims(Some(&issued.authentication)),
+                    shown: around.shown(issued.consent.as_ref()),
                     expires_at: issued.expires_at,
                     code_expires_at: None,
                 };
@@ -163,6 +176,7 @@ impl Grants {
                     user_id: opened.user_id,
                     consent: asked.then(|| around.scopes.share(&opened.scope)),
                     claims: claims(opened.authentication.as_ref()),
+                    shown: around.shown(opened.consent.as_ref()),
                     expires_at: opened.expires_at,
                     code_expires_at: None,
                 };
@@ -186,7 +200,7 @@ impl Grants {
     }
 
     pub(super) fn open(&self, around: &Around<'_>, id: GrantId, parties: Parties) {
-        let Parties { client_id, user_id, consent, claims, expires_at, code_expires_at } = parties;
+        let Parties { client_id, user_id, consent, claims, shown, expires_at, code_expires_at } = parties;
         let client = around.clients.cell(client_id);
         let user = user_id.map(|user_id| around.users.cell(user_id));
         self.change(id, |entry| {
@@ -200,6 +214,7 @@ impl Grants {
             entry.user = user;
             entry.consent = consent;
             entry.claims = claims;
+            entry.shown = shown;
             entry.expires_at = expires_at.into();
             if let Some(code_expires_at) = code_expires_at {
                 entry.code_expires_at = code_expires_at.into();
@@ -282,11 +297,12 @@ impl Grants {
                     .collect();
                 tokens.sort_unstable();
                 all.push(format!(
-                    "{id} {:?} {:?} {:?} {:?} {} {} {tokens:?}",
+                    "{id} {:?} {:?} {:?} {:?} {:?} {} {} {tokens:?}",
                     entry.client.as_ref().map(|client| client.id),
                     entry.user.as_ref().map(|user| user.id),
                     entry.consent.as_ref().map(|scope| &scope.text),
                     entry.claims,
+                    entry.shown,
                     entry.expires_at.0,
                     entry.refreshable,
                 ));

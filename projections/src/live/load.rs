@@ -141,6 +141,7 @@ impl Live {
                 user_id: row.user_id,
                 consent: if row.is_consent { Some(scopes.get(&inner.scopes, row.scope)?) } else { None },
                 claims: shared_claims(&row.claims),
+                shown: around.shown(row.consent.as_ref()),
                 expires_at: row.expires_at,
                 code_expires_at: row.code_expires_at,
             };

@@ -5,6 +5,7 @@
 //! ended stays ended. Nothing here permits a change of state: that is decided on the aggregate.
 
 mod clients;
+mod digests;
 mod entry;
 mod follow;
 mod grants;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use grantlog_domain::grant::ConsentDigest;
 use grantlog_domain::{ClientId, Event, GrantId, KeyId, Recorded, Scope, SecretHash, SessionId, Timestamp, UserId};
 use uuid::Uuid;
 
@@ -51,6 +53,17 @@ const fn shard_of(id: Uuid) -> usize {
     u16::from_be_bytes([id[14], id[15]]) as usize % SHARDS
 }
 
+/// What a user may have allowed before.
+#[derive(Clone, Copy, Debug)]
+pub struct Consented<'a> {
+    pub client: ClientId,
+    /// What they saw; `None`: whatever it was.
+    pub shown: Option<&'a ConsentDigest>,
+    pub scope: &'a Scope,
+    /// By name, beside those that the scope opens.
+    pub claims: &'a [&'a str],
+}
+
 /// The live models. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Live(Arc<Inner>);
@@ -63,6 +76,7 @@ struct Inner {
     grants: grants::Grants,
     keys: keys::Keys,
     scopes: scopes::Scopes,
+    digests: digests::Digests,
     status: Status,
     swept: AtomicUsize,
 }
@@ -118,30 +132,26 @@ impl Live {
         self.0.keys.published()
     }
 
-    /// Whether the user has allowed this client all of `scope`, and these `claims` by name, on the consent page, in
-    /// grants that still stand. Looks at the user's newest [`CONSENTS_MAX`] grants; what is older has to be allowed again.
+    /// Whether the user has allowed all of that on the consent page, in grants that still stand. Looks at the user's newest
+    /// [`CONSENTS_MAX`] grants; what is older has to be allowed again.
     #[must_use]
-    pub fn has_consented(
-        &self,
-        user: UserId,
-        client: ClientId,
-        scope: &Scope,
-        claims: &[&str],
-        now: Timestamp,
-    ) -> bool {
+    pub fn has_consented(&self, user: UserId, asked: &Consented<'_>, now: Timestamp) -> bool {
         let mut allowed = Scope::default();
-        let mut missing = claims.to_vec();
+        let mut missing = asked.claims.to_vec();
         for grant in self.0.users.consents(user, CONSENTS_MAX) {
-            let Some(consent) = self.0.grants.consent(grant, client, now) else { continue };
+            let Some(consent) = self.0.grants.consent(grant, asked.client, now) else { continue };
+            if asked.shown.is_some() && asked.shown != consent.shown.as_deref() {
+                continue;
+            }
             if let Some(named) = consent.claims {
                 missing.retain(|claim| !named.names(claim));
             }
             // Nearly always the newest one has all of it.
-            if missing.is_empty() && scope.is_subset_of(&consent.scope.scope) {
+            if missing.is_empty() && asked.scope.is_subset_of(&consent.scope.scope) {
                 return true;
             }
             allowed = allowed.union(&consent.scope.scope);
-            if missing.is_empty() && scope.is_subset_of(&allowed) {
+            if missing.is_empty() && asked.scope.is_subset_of(&allowed) {
                 return true;
             }
         }
@@ -224,6 +234,7 @@ impl Live {
         inner.grants.sweep(shard, now);
         if shard == 0 {
             inner.scopes.sweep();
+            inner.digests.sweep();
         }
     }
 
@@ -242,6 +253,6 @@ impl Live {
 
 impl Inner {
     fn around(&self) -> Around<'_> {
-        Around { clients: &self.clients, users: &self.users, scopes: &self.scopes }
+        Around { clients: &self.clients, users: &self.users, scopes: &self.scopes, digests: &self.digests }
     }
 }

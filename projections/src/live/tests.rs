@@ -2,14 +2,15 @@ use std::sync::Arc;
 
 use grantlog_domain::client::{ClientEvent, ClientMetadata};
 use grantlog_domain::grant::{
-    ACCESS_TOKENS_MAX, Authentication, GrantEvent, GrantOpened, Refreshed, RequestedClaims, RevocationReason,
+    ACCESS_TOKENS_MAX, Authentication, ConsentDigest, GrantEvent, GrantOpened, Refreshed, RequestedClaims,
+    RevocationReason,
 };
 use grantlog_domain::user::UserEvent;
 use grantlog_domain::{ClientId, GrantId, Recorded, Scope, Timestamp, UserId};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::Live;
+use super::{Consented, Live};
 use crate::testing::{Dice, NOW, hash, metadata, opened, recorded, scenario, token};
 
 const CLIENT: ClientId = ClientId(Uuid::from_u128(1));
@@ -39,6 +40,11 @@ fn one_token() -> Vec<Recorded> {
     let mut events = registered();
     events.push(recorded(GRANT, 1, GrantEvent::Opened(opened(CLIENT, Some(USER), 5))));
     events
+}
+
+/// Whether `USER` has allowed that client what `token(5)` has, and these claims, whatever they saw.
+fn has_consented(live: &Live, client: ClientId, claims: &[&str]) -> bool {
+    live.has_consented(USER, &Consented { client, shown: None, scope: &token(5).scope, claims }, NOW)
 }
 
 fn is_active(live: &Live, number: u64) -> bool {
@@ -166,7 +172,7 @@ fn expired_tokens_leave_by_themselves() {
     sweep_all(&live, token(5).expires_at);
     assert_eq!(live.tokens(), 0);
     // The grant itself can still be refreshed; it leaves when it has expired.
-    assert!(live.has_consented(USER, CLIENT, &token(5).scope, &[], NOW));
+    assert!(has_consented(&live, CLIENT, &[]));
     sweep_all(&live, NOW.plus_seconds(7200));
     assert!(live.0.users.consents(USER, 9).is_empty());
     sweep_all(&live, NOW.plus_seconds(7200));
@@ -176,10 +182,30 @@ fn expired_tokens_leave_by_themselves() {
 #[test]
 fn consent_holds_while_its_grant_stands() {
     let mut events = one_token();
-    assert!(live(&events).has_consented(USER, CLIENT, &token(5).scope, &[], NOW));
-    assert!(!live(&events).has_consented(USER, ClientId(Uuid::from_u128(9)), &token(5).scope, &[], NOW));
+    assert!(has_consented(&live(&events), CLIENT, &[]));
+    assert!(!has_consented(&live(&events), ClientId(Uuid::from_u128(9)), &[]));
     events.push(recorded(GRANT, 2, GrantEvent::Revoked { reason: RevocationReason::User, at: NOW }));
-    assert!(!live(&events).has_consented(USER, CLIENT, &token(5).scope, &[], NOW));
+    assert!(!has_consented(&live(&events), CLIENT, &[]));
+}
+
+#[test]
+fn consent_counts_for_what_was_seen_only() {
+    let seen = |byte| ConsentDigest { version: 1, digest: [byte; 32] };
+    let of = |consent| {
+        let mut events = registered();
+        events.push(recorded(GRANT, 1, GrantEvent::Opened(GrantOpened { consent, ..opened(CLIENT, Some(USER), 5) })));
+        live(&events)
+    };
+    let allows = |live: &Live, shown: Option<ConsentDigest>| {
+        let asked = Consented { client: CLIENT, shown: shown.as_ref(), scope: &token(5).scope, claims: &[] };
+        live.has_consented(USER, &asked, NOW)
+    };
+    let live = of(Some(seen(1)));
+    assert!(allows(&live, Some(seen(1))) && allows(&live, None));
+    assert!(!allows(&live, Some(seen(2))));
+    assert!(!allows(&live, Some(ConsentDigest { version: 2, ..seen(1) })));
+    // A grant of a log that did not keep it.
+    assert!(!allows(&of(None), Some(seen(1))) && allows(&of(None), None));
 }
 
 #[test]
@@ -189,7 +215,7 @@ fn claims_that_were_named_are_allowed_by_name() {
     let opened = GrantOpened { authentication, ..opened(CLIENT, Some(USER), 5) };
     let mut events = registered();
     events.push(recorded(GRANT, 1, GrantEvent::Opened(opened)));
-    let allows = |claims: &[&str]| live(&events).has_consented(USER, CLIENT, &token(5).scope, claims, NOW);
+    let allows = |claims: &[&str]| has_consented(&live(&events), CLIENT, claims);
     assert!(allows(&[]) && allows(&["email"]) && allows(&["name", "email"]));
     assert!(!allows(&["phone_number"]) && !allows(&["email", "phone_number"]));
     let held = live(&events).introspect(GRANT, &hash(5), NOW).and_then(|token| token.claims);

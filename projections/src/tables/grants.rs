@@ -2,7 +2,7 @@
 //! `grantlog grant`. Reads every event of grants; rows leave when they have expired.
 
 use grantlog_domain::client::GrantType;
-use grantlog_domain::grant::{Authentication, GrantEvent, RequestedClaims};
+use grantlog_domain::grant::{Authentication, ConsentDigest, GrantEvent, RequestedClaims};
 use grantlog_domain::{ClientId, Event, GrantId, Recorded, Scope, SessionId, Timestamp, UserId};
 
 use super::Page;
@@ -10,7 +10,7 @@ use crate::db::{Db, DbError, Fields, Row, Value};
 use crate::table::{Column, FoldError, Table, follows};
 
 pub const NAME: &str = "grants";
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// `living` (see [`GrantRow::is_living`]) in SQL; `$1` is the time.
 const LIVING: &str = "stage <> 'revoked' AND expires_at > $1 AND (stage = 'open' OR code_expires_at > $1)";
@@ -55,6 +55,8 @@ pub struct GrantRow {
     pub scope: Scope,
     /// Beside those that the scope opens (OpenID Connect Core 5.5).
     pub claims: RequestedClaims,
+    /// What the user was shown; absent where that was not kept, or nobody was asked.
+    pub consent: Option<ConsentDigest>,
     pub stage: GrantStage,
     /// A refresh token is out.
     pub refreshable: bool,
@@ -94,6 +96,7 @@ impl GrantRow {
                 grant_type: GrantType::AuthorizationCode,
                 scope: issued.scope.clone(),
                 claims: claims(issued.authentication.as_ref()),
+                consent: issued.consent,
                 // An access token beside the code stands whether the code is redeemed or not.
                 stage: if issued.access_token.is_some() { GrantStage::Open } else { GrantStage::CodeIssued },
                 refreshable: false,
@@ -113,6 +116,7 @@ impl GrantRow {
                 grant_type: opened.grant_type,
                 scope: opened.scope.clone(),
                 claims: claims(opened.authentication.as_ref()),
+                consent: opened.consent,
                 stage: GrantStage::Open,
                 refreshable: opened.refresh_token.is_some(),
                 created_at: opened.at,
@@ -131,6 +135,7 @@ impl GrantRow {
                 grant_type: GrantType::Implicit,
                 scope: issued.scope.clone(),
                 claims: issued.authentication.claims.clone(),
+                consent: issued.consent,
                 stage: GrantStage::Open,
                 refreshable: false,
                 created_at: issued.at,
@@ -169,6 +174,7 @@ impl Table for Grants {
         Column::int("revoked_at").or_null(),
         Column::text("revoked_reason").or_null(),
         Column::text("claims").or_null(),
+        Column::text("consent").or_null(),
     ];
     const KEY: usize = 1;
     const ORDER: &'static str = "grant_id";
@@ -233,6 +239,7 @@ impl Table for Grants {
             revoked_at: row.opt_int(13)?.map(Timestamp),
             revoked_reason: row.opt_text(14)?,
             claims: read_claims(row.opt_text(15)?.as_deref())?,
+            consent: row.opt_parse(16)?,
         })
     }
 
@@ -254,6 +261,7 @@ impl Table for Grants {
             row.revoked_at.map(|at| at.0).into(),
             row.revoked_reason.clone().into(),
             write_claims(&row.claims).into(),
+            row.consent.map(|consent| consent.to_string()).into(),
         ]
     }
 }
@@ -436,13 +444,14 @@ pub(crate) struct LivingGrant<'a> {
     pub(crate) code_expires_at: Option<Timestamp>,
     pub(crate) scope: &'a str,
     pub(crate) claims: RequestedClaims,
+    pub(crate) consent: Option<ConsentDigest>,
 }
 
 /// All grants that live at `now`, in the columns that [`LivingGrant::read`] reads.
 pub(crate) fn living(now: Timestamp) -> String {
     format!(
         "SELECT grant_id, client_id, user_id, grant_type, stage, refreshable, expires_at, code_expires_at, scope, \
-         claims FROM {NAME}_v{VERSION} WHERE {}",
+         claims, consent FROM {NAME}_v{VERSION} WHERE {}",
         LIVING.replace("$1", &now.to_string())
     )
 }
@@ -460,6 +469,7 @@ impl<'a> LivingGrant<'a> {
             code_expires_at: row.opt_int()?.map(Timestamp),
             scope: row.str()?,
             claims: read_claims(row.opt_str()?)?,
+            consent: row.opt_parse()?,
         })
     }
 }

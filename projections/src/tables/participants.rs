@@ -196,6 +196,7 @@ mod tests {
             authentication: Authentication { auth_time: AT, amr: Vec::new(), nonce: None, claims: Default::default() },
             expires_at: AT.plus_seconds(10),
             at: AT,
+            consent: None,
         });
         recorded(Uuid::from_u128(100 + client), 1, event)
     }

@@ -21,6 +21,7 @@ use crate::oauth::error::{AuthorizationError, ErrorCode, OAuthError};
 use crate::oauth::jwt_access_token::{self, AccessToken};
 use crate::oauth::posted::not_executed;
 use crate::oauth::profiles::not_told;
+use crate::oauth::shown::shown;
 use crate::oauth::token::{after, refused};
 use crate::oidc::check_session::session_state;
 use crate::oidc::claims;
@@ -175,6 +176,7 @@ impl Granted<'_> {
             at: self.at,
             authentication: self.authentication.clone(),
             access_token,
+            consent: Some(shown(request)),
         })
     }
 
@@ -192,6 +194,7 @@ impl Granted<'_> {
             expires_at,
             at: self.at,
             authentication: self.authentication.clone(),
+            consent: Some(shown(self.request)),
         })
     }
 
@@ -205,6 +208,7 @@ impl Granted<'_> {
             authentication: authentication.ok_or_else(|| self.fault(&"an ID token without the scope openid"))?,
             expires_at: after(self.at, self.app.settings.oauth.id_token_lifetime),
             at: self.at,
+            consent: Some(shown(self.request)),
         }))
     }
 

@@ -40,6 +40,7 @@ pub(super) async fn open(app: &App, request: TokenRequest) -> Result<TokenRespon
         expires_at,
         at: request.at,
         authentication: None,
+        consent: None,
     });
     let by = request.by_client(app, grant_id);
     let executed = app.store.create::<Grant>(&grant_id.to_string(), command, &by).await;

@@ -91,6 +91,7 @@ impl Past {
             expires_at,
             at,
             authentication: None,
+            consent: None,
         };
         self.append(&id, 1, GrantEvent::Opened(opened)).await;
         id

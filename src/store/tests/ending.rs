@@ -60,6 +60,7 @@ async fn open_grant_for(fresh: &Fresh, number: u128, user_id: UserId, scope: &st
         expires_at,
         at,
         authentication: None,
+        consent: None,
     });
     fresh.store.create::<Grant>(&grant(number).to_string(), command, &by()).await.expect("opened");
 }

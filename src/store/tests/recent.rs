@@ -38,6 +38,7 @@ async fn opened(store: &Store) -> String {
         expires_at: AT.plus_seconds(600),
         at: AT,
         authentication: None,
+        consent: None,
     });
     store.create::<Grant>(&id, command, &by()).await.expect("opened");
     id

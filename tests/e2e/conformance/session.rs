@@ -41,7 +41,7 @@ async fn oidcc_session_management_rp_initiated_logout(server: Server) {
         assert!(!session_state.contains(' '), "{session_state}");
         assert_eq!(status(&rp, &browser, &session_state), "unchanged");
         // A response of its own salt for each request.
-        let again = rp.login(&mut browser, &user, &[("prompt", "none")]).await;
+        let again = rp.login(&mut browser, &user, &[("prompt", "none"), ("response_mode", mode)]).await;
         assert_ne!(again.response["session_state"], session_state);
         assert_eq!(status(&rp, &browser, &again.response["session_state"]), "unchanged");
         let request = [("id_token_hint", login.id_token()), ("post_logout_redirect_uri", SIGNED_OUT)];

@@ -1,6 +1,7 @@
 //! The protocol endpoints; the modules mirror `src/oauth`.
 
 pub mod authorize;
+pub mod consent;
 pub mod implicit;
 pub mod introspect;
 pub mod jwt_access_token;

@@ -27,7 +27,7 @@ async fn many_expired_rows_leave_in_bounded_steps() {
         let later = Now::new(|| Timestamp(i64::MAX / 2));
         let projector = Projector::start(db, &Wake::new(db), ProjectorOptions::new(later));
         until("the tables are empty", || async {
-            let left = db.fetch("SELECT (SELECT COUNT(*) FROM tokens_v1) + (SELECT COUNT(*) FROM grants_v2)", &[]);
+            let left = db.fetch("SELECT (SELECT COUNT(*) FROM tokens_v1) + (SELECT COUNT(*) FROM grants_v3)", &[]);
             left.await.unwrap()[0].int(0).unwrap() == 0
         })
         .await;
