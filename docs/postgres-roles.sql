@@ -25,6 +25,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public REVOKE ALL ON TABLES
 REVOKE UPDATE, DELETE ON public.events FROM :"app";
 REVOKE INSERT, UPDATE, DELETE ON public.archives, public.events_base, public.events_base_sums, public.log_identity,
     public._sqlx_migrations FROM :"app";
+-- Said once.
+REVOKE UPDATE, DELETE ON public.database_purpose FROM :"app";
 -- Partitions are reached through their parent; nobody but the owner needs them by name. What was taken out of the log and kept is nobody
 -- else's.
 SELECT format('REVOKE ALL ON %s FROM %I', relid, :'app') FROM pg_partition_tree('public.events') WHERE level > 0
