@@ -119,6 +119,9 @@ async fn a_developer_and_a_user_go_through_everything(store: Store) {
     assert!(!driver.has("client-registered-itself").await, "a developer registered this one");
     driver.picture("consent").await;
     driver.click("consent-deny").await;
+    // No operator answers for where that leads (RFC 9700 4.11.2).
+    driver.element("leaving").await;
+    driver.click("continue").await;
     let denied = driver.arrives("the client", |url| url.as_str().starts_with(&callback)).await;
     assert_eq!(query_of(&denied)["error"], "access_denied");
     driver.open(&request).await;
