@@ -18,8 +18,9 @@ pub const CASES: &[&[Case]] = &[
         who_was_there_before_is_sent_there,
         signing_out_is_no_redirect_to_whom_nobody_knows,
         a_client_of_the_operator_is_redirected_to,
+        nobody_answers_for_a_client_of_a_user_until_an_operator_does,
     ],
-    own![a_client_of_a_user_is_nobody_elses_either, an_initial_access_token_vouches, the_setting_follows],
+    own![an_initial_access_token_vouches, the_setting_follows],
 ];
 
 /// What a link can ask for that ends in an error, before anybody does anything.
@@ -126,14 +127,12 @@ async fn a_client_of_the_operator_is_redirected_to(server: Server) {
     assert_eq!(Browser::new(&server).open(&logout).await.callback().as_str(), SIGNED_OUT);
 }
 
-async fn a_client_of_a_user_is_nobody_elses_either(store: Store) {
-    let server = Server::start(store, &[]).await;
+async fn nobody_answers_for_a_client_of_a_user_until_an_operator_does(server: Server) {
     let user = server.user().await;
     let mut browser = Browser::signed_in(&server, &user).await;
     let id = crate::pages::clients::create(&server, &mut browser).await.id;
     let url = server.authorize_url(&[("response_type", "nonsense"), ("client_id", &id), ("redirect_uri", CALLBACK)]);
     assert_asked(&Browser::new(&server).open(&url).await);
-    // Until an operator answers for it.
     server.site().run_well(&["client", "update", &id, "--vouch"]).await;
     crate::harness::poll::until("the server sees that somebody vouched for it", async || {
         let page = Browser::new(&server).open(&url).await;
