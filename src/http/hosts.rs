@@ -28,13 +28,16 @@ impl Hosts {
     /// Whether the request is for this server. Who names no host is no browser.
     pub(super) fn has<T>(&self, request: &Request<T>) -> bool {
         let Some(own) = &self.0 else { return true };
-        let is_own = |authority: &str| {
-            let host = host(authority);
-            host.eq_ignore_ascii_case(own) || host.eq_ignore_ascii_case("localhost") || is_loopback(host)
-        };
+        let is_own = |authority: &str| host(authority).eq_ignore_ascii_case(own) || is_this_machine(authority);
         request.uri().authority().is_none_or(|authority| is_own(authority.as_str()))
             && request.headers().get_all(HOST).iter().all(|value| value.to_str().is_ok_and(is_own))
     }
+}
+
+/// Whether that is a name that every machine has for itself, with or without a port.
+pub(super) fn is_this_machine(authority: &str) -> bool {
+    let host = host(authority);
+    host.eq_ignore_ascii_case("localhost") || is_loopback(host)
 }
 
 /// Without the port.

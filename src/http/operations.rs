@@ -4,16 +4,17 @@
 //! that no proxy stands before. Everybody else hears from `/health/live` and `/health/ready` whether, and not why.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::StatusCode;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, VIA,
     WWW_AUTHENTICATE,
 };
-use http::{StatusCode, Uri};
 use metrics_exporter_prometheus::PrometheusHandle;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::hosts::is_this_machine;
 use super::request_id::{RequestContext, request_context};
 use super::{health, metrics};
 use crate::app::{App, with};
@@ -86,14 +87,7 @@ const FORWARDING: [HeaderName; 5] = [
 /// A program on this machine that calls by a name of this machine: not a page that a browser here has from elsewhere, under a
 /// name that somebody made mean this machine.
 fn is_local(context: &RequestContext, headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).map(|host| host.to_str().ok().and_then(|host| host.parse::<Uri>().ok()));
-    let calls_here = match host {
-        None => true,
-        Some(uri) => uri.as_ref().and_then(Uri::host).is_some_and(|host| {
-            let address = host.trim_start_matches('[').trim_end_matches(']');
-            host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-        }),
-    };
+    let calls_here = headers.get_all(HOST).iter().all(|host| host.to_str().is_ok_and(is_this_machine));
     context.peer.to_canonical().is_loopback() && calls_here && !FORWARDING.iter().any(|name| headers.contains_key(name))
 }
 

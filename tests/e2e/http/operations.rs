@@ -100,7 +100,8 @@ fn outer_address() -> Option<IpAddr> {
 async fn metrics_and_checks_are_for_programs_on_this_machine(store: Store) {
     let (site, port, client) = (Site::new(store, &[]), free_port(), http::client());
     let mut command = site.command();
-    command.env("GRANTLOG_ISSUER", format!("http://127.0.0.1:{port}"));
+    // One for others too, which answers to any name.
+    command.env("GRANTLOG_ISSUER", "https://id.example").env("GRANTLOG_HTTP_TRUSTED_PROXIES", "192.0.2.1");
     let log = std::fs::File::create(site.directory().join("server.log")).expect("a file");
     command.stdout(log.try_clone().expect("a second handle")).stderr(log);
     let mut process = command.args(["serve", "--listen", &format!("0.0.0.0:{port}")]).spawn().expect("it runs");
