@@ -31,7 +31,7 @@ pub use database_url::{DatabaseKind, DatabaseUrl};
 pub use example::example;
 pub use issuer::Issuer;
 pub use layers::ConfigError;
-pub use proxies::TrustedProxies;
+pub use proxies::{Caller, ForwardedHeader, TrustedProxies};
 pub use settings::{
     ErrorRedirects, HttpSettings, InitialAccessToken, KeySettings, LogSettings, LogoutSettings, OAuthSettings,
     OperationsSettings, OperatorChanges, RegistrationMode, RegistrationSettings, RemoteSettings, RequirePkce, Settings,
@@ -237,8 +237,12 @@ fn tls(values: &Values) -> Result<Option<TlsSettings>, ConfigError> {
 
 fn http(values: &Values) -> Result<HttpSettings, ConfigError> {
     let Value::List(proxies) = values.value("http.trusted_proxies") else { unreachable!("a list by its kind") };
+    let header = match text(values, "http.forwarded_header") {
+        "forwarded" => ForwardedHeader::Forwarded,
+        _ => ForwardedHeader::XForwardedFor,
+    };
     Ok(HttpSettings {
-        trusted_proxies: TrustedProxies::parse(proxies)
+        trusted_proxies: TrustedProxies::parse(proxies, header)
             .map_err(|reason| values.refuse("http.trusted_proxies", reason))?,
         connections: count(values, "http.connections"),
         connections_per_address: count(values, "http.connections_per_address"),

@@ -83,8 +83,15 @@ pub const SETTINGS: &[Setting] = &[
         key: "http.trusted_proxies",
         kind: Kind::List { max: 64 },
         doc: "Addresses or networks (`10.0.0.7`, `10.0.0.0/24`) of the proxies in front, which may end TLS. Only from \
-              them are X-Forwarded-For and X-Request-Id believed.",
+              them is believed who the caller is, and X-Request-Id.",
     },
+    choice(
+        "http.forwarded_header",
+        &["x-forwarded-for", "forwarded"],
+        "x-forwarded-for",
+        "The header in which the proxies in front write who the caller is: `X-Forwarded-For`, or `Forwarded` (RFC 7239). The \
+         other one is not read, because a proxy that does not write it passes on what the caller sent.",
+    ),
     number("http.connections", [4096, 1, 65_536], "connections", "Open connections; further ones wait to be accepted."),
     number(
         "http.connections_per_address",

@@ -217,16 +217,11 @@ fn the_environment_may_hold_the_peppers_themselves() {
 }
 
 #[test]
-fn only_a_trusted_proxy_says_who_the_caller_is() {
-    let proxies = TrustedProxies::parse(&["10.0.0.0/24".into(), "::1".into()]).unwrap();
-    let caller = |peer: &str, header| proxies.caller(peer.parse().unwrap(), header).to_string();
-    assert_eq!(caller("192.0.2.1", Some("203.0.113.9")), "192.0.2.1");
-    assert_eq!(caller("10.0.0.7", Some("203.0.113.9")), "203.0.113.9");
-    assert_eq!(caller("::ffff:10.0.0.7", Some("203.0.113.9")), "203.0.113.9");
-    // What stands before the proxy's own entry was sent by the caller.
-    assert_eq!(caller("10.0.0.7", Some("1.1.1.1, 203.0.113.9, 10.0.0.8")), "203.0.113.9");
-    assert_eq!(caller("10.0.0.7", Some("nonsense")), "10.0.0.7");
-    assert_eq!(caller("10.0.0.7", None), "10.0.0.7");
+fn proxies_are_believed_in_one_header() {
+    let settings = Settings::with(&[("http.trusted_proxies", "10.0.0.7")]).unwrap();
+    assert_eq!(settings.http.trusted_proxies.header(), ForwardedHeader::XForwardedFor);
+    let named = [("http.trusted_proxies", "10.0.0.7"), ("http.forwarded_header", "forwarded")];
+    assert_eq!(Settings::with(&named).unwrap().http.trusted_proxies.header(), ForwardedHeader::Forwarded);
 }
 
 #[test]

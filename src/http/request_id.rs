@@ -3,16 +3,21 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use warp::Filter;
 
-use crate::config::TrustedProxies;
+use crate::config::{ForwardedHeader, TrustedProxies};
 
 /// Carries the request id in the answer, and in a request from a trusted proxy.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Whether it was said that a proxy cannot be understood.
+static UNREADABLE: Once = Once::new();
 
 /// Longest request id that is taken over from a proxy, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -99,9 +104,24 @@ impl RequestContext {
         if !proxies.contains(peer) {
             return RequestContext { id: ids.next(), caller: peer.to_canonical(), peer };
         }
-        let forwarded_for = headers.get_all(X_FORWARDED_FOR).iter().next_back().and_then(|value| value.to_str().ok());
+        let header = match proxies.header() {
+            ForwardedHeader::XForwardedFor => X_FORWARDED_FOR,
+            ForwardedHeader::Forwarded => FORWARDED,
+        };
+        // What is not even text is no address either.
+        let lines = headers.get_all(header).iter().map(|value| value.to_str().unwrap_or("?"));
+        let caller = proxies.caller(peer, lines);
+        if caller.unreadable {
+            UNREADABLE.call_once(|| {
+                tracing::warn!(
+                    proxy = %peer,
+                    "a trusted proxy says in http.forwarded_header who the caller is, and it is no address: the caller \
+                     counts as the proxy, as all of its callers do. This is said once"
+                );
+            });
+        }
         let given = headers.get(X_REQUEST_ID).and_then(RequestId::given);
-        RequestContext { id: given.unwrap_or_else(|| ids.next()), caller: proxies.caller(peer, forwarded_for), peer }
+        RequestContext { id: given.unwrap_or_else(|| ids.next()), caller: caller.address, peer }
     }
 
     /// Of a request that did not come through the server.
@@ -147,8 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_forwarded_header_counts() {
-        let headers = [("x-forwarded-for", "203.0.113.9")];
+    fn the_header_of_the_setting_counts() {
+        let headers = [("x-forwarded-for", "203.0.113.9:50123"), ("forwarded", "for=1.1.1.1")];
         assert_eq!(context("10.0.0.7", &headers).caller.to_string(), "203.0.113.9");
         assert_eq!(context("192.0.2.1", &headers).caller.to_string(), "192.0.2.1");
     }

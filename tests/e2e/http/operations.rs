@@ -32,6 +32,7 @@ pub const CASES: &[&[Case]] = &[
         plain_http_beyond_loopback_is_refused,
         a_demonstration_beyond_loopback_is_refused,
         cookies_are_host_bound_where_https_is_spoken,
+        callers_are_told_apart_whatever_the_proxy_writes,
     ],
     on![Postgres: a_database_that_is_down_is_503_and_mends_itself, a_second_node_sees_what_the_first_one_does],
 ];
@@ -396,4 +397,30 @@ async fn a_second_node_sees_what_the_first_one_does(store: Store) {
     })
     .await;
     first.refresh(&client, &next.refresh).await.expect_error(400, "invalid_grant");
+}
+
+async fn callers_are_told_apart_whatever_the_proxy_writes(store: Store) {
+    // RFC 7239 6: with a port, and in quotes; Azure writes the port into X-Forwarded-For, too.
+    let behind = [("HTTP_TRUSTED_PROXIES", "127.0.0.1"), ("EVENTS_SOURCE_ADDRESS", "whole")];
+    let standard = [&behind[..], &[("HTTP_FORWARDED_HEADER", "forwarded")]].concat();
+    for (settings, header, written) in [
+        (&behind[..], "x-forwarded-for", ["203.0.113.7:50123", "\"[2001:db8::7]:443\""]),
+        (&standard[..], "forwarded", ["for=\"203.0.113.7:50123\";proto=https", "for=\"[2001:db8::7]:443\""]),
+    ] {
+        let server = Server::start(store, settings).await;
+        let client = server.service_client().await;
+        for (written, address) in written.iter().zip(["203.0.113.7", "2001:db8::7"]) {
+            let form = [("grant_type", "client_credentials")];
+            server.post_as(&client, "/oauth/token", &form).header(header, written).send().await.expect(200);
+            let newest = server.site().run_json(&["events", "list", "--limit", "1"]).await;
+            assert!(newest.to_string().contains(&format!("\"{address}\"")), "{newest}");
+        }
+        // Said once, without what was sent.
+        for _ in 0..2 {
+            server.get("/health/live").header(header, "for=_hush").send().await.expect(200);
+        }
+        let log = server.log();
+        assert_eq!(log.matches("it is no address").count(), 1, "{log}");
+        assert!(!log.contains("_hush"), "{log}");
+    }
 }
