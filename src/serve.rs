@@ -27,7 +27,7 @@ use crate::oidc::keys::{KeyError, Keys};
 use crate::peppers;
 use crate::routes::{operations_routes, routes};
 use crate::store::vault::{Vault, VaultError};
-use crate::store::{Purpose, Store, StoreError, StoreOptions, unprotected};
+use crate::store::{Purpose, Store, StoreError, StoreOptions, warnings};
 use crate::upgrading;
 
 /// Why the server did not start.
@@ -150,7 +150,7 @@ async fn ended_unless_stopped(app: App, ended: impl Future<Output = ()>) {
 async fn open(settings: Settings) -> Result<App, ServeError> {
     let (clock, entropy) = (Clock::system(), Entropy::system());
     let options = StoreOptions::from(&settings.store);
-    if let Some(warning) = unprotected(&settings.database) {
+    for warning in warnings(&settings.database) {
         tracing::warn!("{warning}");
     }
     let store = Store::open(&settings.database, options, clock.clone(), entropy).await?;

@@ -21,6 +21,7 @@ mod serve;
 mod session;
 mod user;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -105,8 +106,12 @@ enum Noun {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
-    // Wrong usage ends here with exit code 2.
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version. They hold nothing that was typed.
+        Err(shown) if !shown.use_stderr() => shown.exit(),
+        Err(wrong) => return wrong_usage(&wrong),
+    };
     match settings(&cli).map_err(CliError::from).and_then(|settings| execute(cli, settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -114,6 +119,14 @@ pub fn run() -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+/// Exit code 2, as clap has it, without the passwords of what was typed in the wrong place.
+fn wrong_usage(wrong: &clap::Error) -> ExitCode {
+    let rendered = wrong.render();
+    let text = if std::io::stderr().is_terminal() { rendered.ansi().to_string() } else { rendered.to_string() };
+    output::message(text.trim_end());
+    ExitCode::from(2)
 }
 
 fn settings(cli: &Cli) -> Result<Settings, ConfigError> {
@@ -129,6 +142,9 @@ fn execute(cli: Cli, settings: Settings) -> Result<(), CliError> {
     let json = cli.global.json;
     if let Noun::Serve(_) = cli.noun {
         crate::logging::start(&settings.log);
+        if !settings.passed_over.is_empty() {
+            tracing::debug!(names = ?settings.passed_over, "these in the environment are a Kubernetes Service's");
+        }
         return runtime(true)?.block_on(serve::run(settings));
     }
     // What the libraries have to say belongs to a server's log; a command says what is wrong itself.

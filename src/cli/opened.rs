@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::entropy::Entropy;
 use crate::secrets::Secrets;
 use crate::store::vault::Vault;
-use crate::store::{CommandContext, Store, StoreOptions, unprotected};
+use crate::store::{CommandContext, Store, StoreOptions, warnings};
 
 /// Connections of a command; it does one thing after the other.
 const CONNECTIONS: u32 = 2;
@@ -31,7 +31,7 @@ impl Opened {
 
     /// Opens a database whose schema may be old or missing. `create`: also a SQLite file that is not there yet.
     pub(super) async fn connect(settings: &Settings, create: bool) -> Result<Self, CliError> {
-        if let Some(warning) = unprotected(&settings.database) {
+        for warning in warnings(&settings.database) {
             output::message(&format!("grantlog: {warning}"));
         }
         let (clock, entropy) = (Clock::system(), Entropy::system());

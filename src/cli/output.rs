@@ -33,7 +33,35 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<(), CliError> {
 
 /// A line for people, on standard error.
 pub(super) fn message(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", without_passwords(text));
+}
+
+/// The same without what stands before an `@` in a URL, nor its parameters: what somebody typed in the wrong place may be a
+/// database's.
+pub(super) fn without_passwords(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        shown.push_str(before);
+        let end = after.find(|c: char| c.is_whitespace() || "\"'`<>".contains(c)).unwrap_or(after.len());
+        let (url, behind) = after.split_at(end);
+        let host = url.rfind('@').map_or(url, |at| {
+            shown.push_str("***");
+            &url[at..]
+        });
+        // A password may also come as a parameter.
+        match host.to_ascii_lowercase().find("password=") {
+            Some(at) => {
+                shown.push_str(&host[..at]);
+                shown.push_str("password=***");
+            }
+            None => shown.push_str(host),
+        }
+        rest = behind;
+    }
+    shown.push_str(rest);
+    shown
 }
 
 /// Names the grants or sessions that could not be read.
@@ -107,6 +135,19 @@ mod tests {
     #[test]
     fn a_name_cannot_steer_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+
+    #[test]
+    fn a_url_in_a_message_is_without_its_password() {
+        for (text, shown) in [
+            ("no 'postgres://u:p@ss@db.example/x' here", "no 'postgres://***@db.example/x' here"),
+            ("a https://one.example/ b sqlite://u:p@h c", "a https://one.example/ b sqlite://***@h c"),
+            ("postgres://h/x?password=p&sslmode=require", "postgres://h/x?password=***"),
+            ("nothing ann@example.org", "nothing ann@example.org"),
+            ("://", "://"),
+        ] {
+            assert_eq!(without_passwords(text), shown);
+        }
     }
 
     #[test]

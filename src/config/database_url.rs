@@ -1,5 +1,6 @@
 //! The database URL. It may hold a password, so it is printed without one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -30,6 +31,28 @@ impl DatabaseUrl {
         &self.text
     }
 
+    /// The same without parameters that the driver does not know: it would print them, with their values.
+    pub fn for_driver(&self) -> String {
+        let Ok(mut url) = Url::parse(&self.text) else { return self.text.clone() };
+        if self.unknown_parameters().is_empty() {
+            return self.text.clone();
+        }
+        let known: Vec<_> = url.query_pairs().filter(|(name, _)| is_known(name)).map(into_owned).collect();
+        url.query_pairs_mut().clear().extend_pairs(known);
+        url.into()
+    }
+
+    /// Names of parameters that the driver does not know.
+    pub fn unknown_parameters(&self) -> Vec<String> {
+        let DatabaseKind::Postgres = self.kind else { return Vec::new() };
+        let Ok(url) = Url::parse(&self.text) else { return Vec::new() };
+        let is_word =
+            |name: &str| name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let unknown = url.query_pairs().map(|(name, _)| name.into_owned()).filter(|name| !is_known(name));
+        // Something else may be what was meant to be hidden.
+        unknown.map(|name| if is_word(&name) { name } else { "one that is no word".to_owned() }).collect()
+    }
+
     /// Where the pepper is by default: in the directory of the SQLite file, or in the working directory for PostgreSQL. A
     /// demo that stands beside a real database has one of its own, also for commands that do not know of the demo.
     pub(super) fn pepper_file(&self) -> PathBuf {
@@ -39,6 +62,35 @@ impl DatabaseUrl {
             DatabaseKind::Postgres => PathBuf::from("grantlog.pepper"),
         }
     }
+}
+
+/// Whether sqlx knows that parameter.
+fn is_known(name: &str) -> bool {
+    const KNOWN: &[&str] = &[
+        "sslmode",
+        "ssl-mode",
+        "sslrootcert",
+        "ssl-root-cert",
+        "ssl-ca",
+        "sslcert",
+        "ssl-cert",
+        "sslkey",
+        "ssl-key",
+        "statement-cache-capacity",
+        "host",
+        "hostaddr",
+        "port",
+        "dbname",
+        "user",
+        "password",
+        "application_name",
+        "options",
+    ];
+    KNOWN.contains(&name) || name.starts_with("options[")
+}
+
+fn into_owned((name, value): (Cow<'_, str>, Cow<'_, str>)) -> (String, String) {
+    (name.into_owned(), value.into_owned())
 }
 
 impl FromStr for DatabaseUrl {

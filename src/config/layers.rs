@@ -1,6 +1,7 @@
 //! Joins file, environment and flags over the defaults. Flags beat environment beats file beats default.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::table::{self, Kind, SETTINGS, Setting, TEXT_BYTES_MAX, environment_name};
@@ -53,6 +54,8 @@ struct Given {
 /// All settings by key.
 pub(super) struct Values {
     given: BTreeMap<&'static str, Given>,
+    /// Names in the environment that Kubernetes makes for a Service called grantlog.
+    pub(super) passed_over: Vec<String>,
     #[cfg(test)]
     pub(super) read: std::cell::RefCell<std::collections::BTreeSet<String>>,
 }
@@ -66,6 +69,7 @@ impl Values {
             .collect();
         Values {
             given,
+            passed_over: Vec::new(),
             #[cfg(test)]
             read: Default::default(),
         }
@@ -84,9 +88,14 @@ impl Values {
 
     /// Lays TOML text over what is there; `path` is for messages.
     pub(super) fn toml(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
-        let document: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| ConfigError::Syntax { path: path.into(), reason: error.to_string() })?;
+        let document: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            // Its own text shows the line, which may hold a password.
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let (line, column) =
+                (before.matches('\n').count() + 1, before.rsplit('\n').next().unwrap_or("").chars().count() + 1);
+            let reason = format!("line {line}, column {column}: {}", error.message().replace('\n', "; "));
+            ConfigError::Syntax { path: path.into(), reason }
+        })?;
         let origin = format!("in {}", path.display());
         for (key, value) in flatten(document) {
             let setting = known(&key, &origin)?;
@@ -106,6 +115,10 @@ impl Values {
                 continue;
             }
             let Some(setting) = SETTINGS.iter().find(|setting| environment_name(setting.key) == name) else {
+                if is_of_a_service(&name, &text) {
+                    self.passed_over.push(name);
+                    continue;
+                }
                 let nearest = nearest(&name, SETTINGS.iter().map(|setting| environment_name(setting.key)));
                 return Err(ConfigError::Unknown { key: name, origin: "in the environment".into(), nearest });
             };
@@ -147,6 +160,33 @@ impl Values {
         self.read.borrow_mut().insert(key.to_owned());
         // Keys are literals in this module, and a test reads all of them.
         &self.given.get(key).unwrap_or_else(|| panic!("{key} is not in the table of settings")).value
+    }
+}
+
+/// Whether Kubernetes puts this into the environment of every pod beside a Service whose name begins with `grantlog`:
+/// `GRANTLOG_SERVICE_HOST`, `GRANTLOG_SERVICE_PORT`, `GRANTLOG_SERVICE_PORT_HTTP`, `GRANTLOG_PORT=tcp://10.0.0.1:5000`,
+/// `GRANTLOG_PORT_5000_TCP`, and that with `_PROTO`, `_PORT` and `_ADDR`. No setting is called so, nor looks so.
+fn is_of_a_service(name: &str, value: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    let is_link = |text: &str| ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme));
+    let is_protocol = |text: &str| ["TCP", "UDP", "SCTP"].contains(&text);
+    if name.ends_with("_SERVICE_HOST") {
+        return is_address(value);
+    }
+    if name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
+        return is_number(value);
+    }
+    if name.ends_with("_PORT") && is_link(value) {
+        return true;
+    }
+    let Some((_, port)) = name.split_once("_PORT_") else { return false };
+    match *port.split('_').collect::<Vec<_>>() {
+        [number, protocol] => is_number(number) && is_protocol(protocol) && is_link(value),
+        [number, protocol, "PROTO"] => is_number(number) && is_protocol(protocol),
+        [number, protocol, "PORT"] => is_number(number) && is_protocol(protocol) && is_number(value),
+        [number, protocol, "ADDR"] => is_number(number) && is_protocol(protocol) && is_address(value),
+        _ => false,
     }
 }
 

@@ -136,6 +136,7 @@ impl Settings {
                 _ => SourceAddress::Truncated,
             },
             store: store(values),
+            passed_over: values.passed_over.clone(),
             log: LogSettings { json: text(values, "log.format") == "json", level: log_level(values)? },
         };
         if demo && !settings.issuer.is_loopback() {
@@ -311,10 +312,15 @@ fn store(values: &Values) -> StoreSettings {
 }
 
 fn log_level(values: &Values) -> Result<String, ConfigError> {
-    let level = text(values, "log.level");
-    let understood = tracing_subscriber::EnvFilter::try_new(level).is_ok() && !level.is_empty();
-    if understood {
-        return Ok(level.to_owned());
+    let directives: Vec<&str> = text(values, "log.level").split(',').map(str::trim).collect();
+    // A word alone that is no level names a part, and a log of that part alone is silent when it is mistyped.
+    let is_level = |word: &str| !word.is_empty() && word.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    let is_plain = |directive: &&str| !directive.contains(char::is_whitespace);
+    let understood = |directive: &&str| directive.rsplit('=').next().is_some_and(is_level);
+    let level = directives.join(",");
+    let all = directives.iter().all(|directive| is_plain(directive) && understood(directive));
+    if all && tracing_subscriber::EnvFilter::try_new(&level).is_ok() {
+        return Ok(level);
     }
     Err(values.refuse("log.level", "must be a level (error, warn, info, debug, trace), also per part: part=level"))
 }

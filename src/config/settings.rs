@@ -40,6 +40,8 @@ pub struct Settings {
     pub source_address: SourceAddress,
     pub store: StoreSettings,
     pub log: LogSettings,
+    /// Names in the environment that Kubernetes makes for a Service called grantlog, and that are no settings.
+    pub passed_over: Vec<String>,
     /// The issuer was made from `listen`, and follows the port that was really taken.
     pub(super) issuer_follows_listen: bool,
 }

@@ -78,7 +78,7 @@ fn a_value_of_the_wrong_kind_is_refused() {
     assert!(message(from_toml("[http]\ntrusted_proxies = ['here']")).contains("\"here\" is neither"));
     assert!(message(from_toml("listen = 'localhost'")).contains("127.0.0.1:5000"));
     assert!(message(from_toml("[log]\nlevel = 'loud=very'")).contains("must be a level"));
-    assert!(message(from_toml("listen = ")).contains("not valid TOML"));
+    assert!(message(from_toml("listen = ")).contains("not valid TOML: line 1, column 10: "));
     assert!(message(Settings::with(&[("demo", "on")])).contains("from --demo: must be true or false"));
 }
 
@@ -238,4 +238,63 @@ fn an_event_keeps_as_much_of_the_address_as_the_setting_says() {
 fn a_grant_outlives_its_tokens() {
     let short = Settings::with(&[("oauth.grant_lifetime_seconds", "60")]);
     assert!(message(short).contains("must not be shorter"));
+}
+
+#[test]
+fn a_syntax_error_does_not_show_the_line() {
+    for text in [
+        "database = \"postgres://grantlog:hush-hush@db.example/grantlog",
+        "database = postgres://grantlog:hush-hush@db.example/grantlog",
+        "listen = \"127.0.0.1:1\"\ndatabase \"postgres://grantlog:hush-hush@db.example/grantlog\"",
+        "[registration]\ninitial_access_tokens = [\"ci:hush-hush\" \"b:hush-hush\"]",
+        "database = 'postgres://hush-hush'\ndatabase = 'postgres://hush-hush'",
+        "database = \"\\hush-hush\"",
+        "database = hush-hush",
+        "http.body_bytes = 0xhush-hush",
+    ] {
+        let said = message(from_toml(text));
+        assert!(said.contains("not valid TOML: line ") && !said.contains("hush"), "{said}");
+    }
+}
+
+#[test]
+fn a_mistyped_level_is_refused() {
+    let level = |text: &str| Settings::with(&[("log.level", text)]);
+    for text in ["inof", "info,debgu", "grantlog::http", "", "info,", "grantlog=inof", "info grantlog=debug"] {
+        assert!(message(level(text)).contains("must be a level"), "{text}");
+    }
+    for text in ["info", "WARN", "off", "info,grantlog::http=debug", "grantlog=debug", "warn, grantlog::http=trace"] {
+        assert!(level(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn what_kubernetes_puts_there_for_a_service_is_no_setting() {
+    let with = |names: &[(&str, &str)]| Settings::from_layers(None, env(names), &[]);
+    let all = [
+        ("GRANTLOG_SERVICE_HOST", "10.0.171.239"),
+        ("GRANTLOG_SERVICE_PORT", "5000"),
+        ("GRANTLOG_SERVICE_PORT_HTTP", "5000"),
+        ("GRANTLOG_PORT", "tcp://10.0.171.239:5000"),
+        ("GRANTLOG_PORT_5000_TCP", "tcp://10.0.171.239:5000"),
+        ("GRANTLOG_PORT_5000_TCP_PROTO", "tcp"),
+        ("GRANTLOG_PORT_5000_TCP_PORT", "5000"),
+        ("GRANTLOG_PORT_5000_TCP_ADDR", "10.0.171.239"),
+        ("GRANTLOG_DB_SERVICE_HOST", "fd00::7"),
+        ("GRANTLOG_DB_PORT", "udp://[fd00::7]:5432"),
+        ("GRANTLOG_DB_PORT_5432_UDP_ADDR", "fd00::7"),
+    ];
+    let settings = with(&all).unwrap();
+    assert_eq!(settings.passed_over.len(), all.len());
+    for wrong in [
+        ("GRANTLOG_PORT", "5000"),
+        ("GRANTLOG_SERVICE_HOST", "db.example"),
+        ("GRANTLOG_SERVICE_PORT", "tcp"),
+        ("GRANTLOG_PORT_HTTP_TCP", "tcp://10.0.0.1:1"),
+        ("GRANTLOG_PORT_5000_TLS_ADDR", "10.0.0.1"),
+        ("GRANTLOG_LISTENN", "127.0.0.1:1"),
+    ] {
+        let said = message(with(&[wrong]));
+        assert!(said.contains("unknown setting") && said.contains(wrong.0), "{said}");
+    }
 }

@@ -36,7 +36,7 @@ pub use self::ending::{Ended, EndingError};
 pub use self::error::{AppendError, ExecuteError, StoreError};
 pub use self::execute::{CommandContext, Executed, Loaded};
 pub use self::migrate::Step;
-pub use self::open::unprotected;
+pub use self::open::warnings;
 pub use self::options::{EVENT_BYTES_MAX, StoreOptions};
 pub use self::partitions::{Bound, Ensured, Partition, Range};
 pub use self::purpose::{Purpose, Signs};

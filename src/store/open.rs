@@ -37,13 +37,25 @@ pub(super) async fn open(url: &DatabaseUrl, options: &StoreOptions) -> Result<Db
 
 /// How the lanes and the pool connect to PostgreSQL. TLS as the URL's `sslmode` says.
 pub(super) fn postgres_options(url: &DatabaseUrl) -> Result<PgConnectOptions, StoreError> {
-    let options = PgConnectOptions::from_str(url.expose()).map_err(|error| failed(url, &error))?;
+    let options = PgConnectOptions::from_str(&url.for_driver()).map_err(|error| failed(url, &error))?;
     Ok(options.application_name("grantlog").disable_statement_logging())
 }
 
-/// What somebody on the way to the database could do, when it is on another machine and TLS does not keep them from it.
+/// What is not as it should be with that URL, to be said once at the start.
 #[must_use]
-pub fn unprotected(url: &DatabaseUrl) -> Option<String> {
+pub fn warnings(url: &DatabaseUrl) -> Vec<String> {
+    let passed_over = url.unknown_parameters();
+    let passed_over = (!passed_over.is_empty()).then(|| {
+        format!(
+            "these parameters of the database's URL are not known here and change nothing: {}",
+            passed_over.join(", ")
+        )
+    });
+    unprotected(url).into_iter().chain(passed_over).collect()
+}
+
+/// What somebody on the way to the database could do, when it is on another machine and TLS does not keep them from it.
+fn unprotected(url: &DatabaseUrl) -> Option<String> {
     let DatabaseKind::Postgres = url.kind() else { return None };
     // What cannot be read is refused when it is opened.
     let options = postgres_options(url).ok()?;
@@ -142,6 +154,17 @@ mod tests {
         for mode in ["?sslmode=verify-full", "?sslmode=verify-full&sslrootcert=/etc/ssl/db.pem"] {
             assert_eq!(warning(&format!("postgres://u@db.example/grantlog{mode}")), None);
         }
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_known_is_named_without_its_value() {
+        let url = "postgres://u@localhost/grantlog?passwrod=hush&sslmode=require&connect_timeout=5&hush=&options[a]=b";
+        let url: DatabaseUrl = url.parse().expect("a URL");
+        let said = warnings(&url).join("\n");
+        assert!(said.contains("passwrod, connect_timeout") && !said.contains("sslmode"), "{said}");
+        assert!(!said.contains("options") && !said.contains("=hush"), "{said}");
+        let driver = url.for_driver();
+        assert!(driver.contains("sslmode=require") && !driver.contains("timeout"), "{driver}");
     }
 
     #[test]

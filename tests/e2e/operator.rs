@@ -354,14 +354,24 @@ async fn a_settings_file_that_is_wrong_is_explained(store: Store) {
         ("[http]\nbody_bytes = 12\n", &["http.body_bytes", "1024"]),
         ("[http]\nbody_bytes = \"many\"\n", &["http.body_bytes"]),
         ("[oauth]\nrequire_pkce = \"some\"\n", &["oauth.require_pkce", "public", "all"]),
-        ("[http\n", &["not valid TOML"]),
+        ("[http\n", &["not valid TOML: line 1"]),
+        ("database = \"postgres://u:hush-hush@h/x\n", &["not valid TOML: line 1"]),
         ("lisen = \"127.0.0.1:1\"\n", &["lisen", "listen"]),
     ] {
         let file = site.directory().join("wrong.toml");
         fs::write(&file, text).expect("a file");
         let output = site.run(&["--config", "wrong.toml", "migrate"]).await;
         expect_failure(&output, 2, &[words, &["wrong.toml"]].concat());
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("hush-hush"), "the password is printed");
     }
+    // What is typed in the wrong place is not repeated either.
+    let output = site.run(&["migrate", "postgres://u:hush-hush@h/x"]).await;
+    expect_failure(&output, 2, &["postgres://***@h/x"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hush-hush"), "the password is printed");
+    let output = site.command().env("GRANTLOG_LOG_LEVEL", "inof").arg("migrate").output().expect("the command runs");
+    expect_failure(&output, 2, &["GRANTLOG_LOG_LEVEL", "must be a level"]);
+    let output = site.command().env("GRANTLOG_PORT", "tcp://10.0.0.1:5000").arg("migrate").output();
+    assert!(output.expect("the command runs").status.success(), "a Service called grantlog keeps it from starting");
 }
 
 async fn a_missing_database_and_a_wrong_port_are_explained(store: Store) {
