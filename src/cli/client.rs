@@ -144,7 +144,10 @@ where
 }
 
 pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Result<(), CliError> {
-    let opened = Opened::open(settings).await?;
+    let opened = match command {
+        Client::Create(_) => Opened::open_or_make(settings).await?,
+        _ => Opened::open(settings).await?,
+    };
     let vault = opened.vault(settings).await?;
     match command {
         Client::Create(create) => register(&opened, &vault, settings, create, json).await,

@@ -47,7 +47,10 @@ struct Shown {
 }
 
 pub(super) async fn run(command: Key, settings: &Settings, json: bool) -> Result<(), CliError> {
-    let opened = Opened::open(settings).await?;
+    let opened = match command {
+        Key::Rotate(_) => Opened::open_or_make(settings).await?,
+        Key::List | Key::Retire(_) => Opened::open(settings).await?,
+    };
     let keys = Keys {
         store: opened.store.clone(),
         vault: opened.vault(settings).await?,

@@ -11,7 +11,8 @@ use crate::store::Purpose;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-`serve` does the same at its start. An existing log is never changed, only what lies around it.")]
+Only `migrate` and `serve` bring a database up to date; `client create`, `user create` and `key rotate` make a SQLite file
+that is not there yet. An existing log is never changed, only what lies around it.")]
 pub(super) struct Migrate {
     /// After a logical restore into another PostgreSQL cluster: sort new events behind the restored ones. Stop every
     /// other Grantlog first

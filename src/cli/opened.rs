@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{CliError, output};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{DatabaseKind, Settings};
 use crate::entropy::Entropy;
 use crate::secrets::Secrets;
 use crate::store::vault::Vault;
@@ -27,6 +27,19 @@ impl Opened {
         let opened = Self::connect(settings, false).await?;
         opened.store.check().await?;
         Ok(opened)
+    }
+
+    /// The same for what may be somebody's first command: a SQLite file that is not there yet is made, as `serve` makes it.
+    pub(super) async fn open_or_make(settings: &Settings) -> Result<Self, CliError> {
+        match settings.database.kind() {
+            DatabaseKind::Sqlite(file) if !file.exists() => {
+                let opened = Self::connect(settings, true).await?;
+                opened.store.migrate(&mut |_| ()).await?;
+                output::message(&format!("made {}", settings.database));
+                Ok(opened)
+            }
+            _ => Self::open(settings).await,
+        }
     }
 
     /// Opens a database whose schema may be old or missing. `create`: also a SQLite file that is not there yet.

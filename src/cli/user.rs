@@ -106,7 +106,10 @@ struct Shown {
 }
 
 pub(super) async fn run(command: User, settings: &Settings, json: bool) -> Result<(), CliError> {
-    let opened = Opened::open(settings).await?;
+    let opened = match command {
+        User::Create(_) => Opened::open_or_make(settings).await?,
+        _ => Opened::open(settings).await?,
+    };
     let vault = opened.vault(settings).await?;
     match command {
         User::Create(create) => register(&opened, &vault, create, json).await,

@@ -18,10 +18,10 @@ pub enum StoreError {
     #[error("migration {version} of this database is not the one that this Grantlog has: it was made by another build")]
     ChangedMigration { version: i64 },
     #[error(
-        "the database is not up to date (its schema has version {found}, this Grantlog needs {needed}): grantlog migrate, as \
-         the role that owns the tables"
+        "the database lacks {missing} of {of} migrations: run `grantlog migrate` (`grantlog serve` does the same at its \
+         start), as the role that owns the tables"
     )]
-    OlderSchema { found: i64, needed: i64 },
+    OlderSchema { missing: usize, of: usize },
     #[error("migration {version} failed: {reason}")]
     Migration { version: i64, reason: String },
     #[error(

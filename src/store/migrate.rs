@@ -63,9 +63,10 @@ async fn may_apply(connection: &mut PgConnection) -> Result<bool, StoreError> {
         warn_of_others(connection).await?;
         return Ok(true);
     }
-    match if is_there { state(connection, &POSTGRES).await? } else { (0, true) } {
-        (_, false) => Ok(false),
-        (found, true) => Err(StoreError::OlderSchema { found, needed: newest(&POSTGRES) }),
+    let of = POSTGRES.iter().count();
+    match if is_there { missing(connection, &POSTGRES).await? } else { of } {
+        0 => Ok(false),
+        missing => Err(StoreError::OlderSchema { missing, of }),
     }
 }
 
@@ -90,19 +91,21 @@ pub(super) async fn check(db: &Db) -> Result<(), StoreError> {
     };
     let rows = db.fetch(tables, &[]).await?;
     if rows.first().map(|row| row.int(0)).transpose()?.unwrap_or(0) == 0 {
-        return Err(StoreError::OlderSchema { found: 0, needed: newest(migrator_of(db)) });
+        let of = migrator_of(db).iter().count();
+        return Err(StoreError::OlderSchema { missing: of, of });
     }
-    let (found, pending) = match db {
+    let lacking = match db {
         Db::Postgres(pool) => {
             let mut connection = pool.acquire().await.map_err(unavailable)?;
-            state(&mut *connection, &POSTGRES).await?
+            missing(&mut *connection, &POSTGRES).await?
         }
         Db::Sqlite { write, .. } => {
             let mut connection = write.acquire().await.map_err(unavailable)?;
-            state(&mut *connection, &SQLITE).await?
+            missing(&mut *connection, &SQLITE).await?
         }
     };
-    if pending { Err(StoreError::OlderSchema { found, needed: newest(migrator_of(db)) }) } else { Ok(()) }
+    let of = migrator_of(db).iter().count();
+    if lacking > 0 { Err(StoreError::OlderSchema { missing: lacking, of }) } else { Ok(()) }
 }
 
 const fn migrator_of(db: &Db) -> &'static Migrator {
@@ -112,11 +115,10 @@ const fn migrator_of(db: &Db) -> &'static Migrator {
     }
 }
 
-/// The version of the schema, and whether a migration is missing in it.
-async fn state<C: Migrate>(connection: &mut C, migrator: &Migrator) -> Result<(i64, bool), StoreError> {
+/// How many migrations are not applied.
+async fn missing<C: Migrate>(connection: &mut C, migrator: &Migrator) -> Result<usize, StoreError> {
     let done = done(connection, migrator).await?;
-    let found = done.iter().max().copied().unwrap_or(0);
-    Ok((found, migrator.iter().any(|migration| !done.contains(&migration.version))))
+    Ok(migrator.iter().filter(|migration| !done.contains(&migration.version)).count())
 }
 
 async fn apply_on<C: Migrate>(

@@ -77,6 +77,10 @@ async fn the_documented_curl_line_works_with_the_printed_client(store: Store) {
     let token = json["access_token"].as_str().unwrap_or_else(|| panic!("no token: {json}"));
     let me = server.get("/api/me").bearer(token).send().await.expect(200);
     assert!(me.text().contains("ann"), "{me}");
+    // As on the page: any name with any password.
+    let (id, secret) = credentials.split_once(':').expect("ID:SECRET");
+    let form = [("grant_type", "password"), ("username", "ann"), ("password", "another"), ("scope", "profile")];
+    server.post("/oauth/token").basic(id, secret).form(&form).send().await.expect(200);
 }
 
 async fn any_name_signs_in_and_every_page_says_that_it_is_a_demonstration(store: Store) {
@@ -85,7 +89,7 @@ async fn any_name_signs_in_and_every_page_says_that_it_is_a_demonstration(store:
     let mut browser = Browser::new(&server);
     let page = browser.open("/login").await;
     assert!(page.text_of("demo-banner").is_some(), "{}", page.answer);
-    let anyone = User { username: "anyone".into(), password: String::new() };
+    let anyone = User { username: "anyone".into(), password: "whatever".into() };
     let page = browser.fill_in_login(&page, &anyone).await;
     assert!(page.form("login-form").is_none(), "{}", page.answer);
     let home = browser.open("/").await;

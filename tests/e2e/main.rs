@@ -21,6 +21,7 @@ mod openidconnect_crate;
 mod operator;
 mod pages;
 mod peppers;
+mod readme;
 mod resource;
 mod roles;
 mod upgrade;
@@ -86,6 +87,7 @@ const CASES: &[&[&[Case]]] = &[
     command_line::CASES,
     operator::CASES,
     peppers::CASES,
+    readme::CASES,
     archive::CASES,
     roles::CASES,
     concurrency::CASES,
