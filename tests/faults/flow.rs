@@ -23,7 +23,7 @@ pub enum Heard {
     Yes(Answer),
     /// 400 or 401: it was refused.
     No(Answer),
-    /// No answer, or 503: it may or may not have been done.
+    /// No answer, or 503, or 429: it may or may not have been done.
     Nothing,
 }
 
@@ -71,7 +71,7 @@ impl Flow {
         match answer.status {
             200 | 302 | 303 => Heard::Yes(answer),
             400 | 401 => Heard::No(answer),
-            503 if answer.header("retry-after").is_some() => {
+            429 | 503 if answer.header("retry-after").is_some() => {
                 tokio::time::sleep(BREATH).await;
                 Heard::Nothing
             }

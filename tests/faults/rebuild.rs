@@ -68,11 +68,11 @@ pub async fn site_with_a_log(run: &Run) -> Site {
     site
 }
 
-/// The site's database, from anywhere.
+/// The site's database, from anywhere, as its owner.
 pub fn database(site: &Site) -> String {
     match site.store() {
         Store::Sqlite => format!("sqlite:{}", site.directory().join("grantlog.db").display()),
-        Store::Postgres => site.database().to_owned(),
+        Store::Postgres => site.owner().to_owned(),
     }
 }
 

@@ -57,7 +57,8 @@ impl Postgres {
                 ),
             );
         }
-        query(cluster, &format!("GRANT {SERVER} TO {OWNER}"));
+        // The second for logs that are filled by hand.
+        query(cluster, &format!("GRANT {SERVER}, pg_checkpoint TO {OWNER}"));
         Postgres::create(cluster, "")
     }
 
