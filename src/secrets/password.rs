@@ -197,10 +197,12 @@ impl Passwords {
         let inner = Arc::clone(&self.0);
         let (answer, done) = oneshot::channel();
         let hashing = move || {
-            // Held by the thread, not by the caller: a caller who goes away does not free a thread that still works.
-            let _turn = turn;
             yield_to_others();
-            let _ = answer.send(work(&inner));
+            let done = work(&inner);
+            // Given on by the thread, not by the caller: a caller who goes away does not free a thread that still works.
+            // And before the answer, so that whoever has it and asks again is not kept out by themselves.
+            drop(turn);
+            let _ = answer.send(done);
         };
         // A thread of its own costs a thousandth of a hash, and takes its priority with it when it ends.
         std::thread::Builder::new().name("password".to_owned()).spawn(hashing).map_err(|_| PasswordError::Busy)?;
