@@ -12,6 +12,7 @@ mod passwords;
 mod reads;
 mod scripts;
 mod servers;
+mod sign_in;
 mod table;
 mod writes;
 
@@ -21,8 +22,17 @@ use std::time::Duration;
 use servers::{Grantlog, Kind};
 
 /// What `--only` can name, in the order of the table.
-const GROUPS: &[&str] =
-    &["reads", "read-connections", "sqlite", "passwords", "postgres", "write-connections", "append", "openid"];
+const GROUPS: &[&str] = &[
+    "reads",
+    "read-connections",
+    "sqlite",
+    "passwords",
+    "postgres",
+    "write-connections",
+    "append",
+    "openid",
+    "sign-in",
+];
 
 /// What one run measures for how long.
 struct Plan {
@@ -108,6 +118,9 @@ async fn measure(plan: &Plan) {
     }
     if plan.wants("openid") {
         openid::rows(plan).await;
+    }
+    if plan.wants("sign-in") {
+        sign_in::rows(plan).await;
     }
 }
 

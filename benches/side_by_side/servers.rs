@@ -101,13 +101,30 @@ impl Grantlog {
 
     /// Signs in through the form and returns the `Cookie` header with its line end.
     pub async fn sign_in(&self) -> String {
-        let (_, head, body) = load::once(self.address, &load::get("/login", "")).await;
-        let before = cookies(&head, "");
-        let csrf = hidden(&body, "csrf");
-        let form = format!("username={}&password={}&csrf={csrf}", USER.0, USER.1.replace(' ', "+"));
-        let (status, head, body) = load::once(self.address, &load::post("/login", &before, &form)).await;
+        let (before, request) = self.login(USER.0, USER.1, "").await;
+        let (status, head, body) = load::once(self.address, &request).await;
         assert!(matches!(status, 302 | 303), "sign-in answered {status}: {body}");
         cookies(&head, &before)
+    }
+
+    /// The sign-in form as the user sends it, from that address as the proxy says. It may be sent any number of times.
+    pub async fn honest_login(&self, address: &str) -> Vec<u8> {
+        self.login(USER.0, USER.1, &format!("X-Forwarded-For: {address}\r\n")).await.1
+    }
+
+    /// The same with the wrong password of that name.
+    pub async fn wrong_login(&self, username: &str, address: &str) -> Vec<u8> {
+        self.login(username, "wrong", &format!("X-Forwarded-For: {address}\r\n")).await.1
+    }
+
+    /// The form filled in, and the `Cookie` header of the browser that it was shown in.
+    async fn login(&self, username: &str, password: &str, headers: &str) -> (String, Vec<u8>) {
+        let (_, head, body) = load::once(self.address, &load::get("/login", "")).await;
+        let cookie = cookies(&head, "");
+        let form =
+            format!("username={username}&password={}&csrf={}", password.replace(' ', "+"), hidden(&body, "csrf"));
+        let request = load::post("/login", &format!("{cookie}{headers}"), &form);
+        (cookie, request)
     }
 
     /// Allows the client once, so that later authorization requests are answered without a page.
