@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-use grantlog_domain::{Actor, Timestamp};
+use grantlog_domain::{Actor, Timestamp, UserId};
 use grantlog_projections::engine::{ProjectorStatus, ProjectorWatch};
 use grantlog_projections::live::Live;
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use warp::Filter;
 
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::http::lately::Lately;
 use crate::http::request_id::RequestContext;
 use crate::oauth::profiles::Profiles;
 use crate::oidc::client_keys::ClientKeys;
@@ -33,6 +34,7 @@ struct Shared {
     remote: Remote,
     client_keys: ClientKeys,
     own_keys: OwnKeys,
+    own_clients: Lately<UserId>,
     projector: OnceLock<ProjectorWatch>,
 }
 
@@ -52,8 +54,10 @@ impl App {
         let remote = Remote::new(parts.settings.remote.clone(), Reach::of(&parts.settings));
         let client_keys = ClientKeys::new(parts.clock.clone());
         let (profiles, signing, own_keys) = (Profiles::new(), Signing::new(), OwnKeys::default());
+        // As many users as there are can come, so only each of them is bounded.
+        let own_clients = Lately::new(parts.settings.clients.per_user_hour, u32::MAX);
         let (inner, projector) = (parts, OnceLock::new());
-        Self(Arc::new(Shared { inner, profiles, signing, remote, client_keys, own_keys, projector }))
+        Self(Arc::new(Shared { inner, profiles, signing, remote, client_keys, own_keys, own_clients, projector }))
     }
 
     /// Personal data, read from the vault a moment ago.
@@ -84,6 +88,12 @@ impl App {
     #[must_use]
     pub fn own_keys(&self) -> &OwnKeys {
         &self.0.own_keys
+    }
+
+    /// How many clients each user made or changed lately.
+    #[must_use]
+    pub fn own_clients(&self) -> &Lately<UserId> {
+        &self.0.own_clients
     }
 
     /// Says who keeps the tables of the read models in this process. Once.

@@ -121,7 +121,11 @@ pub fn changed(metadata: &ClientMetadata, changes: Map<String, Value>) -> Result
 /// The one of [`FIELDS`] that a refusal is about, if it is about one.
 pub fn field_of(error: &ClientError) -> Option<&'static str> {
     match error {
-        ClientError::WebUri(name) | ClientError::SecureUri(name) | ClientError::Text(name) => Some(name),
+        ClientError::WebUri(name)
+        | ClientError::SecureUri(name)
+        | ClientError::Text(name)
+        | ClientError::NotVouched(name)
+        | ClientError::Ceiling(name) => Some(name),
         ClientError::FrontchannelLogoutUri => Some("frontchannel_logout_uri"),
         ClientError::JwksTwice | ClientError::Jwks | ClientError::NoKeys => Some("jwks"),
         ClientError::SigningAlgorithm => Some("token_endpoint_auth_signing_alg"),

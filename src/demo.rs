@@ -82,6 +82,7 @@ pub async fn set_up(app: &App) -> Result<(), DemoError> {
             secret: Some(secret),
             owner: None,
             registration_access_token: None,
+            widest: None,
             by: Author::Operator,
             at,
         };
@@ -93,7 +94,7 @@ pub async fn set_up(app: &App) -> Result<(), DemoError> {
     app.store
         .execute::<Client>(
             &id,
-            ClientCommand::Update { metadata, secret: rotated, vouch: false, by: Author::Operator, at },
+            ClientCommand::Update { metadata, secret: rotated, vouch: false, widest: None, by: Author::Operator, at },
             &by,
         )
         .await?;

@@ -24,4 +24,5 @@ pub mod serve;
 pub mod sign_in;
 pub mod standing;
 pub mod store;
+pub mod unused_clients;
 pub mod upgrading;

@@ -28,7 +28,7 @@ use crate::peppers;
 use crate::routes::{operations_routes, routes};
 use crate::store::vault::{Vault, VaultError};
 use crate::store::{Purpose, Store, StoreError, StoreOptions, warnings};
-use crate::upgrading;
+use crate::{unused_clients, upgrading};
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +98,7 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let keys = signing_keys(&app);
     keys.tend(&app.settings.keys).await?;
     background.spawn("keys", keys.run(app.settings.keys.clone()));
+    background.spawn("unused clients", unused_clients::run(app.clone()));
     background.spawn("client assertions", client_assertion::tidy(app.clone()));
     if app.settings.demo {
         demo::set_up(&app).await?;

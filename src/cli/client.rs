@@ -5,25 +5,25 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use grantlog_domain::client::{
-    ApplicationType, Author, ClientCommand, ClientError, ClientMetadata, GrantType, Registration, ResponseType, Stage,
+    ApplicationType, Author, ClientCommand, ClientError, ClientMetadata, GrantType, ResponseType,
     TokenEndpointAuthMethod,
 };
 use grantlog_domain::grant::RevocationReason;
-use grantlog_domain::{ClientId, RedirectUri, Scope, Timestamp};
+use grantlog_domain::{ClientId, RedirectUri, Scope};
 use grantlog_projections::tables::grants::GrantsOf;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::client_flags::ClientFlags;
 use super::client_kind::Kind;
+use super::client_shown::{list_clients, load, show};
 use super::opened::Opened;
-use super::{CliError, event_log, output, read_models};
+use super::{CliError, output, read_models};
 use crate::client_fields;
 use crate::config::Settings;
 use crate::http::client_auth::SUPPORTED;
 use crate::oidc::id_token::may_be_unsigned;
 use crate::oidc::remote::{Reach, Remote};
 use crate::oidc::sector::{self, SectorError};
-use crate::secrets::Secret;
 use crate::store::vault::Vault;
 
 type Aggregate = grantlog_domain::client::Client;
@@ -46,6 +46,8 @@ pub(super) enum Client {
     Disable(Named),
     /// Let a disabled client in again
     Enable(Named),
+    /// Delete a client for ever; its tokens are inactive from now on
+    Delete(Named),
 }
 
 const CREATE_EXAMPLES: &str = "\
@@ -150,6 +152,7 @@ pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Res
     };
     let vault = opened.vault(settings).await?;
     match command {
+        Client::Delete(named) => delete(&opened, named.client_id, json).await,
         Client::Create(create) => register(&opened, &vault, settings, create, json).await,
         Client::List(list) => list_clients(&opened, list.limit, json).await,
         Client::Show(named) => show(&opened, named.client_id, None, json).await,
@@ -161,7 +164,7 @@ pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Res
             show(&opened, named.client_id, None, json).await
         }
         Client::Enable(named) => {
-            if !load(&opened, named.client_id).await?.enabled {
+            if load(&opened, named.client_id).await?.disabled_by.is_some() {
                 end_grants(&opened, named.client_id).await?;
             }
             let command = ClientCommand::Enable { by: Author::Operator, at: opened.clock.now() };
@@ -192,6 +195,7 @@ async fn register(
         secret: hash,
         owner: None,
         registration_access_token: None,
+        widest: settings.oauth.scopes.clone(),
         by: Author::Operator,
         at: opened.clock.now(),
     };
@@ -228,6 +232,7 @@ async fn update(
             metadata,
             secret: hash,
             vouch: changed.vouch,
+            widest: settings.oauth.scopes.clone(),
             by: Author::Operator,
             at: opened.clock.now(),
         },
@@ -255,6 +260,16 @@ async fn check_sector(
     })
 }
 
+async fn delete(opened: &Opened, client_id: ClientId, json: bool) -> Result<(), CliError> {
+    let command = ClientCommand::Delete { by: Author::Operator, at: opened.clock.now() };
+    change(opened, client_id, command).await?;
+    if json {
+        return output::json(&json!({ "client_id": client_id, "deleted": true }));
+    }
+    output::message(&format!("The client {client_id} is deleted."));
+    Ok(())
+}
+
 async fn rotate_secret(opened: &Opened, vault: &Vault, client_id: ClientId, json: bool) -> Result<(), CliError> {
     let metadata = load(opened, client_id).await?.registration.metadata;
     let (secret, hash) = vault.mint_client_secret(client_id, &metadata).await?;
@@ -273,102 +288,12 @@ async fn change(opened: &Opened, client_id: ClientId, command: ClientCommand) ->
     Ok(())
 }
 
-/// A client as the log tells it.
-struct Registered {
-    client_id: ClientId,
-    registration: Registration,
-    enabled: bool,
-    issued_at: Timestamp,
-}
-
 /// What a server that had not heard of the disabling yet gave meanwhile must not come back with the client.
 async fn end_grants(opened: &Opened, client_id: ClientId) -> Result<(), CliError> {
     read_models::there(opened).await?;
     let (of, reason) = (GrantsOf::Client(client_id), RevocationReason::ClientDisabled);
     output::tell_damaged(&opened.store.end_grants(of, reason, &opened.context()).await?);
     Ok(())
-}
-
-async fn load(opened: &Opened, client_id: ClientId) -> Result<Registered, CliError> {
-    let client = opened.store.load::<Aggregate>(&client_id.to_string()).await?.aggregate;
-    let (registration, enabled) = match client.stage() {
-        Stage::Enabled(registration) => (registration.as_ref().clone(), true),
-        Stage::Disabled(registration) => (registration.as_ref().clone(), false),
-        Stage::Absent | Stage::Deleted => {
-            return Err(CliError::NotFound(format!("there is no client {client_id}")));
-        }
-    };
-    let issued_at = event_log::began(opened.db(), "client", &client_id.to_string()).await?;
-    Ok(Registered { client_id, registration, enabled, issued_at })
-}
-
-async fn show(
-    opened: &Opened,
-    client_id: ClientId,
-    secret: Option<Secret<String>>,
-    json: bool,
-) -> Result<(), CliError> {
-    let document = document(&load(opened, client_id).await?, secret.as_ref())?;
-    if json {
-        return output::json(&document);
-    }
-    let pairs: Vec<_> = document.iter().map(|(name, value)| (name.as_str(), plain(value))).collect();
-    output::fields(&pairs)?;
-    if secret.is_some() {
-        output::message("The client_secret is shown only now; it cannot be read again.");
-    }
-    Ok(())
-}
-
-async fn list_clients(opened: &Opened, limit: u32, json: bool) -> Result<(), CliError> {
-    let mut documents = Vec::new();
-    for client_id in event_log::newest_ids::<ClientId>(opened.db(), "client", limit).await? {
-        match load(opened, client_id).await {
-            Ok(registered) => documents.push(document(&registered, None)?),
-            // Deleted ones are not listed.
-            Err(CliError::NotFound(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if json {
-        return output::json(&documents);
-    }
-    let columns = ["client_id", "client_name", "token_endpoint_auth_method", "grant_types", "enabled"];
-    let row = |document: &Map<String, Value>| columns.iter().map(|name| plain(&document[*name])).collect();
-    let head = columns.map(str::to_uppercase);
-    output::table(&head.each_ref().map(String::as_str), &documents.iter().map(row).collect::<Vec<_>>())
-}
-
-/// The client as RFC 7591 3.2.1 answers it, and `enabled`. The secret is there only when it was just made.
-fn document(registered: &Registered, secret: Option<&Secret<String>>) -> Result<Map<String, Value>, CliError> {
-    let Registered { client_id, registration, enabled, issued_at } = registered;
-    let mut document = Map::new();
-    document.insert("client_id".into(), json!(client_id));
-    document.insert("client_id_issued_at".into(), json!(issued_at));
-    if let Some(secret) = secret {
-        document.insert("client_secret".into(), json!(secret.expose()));
-        document.insert("client_secret_expires_at".into(), json!(0));
-    }
-    match serde_json::to_value(&registration.metadata) {
-        Ok(Value::Object(metadata)) => document.extend(metadata),
-        _ => return Err(CliError::Failed("the registration cannot be written as JSON".into())),
-    }
-    if let Some(owner) = registration.owner {
-        document.insert("owner".into(), json!(owner));
-    }
-    document.insert("author".into(), json!(registration.author));
-    document.insert("vouched".into(), json!(registration.is_vouched()));
-    document.insert("enabled".into(), json!(enabled));
-    Ok(document)
-}
-
-/// A JSON value for people: lists separated by blanks, texts without quotes.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
-    }
 }
 
 impl Choices {

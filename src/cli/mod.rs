@@ -5,6 +5,7 @@ mod archive;
 mod client;
 mod client_flags;
 mod client_kind;
+mod client_shown;
 mod error;
 mod event_log;
 mod events;

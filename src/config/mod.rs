@@ -3,11 +3,12 @@
 //! - `table`: the one list of settings with defaults and limits
 //! - `settings`: what comes out
 //! - `layers`: defaults, file, environment and flags laid over each other, and the errors
-//! - `issuer`, `database_url`, `proxies`, `registration`, `remote`, `operations`: settings that are more than a number or a word
+//! - `clients`, `issuer`, `database_url`, `proxies`, `registration`, `remote`, `operations`: settings that are more than a number or a word
 //! - `example`: `grantlog.example.toml`, made from the table
 //!
 //! Not here: where the pepper file is read (`secrets`), and how a limit is kept (the module that it names).
 
+mod clients;
 mod database_url;
 mod example;
 mod issuer;
@@ -33,9 +34,9 @@ pub use issuer::Issuer;
 pub use layers::ConfigError;
 pub use proxies::{Caller, ForwardedHeader, TrustedProxies};
 pub use settings::{
-    ErrorRedirects, HttpSettings, InitialAccessToken, KeySettings, LogSettings, LogoutSettings, OAuthSettings,
-    OperationsSettings, OperatorChanges, RegistrationMode, RegistrationSettings, RemoteSettings, RequirePkce, Settings,
-    SignInSettings, SourceAddress, StoreSettings, TlsSettings,
+    ClientSettings, ErrorRedirects, HttpSettings, InitialAccessToken, KeySettings, LogSettings, LogoutSettings,
+    OAuthSettings, OperationsSettings, OperatorChanges, RegistrationMode, RegistrationSettings, RemoteSettings,
+    RequirePkce, Settings, SignInSettings, SourceAddress, StoreSettings, TlsSettings,
 };
 
 use crate::secrets::{PepperSource, Secret};
@@ -113,7 +114,7 @@ impl Settings {
             demo,
             tls,
             http: http(values)?,
-            oauth: oauth(values),
+            oauth: oauth(values)?,
             keys: keys(values),
             remote: remote::read(values)?,
             logout: LogoutSettings {
@@ -122,6 +123,7 @@ impl Settings {
                 window: seconds(values, "logout.window_seconds"),
             },
             operations: operations::read(values)?,
+            clients: clients::read(values)?,
             registration: registration::read(values)?,
             session_lifetime: seconds(values, "session.lifetime_seconds"),
             operator_changes: match text(values, "consent.operator_changes") {
@@ -257,8 +259,8 @@ fn http(values: &Values) -> Result<HttpSettings, ConfigError> {
     })
 }
 
-fn oauth(values: &Values) -> OAuthSettings {
-    OAuthSettings {
+fn oauth(values: &Values) -> Result<OAuthSettings, ConfigError> {
+    Ok(OAuthSettings {
         require_pkce: match text(values, "oauth.require_pkce") {
             "all" => RequirePkce::All,
             _ => RequirePkce::Public,
@@ -274,7 +276,9 @@ fn oauth(values: &Values) -> OAuthSettings {
         access_token_alg: text(values, "oauth.access_token_signing_alg").parse().unwrap_or(Algorithm::RS256),
         bearer_in_body: flag(values, "oauth.bearer_in_body"),
         unsigned_id_tokens: flag(values, "oauth.unsigned_id_tokens"),
-    }
+        scopes: clients::scopes(values)?,
+        user_scopes: clients::user_scopes(values)?,
+    })
 }
 
 fn keys(values: &Values) -> KeySettings {

@@ -1,7 +1,9 @@
 //! Who may register clients over HTTP, and as what (RFC 7591 1.2, 3).
 
 use super::layers::{ConfigError, Value, Values};
-use super::{ErrorRedirects, InitialAccessToken, RegistrationMode, RegistrationSettings, flag, number, parsed, text};
+use super::{
+    ErrorRedirects, InitialAccessToken, RegistrationMode, RegistrationSettings, count, flag, number, parsed, text,
+};
 use crate::secrets::Secret;
 
 /// Shortest token of the settings, in characters: what a program makes at random is longer.
@@ -40,6 +42,8 @@ pub(super) fn read(values: &Values) -> Result<RegistrationSettings, ConfigError>
             "follow" => ErrorRedirects::Follow,
             _ => ErrorRedirects::Ask,
         },
+        unused_days: number(values, "registration.unused_days"),
+        clients_max: count(values, "registration.clients_max"),
     })
 }
 

@@ -28,6 +28,7 @@ pub struct Settings {
     pub remote: RemoteSettings,
     pub logout: LogoutSettings,
     pub operations: OperationsSettings,
+    pub clients: ClientSettings,
     pub registration: RegistrationSettings,
     /// What becomes of consents when an operator changes a client.
     pub operator_changes: OperatorChanges,
@@ -107,6 +108,17 @@ pub struct OAuthSettings {
     pub bearer_in_body: bool,
     /// OpenID Connect Core 3.1.3.7: clients may register for ID tokens without a signature.
     pub unsigned_id_tokens: bool,
+    /// All scopes that may be registered; `None`: any that an operator gives to a client.
+    pub scopes: Option<Scope>,
+    /// Scopes that are not for every user.
+    pub user_scopes: Vec<UserScope>,
+}
+
+/// A scope, and the names of the users who may have it.
+#[derive(Clone, Debug)]
+pub struct UserScope {
+    pub scope: String,
+    pub names: Vec<String>,
 }
 
 /// Whether users are asked again when an operator changes what they saw of a client.
@@ -158,6 +170,19 @@ pub struct LogoutSettings {
     pub window: Duration,
 }
 
+/// Clients that users make on the pages.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// Whether they may.
+    pub made_by_users: bool,
+    /// The widest scope of such a client.
+    pub user_scope: Scope,
+    /// Most clients of one user.
+    pub per_user: u32,
+    /// Most that one user makes or changes in an hour.
+    pub per_user_hour: u32,
+}
+
 /// Clients that register themselves (RFC 7591).
 #[derive(Clone, Debug)]
 pub struct RegistrationSettings {
@@ -170,6 +195,10 @@ pub struct RegistrationSettings {
     /// The same of all addresses.
     pub per_hour: u32,
     pub error_redirects: ErrorRedirects,
+    /// Days after which one that registered itself and never got a grant is deleted; 0: never.
+    pub unused_days: u32,
+    /// Most that registered themselves, at the same time.
+    pub clients_max: usize,
 }
 
 /// Who may register clients over HTTP.

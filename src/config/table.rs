@@ -180,6 +180,18 @@ pub const SETTINGS: &[Setting] = &[
         "Let clients of the code flow register `id_token_signed_response_alg` `none` (OpenID Connect Core 3.1.3.7): their ID \
          tokens are as good as the connection they came over.",
     ),
+    Setting {
+        key: "oauth.scopes",
+        kind: Kind::List { max: 64 },
+        doc: "The scopes that exist beside those of OpenID Connect: no other is registered for a client, by an operator neither. \
+              The metadata document lists them. Empty: any scope that an operator gives to a client exists.",
+    },
+    Setting {
+        key: "oauth.user_scopes",
+        kind: Kind::List { max: 64 },
+        doc: "Scopes that are not for every user, as `SCOPE: NAME NAME`: whoever is not named is not given it, whatever \
+              client asks, and the answer says what was given (RFC 6749 3.3).",
+    },
     number(
         "keys.rotation_seconds",
         [90 * DAY, 0, 400 * DAY],
@@ -237,6 +249,26 @@ pub const SETTINGS: &[Setting] = &[
         "How long after the end of a session clients are told.",
     ),
     choice(
+        "clients.made_by",
+        &["nobody", "users"],
+        "nobody",
+        "Who makes clients on the pages: nobody, so that they come from the command line or over HTTP (`registration.mode`), or \
+         every user. In a demo users do, unless it is said here.",
+    ),
+    text(
+        "clients.user_scope",
+        "openid profile email address phone offline_access",
+        "The widest scope of a client that a user makes, separated by blanks. Such a client has no client_credentials, no \
+         passwords and no tokens that are JSON Web Tokens.",
+    ),
+    number("clients.per_user", [20, 1, 10_000], "clients", "That one user has at the same time."),
+    number(
+        "clients.per_user_hour",
+        [20, 1, 100_000],
+        "clients",
+        "That one user makes or changes in one hour, counted by each node; more is answered 429.",
+    ),
+    choice(
         "registration.mode",
         &["off", "token", "open"],
         "off",
@@ -266,6 +298,19 @@ pub const SETTINGS: &[Setting] = &[
         [1000, 1, 100_000],
         "registrations and changes",
         "In one hour from all addresses, counted by each node; more is answered 429.",
+    ),
+    number(
+        "registration.unused_days",
+        [30, 0, 3650],
+        "days",
+        "Age at which a client that registered itself, with nobody's token, and never got a grant is deleted. 0: never.",
+    ),
+    number(
+        "registration.clients_max",
+        [10_000, 1, 1_000_000],
+        "clients",
+        "That registered themselves, with nobody's token, and are there at the same time; more is answered 503. Each takes memory: at \
+         most about twice `http.body_bytes`.",
     ),
     choice(
         "registration.error_redirects",

@@ -55,6 +55,7 @@ impl Log {
             secret: Some(hash(0)),
             owner: None,
             registration_access_token: None,
+            widest: None,
             by: Author::Operator,
             at,
         })

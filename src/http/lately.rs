@@ -1,63 +1,63 @@
-//! How much was asked in this hour, in all and by each address. For what writes to the log without anybody having proved
-//! who they are. Counted by each node for itself; a restart forgets it.
+//! How much was asked in this hour, in all and by each address or user. For what writes to the log although no operator
+//! knows who asks. Counted by each node for itself; a restart forgets it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::hash::Hash;
 
 use grantlog_domain::Timestamp;
 use parking_lot::Mutex;
 
-use super::per_address::network;
-
 const HOUR: i64 = 3600;
 
-/// Counts, and says when it is too much. An IPv6 caller has a whole /64 to choose from, so that counts as one.
-pub struct Lately {
-    per_address: u32,
+/// Counts by `K`, and says when it is too much.
+pub struct Lately<K> {
+    per_one: u32,
     in_all: u32,
-    counted: Mutex<Counted>,
+    counted: Mutex<Counted<K>>,
 }
 
-#[derive(Default)]
-struct Counted {
+struct Counted<K> {
     hour: i64,
     in_all: u32,
     /// Never more than `in_all`, so it is bounded.
-    by_address: HashMap<IpAddr, u32>,
+    by_one: HashMap<K, u32>,
 }
 
-impl Lately {
+impl<K: Eq + Hash> Lately<K> {
     #[must_use]
-    pub fn new(per_address: u32, in_all: u32) -> Self {
-        Self { per_address, in_all, counted: Mutex::default() }
+    pub fn new(per_one: u32, in_all: u32) -> Self {
+        let counted = Counted { hour: 0, in_all: 0, by_one: HashMap::new() };
+        Self { per_one, in_all, counted: Mutex::new(counted) }
     }
 
     /// Counts one more.
     ///
     /// # Errors
     /// The seconds until the hour is over, when it is too much.
-    pub fn count(&self, caller: IpAddr, at: Timestamp) -> Result<(), u32> {
+    pub fn count(&self, one: K, at: Timestamp) -> Result<(), u32> {
         let counted = &mut *self.counted.lock();
         if counted.hour != at.0.div_euclid(HOUR) {
-            *counted = Counted { hour: at.0.div_euclid(HOUR), ..Counted::default() };
+            *counted = Counted { hour: at.0.div_euclid(HOUR), in_all: 0, by_one: HashMap::new() };
         }
-        let address = network(caller);
-        let of_address = counted.by_address.get(&address).copied().unwrap_or_default();
-        if counted.in_all >= self.in_all || of_address >= self.per_address {
+        let of_one = counted.by_one.get(&one).copied().unwrap_or_default();
+        if counted.in_all >= self.in_all || of_one >= self.per_one {
             return Err(u32::try_from(HOUR - at.0.rem_euclid(HOUR)).unwrap_or_default());
         }
         counted.in_all += 1;
-        counted.by_address.insert(address, of_address + 1);
+        counted.by_one.insert(one, of_one + 1);
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::http::per_address::network;
 
     fn address(text: &str) -> IpAddr {
-        text.parse().expect("an address")
+        network(text.parse().expect("an address"))
     }
 
     #[test]
@@ -77,6 +77,6 @@ mod tests {
         let count = |last: u8| lately.count(IpAddr::from([192, 0, 2, last]), Timestamp(3600));
         assert!((0..3).all(|last| count(last).is_ok()));
         assert_eq!(count(3), Err(3600));
-        assert_eq!(lately.counted.lock().by_address.len(), 3, "what is refused takes no memory");
+        assert_eq!(lately.counted.lock().by_one.len(), 3, "what is refused takes no memory");
     }
 }

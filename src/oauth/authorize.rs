@@ -22,8 +22,8 @@ use super::authorization_response::{VerifiedRedirect, see_other};
 use super::error::{AuthorizationError, ErrorCode, OAuthError};
 use super::posted::{limits, not_read};
 use super::profiles::not_told;
-use super::request_object;
 use super::shown::{counted, shown};
+use super::{request_object, scopes};
 use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
 use crate::http::handler::Handler;
@@ -121,6 +121,11 @@ async fn authorize(
         Ok(chosen) => chosen,
         Err(error) => return Err(refuse(request, not_read(&error, &visit.context))),
     };
+    // Whoever signs in now may be somebody who may have more.
+    let request = match &chosen {
+        Some(session) if request.prompt.none => for_user(app, visit, request, session).await?,
+        _ => request,
+    };
     if request.prompt.none && !accounts.is_empty() && must_be_asked(app, &request, &visible, chosen.as_ref()) {
         return Err(refuse(request, OAuthError::new(ErrorCode::ConsentRequired, "the user must be asked")));
     }
@@ -145,6 +150,7 @@ async fn answered(
     accounts: &[SignedIn],
     parameters: &Parameters,
 ) -> Result<Response, AuthorizationError> {
+    let request = for_user(app, visit, request, session).await?;
     if visit.posted && parameters.get("decision").is_some() {
         return decided(app, visit, request, (session, accounts), parameters).await;
     }
@@ -156,6 +162,22 @@ async fn answered(
         return Err(refuse(request, OAuthError::unavailable()));
     }
     Ok(pages::consent_page(app, &request, session).await)
+}
+
+/// RFC 6749 3.3: less than was asked for, where the user may not have all of it; the client is told what it got.
+async fn for_user(
+    app: &App,
+    visit: &Visit,
+    request: AuthorizationRequest,
+    session: &SignedIn,
+) -> Result<AuthorizationRequest, AuthorizationError> {
+    match scopes::allowed(app, &request.scope, &request.client, session.user_id).await {
+        Ok(scope) if scope.is_empty() && !request.scope.is_empty() => {
+            Err(refuse(request, OAuthError::scope_withheld()))
+        }
+        Ok(scope) => Ok(AuthorizationRequest { scope, ..request }),
+        Err(error) => Err(refuse(request, not_read(&error, &visit.context))),
+    }
 }
 
 fn foreign_hint() -> OAuthError {

@@ -192,6 +192,12 @@ impl OAuthError {
         }
     }
 
+    /// Of what was asked for, this user may have nothing (`oauth.user_scopes`).
+    #[must_use]
+    pub fn scope_withheld() -> Self {
+        Self::new(ErrorCode::InvalidScope, "the user may not have any of this scope")
+    }
+
     /// Something that must not happen did. The log has it under the request id; the client gets only that id.
     #[must_use]
     pub fn fault(request_id: Option<&str>, fault: &dyn fmt::Display) -> Self {

@@ -39,6 +39,11 @@ pub fn route(app: &App) -> Handler {
 #[must_use]
 pub fn announced(app: &App) -> Map<String, Value> {
     let mut document = document(&app.settings.issuer, may_be_unsigned(&app.settings));
+    if let Some(scopes) = &app.settings.oauth.scopes {
+        let known = scopes::supported().into_iter();
+        let others = scopes.tokens().filter(|word| !scopes::supported().contains(word));
+        document.insert("scopes_supported".into(), known.chain(others).collect());
+    }
     // RFC 7591 3: nobody is sent where nobody is let in.
     if app.settings.registration.mode == RegistrationMode::Off {
         document.remove("registration_endpoint");

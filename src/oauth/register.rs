@@ -7,6 +7,7 @@
 mod members;
 mod requested;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -34,6 +35,7 @@ use crate::http::failure::Failure;
 use crate::http::form::{FormError, Parameters, read_body};
 use crate::http::handler::Handler;
 use crate::http::lately::Lately;
+use crate::http::per_address::network;
 use crate::http::request::RequestBody;
 use crate::http::request_id::RequestContext;
 use crate::oidc::sector;
@@ -46,7 +48,8 @@ struct Registrar {
     app: App,
     /// The metadata document (RFC 8414 2): only what it names can be registered.
     announced: Map<String, Value>,
-    lately: Lately,
+    /// An IPv6 caller has a whole /64 to choose from, so that counts as one.
+    lately: Lately<IpAddr>,
 }
 
 pub fn route(app: &App) -> Handler {
@@ -89,10 +92,13 @@ impl Registrar {
         let app = &self.app;
         let actor = who_registers(&app.settings.registration, &asked.headers)?;
         let members = self.members(&asked, body).await?;
-        let trusted = matches!(actor, Actor::InitialAccessToken(_));
-        let author = if trusted { Author::InitialAccessToken } else { Author::Anonymous };
-        let metadata = metadata(members, &self.allowed(trusted, None))?;
+        let author = match actor {
+            Actor::InitialAccessToken(_) => Author::InitialAccessToken,
+            _ => Author::Anonymous,
+        };
+        let metadata = metadata(members, &self.allowed(author, None))?;
         self.count(&asked)?;
+        self.check_room(author)?;
         sector::check(app.remote(), &metadata, None).await.map_err(|error| invalid(error.to_string()))?;
         let client_id = ClientId(app.new_id());
         let secret = self.secret(client_id, &metadata, metadata.has_secret(), &asked).await?;
@@ -102,6 +108,7 @@ impl Registrar {
             secret: secret.as_ref().map(|(_, hash)| *hash),
             owner: None,
             registration_access_token: Some(token_hash),
+            widest: Some(self.app.settings.registration.scope.clone()),
             by: author,
             at: app.now(),
         };
@@ -139,7 +146,7 @@ impl Registrar {
         let (app, held) = (&self.app, self.held(&asked).await?);
         let members = self.members(&asked, body).await?;
         held.check_same(app, &members)?;
-        let metadata = metadata(members, &self.allowed(false, Some(&held.registration.metadata)))?;
+        let metadata = metadata(members, &self.allowed(Author::Anonymous, Some(&held.registration)))?;
         self.count(&asked)?;
         let before = Some(&held.registration.metadata);
         sector::check(app.remote(), &metadata, before).await.map_err(|error| invalid(error.to_string()))?;
@@ -150,6 +157,7 @@ impl Registrar {
             metadata: metadata.clone(),
             secret: hash,
             vouch: false,
+            widest: Some(self.app.settings.registration.scope.clone()),
             by: Author::Anonymous,
             at: app.now(),
         };
@@ -209,12 +217,22 @@ impl Registrar {
         })?)
     }
 
-    fn allowed<'a>(&'a self, trusted: bool, held: Option<&'a ClientMetadata>) -> Allowed<'a> {
-        Allowed { announced: &self.announced, scope: &self.app.settings.registration.scope, trusted, held }
+    fn allowed<'a>(&'a self, by: Author, held: Option<&'a Registration>) -> Allowed<'a> {
+        Allowed { announced: &self.announced, scope: &self.app.settings.registration.scope, by, held }
+    }
+
+    /// Every client is kept in memory, so those for whom nobody answers are bounded.
+    fn check_room(&self, author: Author) -> Result<(), OAuthError> {
+        let most = self.app.settings.registration.clients_max;
+        if author != Author::Anonymous || self.app.live.registered_themselves() < most {
+            return Ok(());
+        }
+        let why = "as many clients have registered themselves as this server takes; unused ones leave after a while";
+        Err(OAuthError::new(ErrorCode::TemporarilyUnavailable, why))
     }
 
     fn count(&self, asked: &Asked) -> Result<(), OAuthError> {
-        self.lately.count(asked.context.caller, self.app.now()).map_err(OAuthError::too_many)
+        self.lately.count(network(asked.context.caller), self.app.now()).map_err(OAuthError::too_many)
     }
 
     /// RFC 7591 3.2.1, RFC 7592 3.

@@ -189,7 +189,7 @@ impl ClientKeys {
         verifies: impl Fn(&DecodingKey) -> bool,
     ) -> Result<(), KeysError> {
         if let Some(jwks) = &client.jwks {
-            return answer(KeySet::read(jwks)?.verdict(wanted, &verifies));
+            return answer(KeySet::read(&jwks.members())?.verdict(wanted, &verifies));
         }
         let url = client.jwks_uri.as_ref().ok_or(KeysError::Unknown)?;
         let remembered = self.sets.get_with_by_ref(url, Arc::default);

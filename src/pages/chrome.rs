@@ -17,6 +17,8 @@ use crate::http::security_headers;
 pub struct Chrome {
     /// Says on every page that this is a demo.
     pub demo: bool,
+    /// Users make clients here.
+    pub makes_clients: bool,
     /// Somebody is signed in.
     pub signed_in: bool,
     /// Their name, when the page knows it.

@@ -16,7 +16,7 @@ use http::StatusCode;
 use warp::reply::Response;
 
 use super::chrome::Chrome;
-use super::client_form::ClientForm;
+use super::client_form::{self, ClientForm};
 use super::create_client::secret_page;
 use super::failure::PageError;
 use super::further;
@@ -37,6 +37,8 @@ pub(super) struct ClientPage {
     pub client_name: String,
     pub client_id: String,
     pub disabled: bool,
+    /// Then only an operator enables it.
+    pub disabled_by_operator: bool,
     pub confidential: bool,
     pub saved: bool,
     pub examples: Vec<Example>,
@@ -59,6 +61,7 @@ pub enum Change {
     RotateSecret,
     Disable,
     Enable,
+    Delete,
 }
 
 impl Change {
@@ -68,6 +71,7 @@ impl Change {
             "rotate_secret" => Some(Self::RotateSecret),
             "disable" => Some(Self::Disable),
             "enable" => Some(Self::Enable),
+            "delete" => Some(Self::Delete),
             _ => None,
         }
     }
@@ -84,7 +88,13 @@ pub async fn show(visit: &Visit, id: ClientId) -> Result<Response, PageError> {
     page(visit, StatusCode::OK, &client, ClientForm::of(&client.metadata)).await
 }
 
-async fn page(visit: &Visit, status: StatusCode, client: &LiveClient, form: ClientForm) -> Result<Response, PageError> {
+async fn page(
+    visit: &Visit,
+    status: StatusCode,
+    client: &LiveClient,
+    mut form: ClientForm,
+) -> Result<Response, PageError> {
+    form.offer_what_users_may(Some(&*client.metadata));
     let chrome = visit.chrome("").await?;
     let events = stream::newest(visit.app.store.db(), "client", &client.id.to_string(), EVENTS_MAX).await?;
     let view = ClientPage {
@@ -92,6 +102,7 @@ async fn page(visit: &Visit, status: StatusCode, client: &LiveClient, form: Clie
         client_name: client.metadata.client_name.clone(),
         client_id: client.id.to_string(),
         disabled: !client.is_enabled(),
+        disabled_by_operator: client.disabled_by == Some(Author::Operator),
         confidential: client.metadata.has_secret(),
         saved: visit.parameters.get("saved").is_some(),
         examples: examples(&visit.app.settings.issuer, client.id, &client.metadata),
@@ -118,7 +129,8 @@ pub async fn update(visit: &Visit, id: ClientId) -> Result<Response, PageError> 
     };
     let metadata = with_the_rest(metadata, &client.metadata);
     let app = &visit.app;
-    if let Err((field, why)) = further::check(app, &metadata, Some(&client.metadata)).await {
+    app.own_clients().count(session.user_id, app.now()).map_err(PageError::TooMany)?;
+    if let Err((field, why)) = further::check(app, &metadata, Some(&*client.metadata)).await {
         form.complain(field, &why);
         return page(visit, StatusCode::UNPROCESSABLE_ENTITY, &client, form).await;
     }
@@ -128,8 +140,14 @@ pub async fn update(visit: &Visit, id: ClientId) -> Result<Response, PageError> 
         false => None,
     };
     let secret = minted.as_ref().map(|(_, hash)| *hash);
-    let command =
-        ClientCommand::Update { metadata: metadata.clone(), secret, vouch: false, by: Author::User, at: app.now() };
+    let command = ClientCommand::Update {
+        metadata: metadata.clone(),
+        secret,
+        vouch: false,
+        widest: Some(app.settings.clients.user_scope.clone()),
+        by: Author::User,
+        at: app.now(),
+    };
     let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));
     match app.store.execute::<Client>(&id.to_string(), command, &by).await {
         Ok(_) => match &minted {
@@ -159,17 +177,22 @@ pub async fn change(visit: &Visit, id: ClientId, change: Change) -> Result<Respo
     let session = visit.user()?;
     let client = own(visit, &session, id).await?;
     let (app, at) = (&visit.app, visit.app.now());
+    // What only takes something away is never too much.
+    if matches!(change, Change::RotateSecret | Change::Enable) {
+        app.own_clients().count(session.user_id, at).map_err(PageError::TooMany)?;
+    }
     let minted = match change {
         Change::RotateSecret => Some(app.vault.mint_client_secret(id, &client.metadata).await?),
-        Change::Disable | Change::Enable => None,
+        Change::Disable | Change::Enable | Change::Delete => None,
     };
     let command = match (change, &minted) {
         (Change::RotateSecret, Some((_, hash))) => ClientCommand::RotateSecret { secret: *hash, by: Author::User, at },
+        (Change::Delete, _) => ClientCommand::Delete { by: Author::User, at },
         (Change::Enable, _) => ClientCommand::Enable { by: Author::User, at },
         (Change::Disable | Change::RotateSecret, _) => ClientCommand::Disable { by: Author::User, at },
     };
     let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));
-    if change == Change::Enable && !client.is_enabled() {
+    if change == Change::Enable && client.disabled_by == Some(Author::User) {
         // What a node that had not heard of the disabling yet gave meanwhile must not come back with the client.
         app.store.end_grants(GrantsOf::Client(id), RevocationReason::ClientDisabled, &by).await?;
     }
@@ -179,6 +202,7 @@ pub async fn change(visit: &Visit, id: ClientId, change: Change) -> Result<Respo
         Some((secret, _)) => {
             secret_page(visit, "The client has a new secret", id, &client.metadata.client_name, Some(secret)).await
         }
+        None if change == Change::Delete => Ok(visit.chrome("").await?.redirect("/")),
         None => Ok(visit.chrome("").await?.redirect(&format!("/clients/{id}?saved=yes"))),
     }
 }
@@ -186,6 +210,7 @@ pub async fn change(visit: &Visit, id: ClientId, change: Change) -> Result<Respo
 fn refused(refusal: ClientError) -> PageError {
     match refusal {
         ClientError::NotFound | ClientError::Deleted => PageError::NotFound,
+        ClientError::DisabledByOperator => PageError::Denied(client_form::sentence(&refusal).into()),
         other => PageError::Request(format!("{other}.").into()),
     }
 }

@@ -4,11 +4,14 @@
 //! RFCs takes the fourth and chooses each thing. Every checkbox has a name of its own, because repeated parameters are
 //! refused everywhere.
 
+mod errors;
+
 use grantlog_domain::client::{
     ApplicationType, ClientError, ClientMetadata, GrantType, REDIRECT_URIS_MAX, ResponseType, TokenEndpointAuthMethod,
 };
 use grantlog_domain::{RedirectUri, Scope};
 
+pub use self::errors::{FormErrors, sentence};
 use super::further::{self, Further};
 use super::scopes;
 use crate::client_fields;
@@ -39,36 +42,6 @@ pub struct Choice {
     pub title: &'static str,
     pub hint: &'static str,
     pub chosen: bool,
-}
-
-/// What is wrong, beside the field it is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FormErrors {
-    pub client_name: Option<String>,
-    pub client_uri: Option<String>,
-    pub kind: Option<String>,
-    pub grant_types: Option<String>,
-    pub auth_method: Option<String>,
-    pub redirect_uris: Option<String>,
-    pub scope: Option<String>,
-    /// About no field.
-    pub form: Option<String>,
-}
-
-impl FormErrors {
-    /// Whether a field is marked.
-    fn any(&self) -> bool {
-        let fields = [
-            &self.client_name,
-            &self.client_uri,
-            &self.kind,
-            &self.grant_types,
-            &self.auth_method,
-            &self.redirect_uris,
-            &self.scope,
-        ];
-        fields.into_iter().any(Option::is_some)
-    }
 }
 
 /// Value, title, hint.
@@ -123,6 +96,15 @@ impl ClientForm {
             scope.chosen = scope.value == "profile";
         }
         form
+    }
+
+    /// Leaves out what no user can have, but for what the client has already.
+    pub fn offer_what_users_may(&mut self, held: Option<&ClientMetadata>) {
+        self.kinds.retain(|kind| kind.value != "machine");
+        self.grant_types.retain(|choice| {
+            choice.value.parse().is_ok_and(|grant_type: GrantType| !grant_type.is_unusual())
+                || held.is_some_and(|held| held.grant_types.iter().any(|held| held.as_str() == choice.value))
+        });
     }
 
     fn unchosen() -> Self {
@@ -318,48 +300,9 @@ impl ClientForm {
 
     /// Puts a refusal beside its field.
     pub fn refuse(&mut self, error: ClientError) {
-        let words = Some(match error {
-            ClientError::NoRedirectUri => "Name at least one; this kind of client gets its answers there.".to_owned(),
-            ClientError::NoGrantType => "Choose at least one.".to_owned(),
-            ClientError::ClientName => "A name of 1 to 100 characters is needed.".to_owned(),
-            ClientError::ClientUri => "This must be an http or https address, spelled as browsers spell it.".to_owned(),
-            ref other => sentence(other),
-        });
-        if further::refuse(&mut self.further, &error, words.as_deref()) {
-            return;
-        }
-        let errors = &mut self.errors;
-        match error {
-            ClientError::ClientName => errors.client_name = words,
-            ClientError::ClientUri => errors.client_uri = words,
-            ClientError::NoGrantType | ClientError::ResponseTypes | ClientError::NothingToRefresh => {
-                errors.grant_types = words;
-            }
-            ClientError::NoRedirectUri | ClientError::TooManyRedirectUris | ClientError::RedirectUri(_) => {
-                errors.redirect_uris = words;
-            }
-            ClientError::PublicClientCredentials
-            | ClientError::PublicResourceServer
-            | ClientError::SecretMissing
-            | ClientError::SecretUnexpected => {
-                errors.auth_method = words;
-            }
-            // Those that are about no field, and those that were said above.
-            ClientError::WebUri(_)
-            | ClientError::SecureUri(_)
-            | ClientError::FrontchannelLogoutUri
-            | ClientError::Text(_)
-            | ClientError::JwksTwice
-            | ClientError::Jwks
-            | ClientError::NoKeys
-            | ClientError::SigningAlgorithm
-            | ClientError::Sector
-            | ClientError::AlreadyExists
-            | ClientError::NotFound
-            | ClientError::Deleted
-            | ClientError::UnknownValue => {
-                errors.form = words;
-            }
+        let words = errors::words(error);
+        if !further::refuse(&mut self.further, &error, Some(&words)) {
+            self.errors.put(error, words);
         }
     }
 }
@@ -378,14 +321,6 @@ fn choose(choices: &mut [Choice], chosen: impl Fn(&str) -> bool) {
 
 fn chosen(choices: &[Choice]) -> Option<&'static str> {
     choices.iter().find(|choice| choice.chosen).map(|choice| choice.value)
-}
-
-/// An error's text as a sentence.
-fn sentence(error: &impl ToString) -> String {
-    let text = error.to_string();
-    let mut letters = text.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    format!("{first}{}.", letters.as_str())
 }
 
 /// What kind of client it is, in words for a list.

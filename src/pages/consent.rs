@@ -3,7 +3,7 @@
 //! Only the page. Its form goes to the authorization endpoint with the whole request, which is checked again there.
 
 use askama::Template;
-use grantlog_domain::client::{Client, ClientMetadata};
+use grantlog_domain::client::{Author, Client, ClientMetadata};
 use grantlog_domain::grant::ConsentDigest;
 use grantlog_domain::{ClientId, Scope};
 use grantlog_projections::live::Consented;
@@ -28,8 +28,8 @@ pub(super) struct ConsentPage<'a> {
     pub chrome: Chrome,
     pub client_name: &'a str,
     pub client_uri: Option<&'a str>,
-    /// Nobody registered it but itself (RFC 7591).
-    pub registered_itself: bool,
+    /// No operator answers for it (RFC 7591 5).
+    pub made_by: Option<&'static str>,
     /// The user allowed it before, and saw something else then.
     pub changed: bool,
     pub monogram: String,
@@ -61,7 +61,7 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
     let seen = counted(app, request);
     let before = Before { app, request, session };
     let allowed = before.allowed(seen.as_ref());
-    let registered_itself = registered_itself(app, request.client_id).await?;
+    let made_by = made_by(app, request.client_id).await?;
     let redirect_uri = request.redirect.redirect_uri();
     let mut asks = scopes::asks(&request.scope, &allowed);
     asks.extend(before.claims_ask(seen.as_ref(), &allowed));
@@ -70,7 +70,7 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
         chrome: chrome.clone(),
         client_name: &request.client.client_name,
         client_uri: request.client.client_uri.as_deref(),
-        registered_itself,
+        made_by,
         changed: before.has_changed(seen.as_ref()),
         monogram: monogram(&request.client.client_name),
         logo_uri: logo.as_ref().map(|(uri, _)| *uri),
@@ -91,11 +91,16 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
     Ok(response)
 }
 
-/// Whether the client was registered over HTTP, as the log has it: with the token that comes with that (RFC 7591 3.2.1). RFC 7591 5
-/// asks to warn of what such clients say of themselves.
-async fn registered_itself(app: &App, id: ClientId) -> Result<bool, PageError> {
+/// Who made the client, as the log has it, when that is nobody for whom an operator answers. RFC 7591 5 asks to warn of what such
+/// clients say of themselves; those that registered with an operator's token do say it themselves.
+async fn made_by(app: &App, id: ClientId) -> Result<Option<&'static str>, PageError> {
     let client = app.store.load::<Client>(&id.to_string()).await?.aggregate;
-    Ok(client.registration().is_some_and(|registration| registration.registration_access_token.is_some()))
+    Ok(client.registration().and_then(|registration| match registration.author {
+        _ if registration.vouched => None,
+        Author::Operator => None,
+        Author::User => Some("A user of this server made this application, not who operates it."),
+        Author::InitialAccessToken | Author::Anonymous => Some("This application registered itself."),
+    }))
 }
 
 /// The client's logo, and the origin from which a browser may load it: over https, and one that a policy can name.

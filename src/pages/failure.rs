@@ -45,6 +45,10 @@ pub enum PageError {
     Method(&'static str),
     /// The request makes no sense here.
     Request(Cow<'static, str>),
+    /// The operator does not want it, or an operator did what only an operator undoes.
+    Denied(Cow<'static, str>),
+    /// Too much of this lately; may be tried again after so many seconds.
+    TooMany(u32),
     /// The database is away or too much is waiting. For the log.
     Unavailable(String),
     /// Anything else. For the log.
@@ -86,6 +90,9 @@ impl PageError {
         if let Self::Method(allow) = self {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         }
+        if let Self::TooMany(seconds) = self {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response
     }
 
@@ -106,6 +113,13 @@ impl PageError {
             Self::Request(why) => {
                 (StatusCode::BAD_REQUEST, "This request makes no sense here", "invalid_request", why.clone())
             }
+            Self::Denied(why) => (StatusCode::FORBIDDEN, "This is not for you to do", "access_denied", why.clone()),
+            Self::TooMany(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Not so often",
+                "temporarily_unavailable",
+                "You have made or changed many clients lately. Please try again later.".into(),
+            ),
             Self::ForeignForm => (
                 StatusCode::FORBIDDEN,
                 "This form is out of date",

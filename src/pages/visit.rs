@@ -205,7 +205,13 @@ pub async fn named_chrome(app: &App, session: &SignedIn, here: &'static str) -> 
 
 /// The frame of a page without forms. Needs no database.
 pub fn bare_chrome(app: &App, signed_in: bool) -> Chrome {
-    Chrome { demo: app.settings.demo, https: app.settings.issuer.is_https(), signed_in, ..Chrome::default() }
+    Chrome {
+        demo: app.settings.demo,
+        makes_clients: app.settings.clients.made_by_users,
+        https: app.settings.issuer.is_https(),
+        signed_in,
+        ..Chrome::default()
+    }
 }
 
 /// The name of a user, as it was typed at registration.

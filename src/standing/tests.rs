@@ -87,6 +87,7 @@ impl World {
                 secret,
                 owner: None,
                 registration_access_token: None,
+                widest: None,
                 by: Author::Operator,
                 at
             }

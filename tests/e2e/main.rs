@@ -25,6 +25,7 @@ mod readme;
 mod resource;
 mod roles;
 mod upgrade;
+mod vouching;
 
 use std::{fs, process::ExitCode};
 
@@ -49,6 +50,7 @@ const CASES: &[&[&[Case]]] = &[
     oauth::token::password::CASES,
     oauth::token::refresh_token::CASES,
     oauth::revoke::CASES,
+    oauth::scope::CASES,
     oauth::introspect::CASES,
     oauth::userinfo::CASES,
     oauth::jwt_access_token::CASES,
@@ -94,6 +96,7 @@ const CASES: &[&[&[Case]]] = &[
     nodes::CASES,
     demo::CASES,
     upgrade::CASES,
+    vouching::CASES,
     oauth2_crate::CASES,
     openidconnect_crate::CASES,
     resource::CASES,

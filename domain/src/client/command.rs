@@ -2,7 +2,7 @@
 
 use super::{Author, ClientMetadata};
 use crate::ids::UserId;
-use crate::{SecretHash, Timestamp};
+use crate::{Scope, SecretHash, Timestamp};
 
 #[derive(Clone, Debug)]
 pub enum ClientCommand {
@@ -13,6 +13,8 @@ pub enum ClientCommand {
         owner: Option<UserId>,
         /// For a client that registers itself (RFC 7592 3).
         registration_access_token: Option<SecretHash>,
+        /// The widest scope that it may have; absent: any.
+        widest: Option<Scope>,
         by: Author,
         at: Timestamp,
     },
@@ -22,6 +24,8 @@ pub enum ClientCommand {
         metadata: ClientMetadata,
         secret: Option<SecretHash>,
         vouch: bool,
+        /// The widest scope that it may have, beside what it has already; absent: any.
+        widest: Option<Scope>,
         by: Author,
         at: Timestamp,
     },

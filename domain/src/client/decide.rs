@@ -1,22 +1,35 @@
 //! Every rule about a client.
 
-use super::{Author, Client, ClientCommand, ClientError, ClientEvent, ClientMetadata, Registration, Stage};
-use crate::{SecretHash, Timestamp};
+use super::{Author, Client, ClientCommand, ClientError, ClientEvent, ClientMetadata, Registration, Stage, limits};
 
 impl Client {
     /// What follows from a command, or why nothing does. An empty answer means that it holds already.
     pub fn decide(&self, command: ClientCommand) -> Result<Vec<ClientEvent>, ClientError> {
         match command {
-            ClientCommand::Register { metadata, secret, owner, registration_access_token, by, at } => {
+            ClientCommand::Register { metadata, secret, owner, registration_access_token, widest, by, at } => {
                 if !matches!(self.stage, Stage::Absent) {
                     return Err(ClientError::AlreadyExists);
                 }
                 let metadata = valid(named_by(by, metadata, false))?;
+                limits::check(&metadata, by, widest.as_ref(), None)?;
                 check_secret(&metadata, secret.is_some())?;
                 let by = Some(by);
                 Ok(vec![ClientEvent::Registered { metadata, secret, owner, registration_access_token, by, at }])
             }
-            ClientCommand::Update { metadata, secret, vouch, by, at } => self.update(metadata, secret, vouch, by, at),
+            ClientCommand::Update { metadata, secret, vouch, widest, by, at } => {
+                let registration = self.registered()?;
+                let metadata = valid(named_by(by, metadata, registration.metadata.resource_server))?;
+                limits::check(&metadata, by, widest.as_ref(), Some(registration))?;
+                let keeps = metadata.has_secret() && !metadata.needs_new_secret(&registration.metadata);
+                check_secret(&metadata, secret.is_some() || (keeps && registration.secret.is_some()))?;
+                let (vouched, by) = (vouch && by == Author::Operator, Some(by));
+                let mut events = Vec::new();
+                if metadata != registration.metadata || (vouched && !registration.is_vouched()) {
+                    events.push(ClientEvent::Updated { metadata, vouched, by, at });
+                }
+                events.extend(secret.map(|secret| ClientEvent::SecretRotated { secret, by, at }));
+                Ok(events)
+            }
             ClientCommand::RotateSecret { secret, by, at } => {
                 if !self.registered()?.metadata.has_secret() {
                     return Err(ClientError::SecretUnexpected);
@@ -24,11 +37,13 @@ impl Client {
                 Ok(vec![ClientEvent::SecretRotated { secret, by: Some(by), at }])
             }
             ClientCommand::Disable { by, at } => match self.stage {
-                Stage::Disabled(_) => Ok(Vec::new()),
+                // What an operator did goes before what others did.
+                Stage::Disabled(_, held) if held == Author::Operator || by != Author::Operator => Ok(Vec::new()),
                 _ => self.registered().map(|_| vec![ClientEvent::Disabled { by: Some(by), at }]),
             },
             ClientCommand::Enable { by, at } => match self.stage {
                 Stage::Enabled(_) => Ok(Vec::new()),
+                Stage::Disabled(_, Author::Operator) if by != Author::Operator => Err(ClientError::DisabledByOperator),
                 _ => self.registered().map(|_| vec![ClientEvent::Enabled { by: Some(by), at }]),
             },
             ClientCommand::Delete { by, at } => match self.stage {
@@ -38,32 +53,11 @@ impl Client {
         }
     }
 
-    fn update(
-        &self,
-        metadata: ClientMetadata,
-        secret: Option<SecretHash>,
-        vouch: bool,
-        by: Author,
-        at: Timestamp,
-    ) -> Result<Vec<ClientEvent>, ClientError> {
-        let registration = self.registered()?;
-        let metadata = valid(named_by(by, metadata, registration.metadata.resource_server))?;
-        let keeps = metadata.has_secret() && !metadata.needs_new_secret(&registration.metadata);
-        check_secret(&metadata, secret.is_some() || (keeps && registration.secret.is_some()))?;
-        let mut events = Vec::new();
-        let vouched = vouch && by == Author::Operator;
-        if metadata != registration.metadata || (vouched && !registration.is_vouched()) {
-            events.push(ClientEvent::Updated { metadata, vouched, by: Some(by), at });
-        }
-        events.extend(secret.map(|secret| ClientEvent::SecretRotated { secret, by: Some(by), at }));
-        Ok(events)
-    }
-
     fn registered(&self) -> Result<&Registration, ClientError> {
         match &self.stage {
             Stage::Absent => Err(ClientError::NotFound),
             Stage::Deleted => Err(ClientError::Deleted),
-            Stage::Enabled(registration) | Stage::Disabled(registration) => Ok(registration),
+            Stage::Enabled(registration) | Stage::Disabled(registration, _) => Ok(registration),
         }
     }
 }

@@ -57,6 +57,14 @@ pub enum ClientError {
     SecretMissing,
     #[error("a public client has no secret")]
     SecretUnexpected,
+    #[error("scope: not all of it can be registered here")]
+    Scope,
+    #[error("{0}: this is for clients that an operator answers for")]
+    NotVouched(&'static str),
+    #[error("{0}: an operator has set how far this client goes, and only an operator can let it go further")]
+    Ceiling(&'static str),
+    #[error("an operator has disabled this client, and only an operator can enable it")]
+    DisabledByOperator,
     #[error("not a value that is known here")]
     UnknownValue,
 }

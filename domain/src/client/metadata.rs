@@ -68,6 +68,14 @@ wire_names!(
     }
 );
 
+impl GrantType {
+    /// Takes the passwords of people, or gives tokens to nobody but the client: for clients that an operator answers for.
+    #[must_use]
+    pub const fn is_unusual(self) -> bool {
+        matches!(self, Self::Password | Self::ClientCredentials)
+    }
+}
+
 impl ResponseType {
     /// Reads the words in any order (OAuth 2.0 Multiple Response Type Encoding Practices 3).
     pub fn parse(text: &str) -> Result<Self, ClientError> {

@@ -5,6 +5,8 @@ mod command;
 mod decide;
 mod error;
 mod event;
+mod jwk_set;
+mod limits;
 mod metadata;
 mod openid;
 #[cfg(test)]
@@ -16,6 +18,8 @@ pub use author::Author;
 pub use command::ClientCommand;
 pub use error::ClientError;
 pub use event::ClientEvent;
+pub use jwk_set::JwkSet;
+pub use limits::{Ceiling, check as check_limits};
 pub use metadata::{
     AccessTokenFormat, ApplicationType, CLIENT_NAME_CHARS_MAX, ClientMetadata, GrantType, JwsAlgorithm,
     REDIRECT_URIS_MAX, ResponseType, SubjectType, TokenEndpointAuthMethod,
@@ -35,7 +39,8 @@ pub enum Stage {
     #[default]
     Absent,
     Enabled(Box<Registration>),
-    Disabled(Box<Registration>),
+    /// And who did it.
+    Disabled(Box<Registration>, Author),
     Deleted,
 }
 
@@ -52,6 +57,7 @@ pub struct Registration {
     pub author: Author,
     /// An operator answered for it later, and nobody else has changed it since.
     pub vouched: bool,
+    pub ceiling: Ceiling,
 }
 
 impl Registration {
@@ -72,7 +78,7 @@ impl Client {
     #[must_use]
     pub fn registration(&self) -> Option<&Registration> {
         match &self.stage {
-            Stage::Enabled(registration) | Stage::Disabled(registration) => Some(registration),
+            Stage::Enabled(registration) | Stage::Disabled(registration, _) => Some(registration),
             Stage::Absent | Stage::Deleted => None,
         }
     }
@@ -81,12 +87,16 @@ impl Client {
         match event {
             ClientEvent::Registered { metadata, secret, owner, registration_access_token, by, .. } => {
                 let author = Author::of_registration(by, owner.is_some(), registration_access_token.is_some());
+                let (vouched, ceiling) = (false, Ceiling::default());
                 let registration =
-                    Registration { metadata, secret, owner, registration_access_token, author, vouched: false };
+                    Registration { metadata, secret, owner, registration_access_token, author, vouched, ceiling };
                 self.stage = Stage::Enabled(Box::new(registration));
             }
             ClientEvent::Updated { metadata, vouched, by, .. } => {
                 if let Some(registration) = self.registration_mut() {
+                    if Author::of_change(by) == Author::Operator {
+                        registration.ceiling.set(&registration.metadata, &metadata, vouched);
+                    }
                     registration.metadata = metadata;
                     registration.vouched = vouch(vouched, by).unwrap_or(registration.vouched);
                 }
@@ -96,13 +106,14 @@ impl Client {
                     registration.secret = Some(secret);
                 }
             }
-            ClientEvent::Disabled { .. } => {
-                if let Stage::Enabled(registration) = std::mem::take(&mut self.stage) {
-                    self.stage = Stage::Disabled(registration);
+            ClientEvent::Disabled { by, .. } => {
+                if let Stage::Enabled(registration) | Stage::Disabled(registration, _) = std::mem::take(&mut self.stage)
+                {
+                    self.stage = Stage::Disabled(registration, Author::of_change(by));
                 }
             }
             ClientEvent::Enabled { .. } => {
-                if let Stage::Disabled(registration) = std::mem::take(&mut self.stage) {
+                if let Stage::Disabled(registration, _) = std::mem::take(&mut self.stage) {
                     self.stage = Stage::Enabled(registration);
                 }
             }
@@ -112,7 +123,7 @@ impl Client {
 
     fn registration_mut(&mut self) -> Option<&mut Registration> {
         match &mut self.stage {
-            Stage::Enabled(registration) | Stage::Disabled(registration) => Some(registration),
+            Stage::Enabled(registration) | Stage::Disabled(registration, _) => Some(registration),
             Stage::Absent | Stage::Deleted => None,
         }
     }

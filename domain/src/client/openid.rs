@@ -4,11 +4,11 @@
 //! Back-Channel Logout 1.0, 2.2; RFC 9068.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::Url;
 
 use super::metadata::{AccessTokenFormat, JwsAlgorithm, ResponseType, SubjectType, TokenEndpointAuthMethod};
-use super::{ClientError, REDIRECT_URIS_MAX};
+use super::{ClientError, JwkSet, REDIRECT_URIS_MAX};
 use crate::signing_key::Algorithm;
 use crate::uri::{self, is_loopback};
 use crate::{ClientId, RedirectUri};
@@ -42,7 +42,7 @@ pub struct OpenIdMetadata {
     pub software_version: Option<String>,
     /// The client's public keys (RFC 7517 5); never together with `jwks_uri`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwks: Option<Map<String, Value>>,
+    pub jwks: Option<JwkSet>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks_uri: Option<String>,
     /// How its ID tokens are signed; RS256 when absent. Never HS256; `none` only where they come from the token endpoint.
@@ -204,8 +204,9 @@ impl OpenIdMetadata {
             return Err(ClientError::JwksTwice);
         }
         if let Some(jwks) = &self.jwks {
-            let keys = jwks.get("keys").and_then(Value::as_array).ok_or(ClientError::Jwks)?;
-            let small = serde_json::to_vec(jwks).is_ok_and(|bytes| bytes.len() <= JWKS_BYTES_MAX);
+            let members = jwks.members();
+            let keys = members.get("keys").and_then(Value::as_array).ok_or(ClientError::Jwks)?;
+            let small = jwks.bytes() <= JWKS_BYTES_MAX;
             let public = |key: &Value| {
                 let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
                 key.get("kty").is_some_and(Value::is_string) && private.iter().all(|part| key.get(part).is_none())

@@ -51,6 +51,7 @@ fn register(metadata: ClientMetadata, secret: Option<SecretHash>) -> Result<Vec<
             secret,
             owner: None,
             registration_access_token: None,
+            widest: None,
             by: Author::Operator,
             at: AT,
         })
@@ -76,6 +77,7 @@ fn a_client_registers_once() {
             secret: Some(secret(2)),
             owner: None,
             registration_access_token: None,
+            widest: None,
             by: Author::Operator,
             at: AT,
         })
@@ -116,6 +118,7 @@ fn a_client_that_begins_to_sign_with_its_secret_needs_a_new_one() {
         metadata: signing.clone(),
         secret,
         vouch: false,
+        widest: None,
         by: Author::Operator,
         at: AT,
     };
@@ -172,6 +175,7 @@ fn only_an_operator_names_a_resource_server() {
             secret: Some(secret(1)),
             owner: None,
             registration_access_token: None,
+            widest: None,
             by,
             at: AT,
         };
@@ -184,6 +188,7 @@ fn only_an_operator_names_a_resource_server() {
             metadata: ClientMetadata { client_name: "Other".to_owned(), ..metadata() },
             secret: None,
             vouch: false,
+            widest: None,
             by,
             at: AT,
         };
@@ -223,7 +228,14 @@ fn too_many_redirect_uris_are_refused() {
 #[test]
 fn an_update_that_changes_nothing_leaves_no_event() {
     given(registered())
-        .when(ClientCommand::Update { metadata: metadata(), secret: None, vouch: false, by: Author::Operator, at: AT })
+        .when(ClientCommand::Update {
+            metadata: metadata(),
+            secret: None,
+            vouch: false,
+            widest: None,
+            by: Author::Operator,
+            at: AT,
+        })
         .then_expect_events(vec![]);
 }
 
@@ -238,13 +250,21 @@ fn a_client_that_becomes_confidential_gets_a_secret() {
         at: AT,
     }];
     given(was_public.clone())
-        .when(ClientCommand::Update { metadata: metadata(), secret: None, vouch: false, by: Author::Operator, at: AT })
+        .when(ClientCommand::Update {
+            metadata: metadata(),
+            secret: None,
+            vouch: false,
+            widest: None,
+            by: Author::Operator,
+            at: AT,
+        })
         .then_expect_error(ClientError::SecretMissing);
     given(was_public)
         .when(ClientCommand::Update {
             metadata: metadata(),
             secret: Some(secret(3)),
             vouch: false,
+            widest: None,
             by: Author::Operator,
             at: AT,
         })
@@ -280,6 +300,7 @@ fn a_deleted_client_stays_deleted() {
             secret: Some(secret(1)),
             owner: None,
             registration_access_token: None,
+            widest: None,
             by: Author::Operator,
             at: AT,
         })
@@ -289,7 +310,14 @@ fn a_deleted_client_stays_deleted() {
 #[test]
 fn nothing_can_be_asked_of_a_client_that_is_not_there() {
     for command in [
-        ClientCommand::Update { metadata: metadata(), secret: None, vouch: false, by: Author::Operator, at: AT },
+        ClientCommand::Update {
+            metadata: metadata(),
+            secret: None,
+            vouch: false,
+            widest: None,
+            by: Author::Operator,
+            at: AT,
+        },
         ClientCommand::RotateSecret { secret: secret(2), by: Author::Operator, at: AT },
         ClientCommand::Disable { by: Author::Operator, at: AT },
         ClientCommand::Enable { by: Author::Operator, at: AT },
@@ -304,7 +332,7 @@ fn nothing_can_be_asked_of_a_client_that_is_not_there() {
 
 #[test]
 fn openid_metadata_must_fit_together() {
-    let jwks = |keys: serde_json::Value| serde_json::json!({ "keys": keys }).as_object().cloned();
+    let jwks = |keys: serde_json::Value| serde_json::json!({ "keys": keys }).as_object().cloned().map(JwkSet::from);
     let public_key =
         serde_json::json!([{ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" }]);
     let private_key = serde_json::json!([{ "kty": "OKP", "crv": "Ed25519", "x": "11qY", "d": "nWGx" }]);
@@ -504,7 +532,8 @@ fn who_registered_an_old_client_follows_from_what_it_has() {
 
 #[test]
 fn an_operator_answers_for_a_client_until_somebody_else_changes_it() {
-    let update = |vouch, by| ClientCommand::Update { metadata: metadata(), secret: None, vouch, by, at: AT };
+    let update =
+        |vouch, by| ClientCommand::Update { metadata: metadata(), secret: None, vouch, widest: None, by, at: AT };
     let vouched = ClientEvent::Updated { metadata: metadata(), vouched: true, by: Some(Author::Operator), at: AT };
     let renamed = ClientMetadata { client_name: "Other".to_owned(), ..metadata() };
     let changed = |by| ClientEvent::Updated { metadata: renamed.clone(), vouched: false, by, at: AT };
@@ -516,4 +545,153 @@ fn an_operator_answers_for_a_client_until_somebody_else_changes_it() {
     assert!(registration(vec![by_user(), vouched.clone()]).is_vouched());
     assert!(is_vouched(changed(Some(Author::Operator))) && is_vouched(changed(None)));
     assert!(!is_vouched(changed(Some(Author::User))) && !is_vouched(changed(Some(Author::Anonymous))));
+}
+
+fn scope(text: &str) -> Scope {
+    Scope::parse(text).unwrap()
+}
+
+fn update(metadata: ClientMetadata, by: Author) -> ClientCommand {
+    let widest = (by != Author::Operator).then(|| scope("openid profile"));
+    ClientCommand::Update { metadata, secret: None, vouch: false, widest, by, at: AT }
+}
+
+fn changed(metadata: ClientMetadata, by: Author) -> ClientEvent {
+    ClientEvent::Updated { metadata, vouched: false, by: Some(by), at: AT }
+}
+
+/// With another scope, one more grant type, or tokens that are JSON Web Tokens.
+fn with_powers() -> [(ClientMetadata, ClientError); 4] {
+    let granted = |grant_type| ClientMetadata {
+        grant_types: [metadata().grant_types, vec![grant_type]].concat(),
+        ..metadata().normalized()
+    };
+    let jwt = OpenIdMetadata { access_token_format: Some(AccessTokenFormat::Jwt), ..OpenIdMetadata::default() };
+    [
+        (ClientMetadata { scope: scope("profile admin"), ..metadata() }, ClientError::Scope),
+        (granted(GrantType::ClientCredentials).normalized(), ClientError::NotVouched("grant_types")),
+        (granted(GrantType::Password).normalized(), ClientError::NotVouched("grant_types")),
+        (ClientMetadata { openid: Box::new(jwt), ..metadata() }, ClientError::NotVouched("access_token_format")),
+    ]
+}
+
+#[test]
+fn for_whom_no_operator_answers_gets_no_powers_when_it_registers_or_changes() {
+    for (metadata, why) in with_powers() {
+        for by in [Author::User, Author::Anonymous] {
+            let register = |widest| ClientCommand::Register {
+                metadata: metadata.clone(),
+                secret: Some(secret(1)),
+                owner: None,
+                registration_access_token: None,
+                widest,
+                by,
+                at: AT,
+            };
+            let first = TestFramework::<Client>::with(()).given_no_previous_events();
+            first.when(register(Some(scope("openid profile")))).then_expect_error(why);
+            given(vec![by_user()]).when(update(metadata.clone(), by)).then_expect_error(why);
+        }
+        // An operator can, and then the owner may keep it.
+        let set = changed(metadata.clone(), Author::Operator);
+        given(vec![by_user()]).when(update(metadata.clone(), Author::Operator)).then_expect_events(vec![set.clone()]);
+        let renamed = ClientMetadata { client_name: "Other".to_owned(), ..metadata.clone() };
+        let kept = changed(renamed.clone(), Author::User);
+        given(vec![by_user(), set]).when(update(renamed, Author::User)).then_expect_events(vec![kept]);
+    }
+}
+
+#[test]
+fn who_shows_an_operators_token_gets_grants_but_no_more_scope() {
+    for (metadata, why) in with_powers() {
+        let command = ClientCommand::Register {
+            metadata,
+            secret: Some(secret(1)),
+            owner: None,
+            registration_access_token: Some(secret(2)),
+            widest: Some(scope("openid profile")),
+            by: Author::InitialAccessToken,
+            at: AT,
+        };
+        let result = TestFramework::<Client>::with(()).given_no_previous_events().when(command).inspect_result();
+        assert_eq!(result.is_ok(), why != ClientError::Scope, "{why}");
+    }
+}
+
+#[test]
+fn what_an_operator_narrowed_only_an_operator_widens() {
+    let before = ClientMetadata {
+        scope: scope("openid profile"),
+        grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+        ..metadata()
+    };
+    let registered = ClientEvent::Registered {
+        metadata: before.clone(),
+        secret: Some(secret(1)),
+        owner: None,
+        registration_access_token: Some(secret(2)),
+        by: Some(Author::Anonymous),
+        at: AT,
+    };
+    let pairwise = OpenIdMetadata { subject_type: Some(SubjectType::Pairwise), ..OpenIdMetadata::default() };
+    let narrowed = [
+        ("scope", ClientMetadata { scope: scope("openid"), ..before.clone() }),
+        ("grant_types", ClientMetadata { grant_types: vec![GrantType::AuthorizationCode], ..before.clone() }),
+        ("require_pkce", ClientMetadata { require_pkce: true, ..before.clone() }),
+        ("subject_type", ClientMetadata { openid: Box::new(pairwise), ..before.clone() }),
+    ];
+    for (name, metadata) in narrowed {
+        let history = vec![registered.clone(), changed(metadata.clone(), Author::Operator)];
+        for by in [Author::User, Author::Anonymous] {
+            given(history.clone()).when(update(before.clone(), by)).then_expect_error(ClientError::Ceiling(name));
+        }
+        // What the operator did not touch is still the owner's, and an operator widens it again.
+        let renamed = ClientMetadata { client_name: "Other".to_owned(), ..metadata };
+        let events = vec![changed(renamed.clone(), Author::Anonymous)];
+        given(history.clone()).when(update(renamed, Author::Anonymous)).then_expect_events(events);
+        let widened = vec![changed(before.clone(), Author::Operator)];
+        given(history).when(update(before.clone(), Author::Operator)).then_expect_events(widened);
+    }
+    // From before authors were kept: nobody but an operator can undo it.
+    let old = ClientEvent::Updated {
+        metadata: ClientMetadata { scope: scope("openid"), ..before.clone() },
+        vouched: false,
+        by: None,
+        at: AT,
+    };
+    given(vec![registered, old]).when(update(before, Author::User)).then_expect_error(ClientError::Ceiling("scope"));
+}
+
+#[test]
+fn what_an_operator_answers_for_goes_no_further() {
+    let vouched = ClientEvent::Updated { metadata: metadata(), vouched: true, by: Some(Author::Operator), at: AT };
+    let wider = ClientMetadata { scope: scope("openid profile"), ..metadata() };
+    given(vec![by_user()])
+        .when(update(wider.clone(), Author::User))
+        .then_expect_events(vec![changed(wider.clone(), Author::User)]);
+    given(vec![by_user(), vouched]).when(update(wider, Author::User)).then_expect_error(ClientError::Ceiling("scope"));
+}
+
+#[test]
+fn what_an_operator_disabled_only_an_operator_enables() {
+    let disabled = |by| ClientEvent::Disabled { by, at: AT };
+    let enabled = |by| ClientEvent::Enabled { by: Some(by), at: AT };
+    let enable = |by| ClientCommand::Enable { by, at: AT };
+    let (operator, user) = (Some(Author::Operator), Some(Author::User));
+    // From before authors were kept, too.
+    for by in [operator, None] {
+        for who in [Author::User, Author::Anonymous, Author::InitialAccessToken] {
+            given(vec![by_user(), disabled(by)]).when(enable(who)).then_expect_error(ClientError::DisabledByOperator);
+        }
+        let events = vec![enabled(Author::Operator)];
+        given(vec![by_user(), disabled(by)]).when(enable(Author::Operator)).then_expect_events(events);
+    }
+    let events = vec![enabled(Author::User)];
+    given(vec![by_user(), disabled(user)]).when(enable(Author::User)).then_expect_events(events);
+    // An operator disables what its owner had disabled, and the owner does not make it his own again.
+    let disable = |by| ClientCommand::Disable { by, at: AT };
+    let both = vec![by_user(), disabled(user), disabled(operator)];
+    given(both[..2].to_vec()).when(disable(Author::Operator)).then_expect_events(both[2..].to_vec());
+    given(both.clone()).when(disable(Author::User)).then_expect_events(vec![]);
+    given(both).when(enable(Author::User)).then_expect_error(ClientError::DisabledByOperator);
 }

@@ -1,28 +1,33 @@
 //! Clients: all that a request needs to know of one (RFC 6749 2).
 //!
 //! Each fact keeps the sequence of the event that told it and yields only to a newer one, so the order of arrival does
-//! not matter.
+//! not matter. A client that was deleted leaves its cell empty, which nothing brings back, and the cell leaves an hour later.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use grantlog_domain::client::{Author, ClientEvent, ClientMetadata, vouch};
 use grantlog_domain::{ClientId, SecretHash, Timestamp, UserId};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
+use super::ENDED_KEPT_SECONDS;
 use super::newest::Newest;
 use super::scopes::{LiveScope, Scopes};
+use super::users::{UserCell, Users};
+use crate::tables::clients::ClientRow;
 
 /// A registered client; one that was deleted or is quarantined is not found at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveClient {
     pub id: ClientId,
-    pub metadata: ClientMetadata,
+    pub metadata: Arc<ClientMetadata>,
     /// Absent for public clients.
     pub secret: Option<SecretHash>,
     /// Absent when an operator made it.
     pub owner: Option<UserId>,
+    standing: Standing,
     pub author: Author,
     /// An operator answered for it later, and nobody else has changed it since.
     pub vouched: bool,
@@ -32,15 +37,46 @@ pub struct LiveClient {
 }
 
 impl LiveClient {
+    /// Whether it may be served now: nobody has disabled it, nor the user who owns it.
     #[must_use]
-    pub const fn is_enabled(&self) -> bool {
-        self.disabled_by.is_none()
+    pub fn is_enabled(&self) -> bool {
+        self.disabled_by.is_none() && self.standing.is_given()
+    }
+
+    /// Whether nobody but itself let it in (RFC 7591 3).
+    #[must_use]
+    pub fn registered_itself(&self) -> bool {
+        self.author == Author::Anonymous && !self.vouched
     }
 
     /// Whether an operator answers for the client: made it, let it in, or looked at it as it is now.
     #[must_use]
     pub const fn is_vouched(&self) -> bool {
         self.author.vouches() || self.vouched
+    }
+}
+
+/// Whether the owner stands, as it is when it is asked.
+#[derive(Clone, Default)]
+struct Standing(Option<Arc<UserCell>>);
+
+impl Standing {
+    fn is_given(&self) -> bool {
+        self.0.as_ref().is_none_or(|owner| owner.is_usable())
+    }
+}
+
+impl PartialEq for Standing {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_given() == other.is_given()
+    }
+}
+
+impl Eq for Standing {}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Standing({})", self.is_given())
     }
 }
 
@@ -52,6 +88,8 @@ pub(super) struct ClientCell {
     pairwise: AtomicBool,
     /// It is not as it was registered, so its scope may be narrower than it was.
     changed: AtomicBool,
+    /// Set with the registration, before it is usable.
+    owner: OnceLock<Arc<UserCell>>,
     state: RwLock<State>,
 }
 
@@ -59,7 +97,7 @@ pub(super) struct ClientCell {
 struct State {
     /// Owner, author and time of registration; written once.
     registered: Option<(Option<UserId>, Author, Timestamp)>,
-    metadata: Newest<Option<ClientMetadata>>,
+    metadata: Newest<Option<Arc<ClientMetadata>>>,
     secret: Newest<Option<SecretHash>>,
     vouched: Newest<bool>,
     disabled_by: Newest<Option<Author>>,
@@ -71,7 +109,7 @@ struct State {
 
 impl ClientCell {
     pub(super) fn is_usable(&self) -> bool {
-        self.usable.load(Ordering::Acquire)
+        self.usable.load(Ordering::Acquire) && self.owner.get().is_none_or(|owner| owner.is_usable())
     }
 
     /// OpenID Connect Core 8.1.
@@ -93,19 +131,33 @@ impl ClientCell {
         scope.left_within(now).map(|left| scopes.share(&left))
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn owned_by(&self, users: &Users, owner: UserId) {
+        self.owner.get_or_init(|| users.cell(owner));
+    }
+
+    /// Gives back whether it counts as one that registered itself, before and after.
+    fn change(&self, change: impl FnOnce(&mut State)) -> (bool, bool) {
         let mut state = self.state.write();
+        let before = state.registered_itself();
         change(&mut state);
-        state.current = state.view(self.id).map(Arc::new);
+        if state.deleted {
+            *state = State { deleted: true, ..State::default() };
+        }
+        state.current = state.view(self.id, self.owner.get()).map(Arc::new);
         let pairwise = state.current.as_ref().is_some_and(|client| client.metadata.openid.is_pairwise());
         self.pairwise.store(pairwise, Ordering::Release);
         self.changed.store(state.metadata.sequence() > 1, Ordering::Release);
-        self.usable.store(state.current.as_ref().is_some_and(|client| client.is_enabled()), Ordering::Release);
+        self.usable.store(state.current.as_ref().is_some_and(|client| client.disabled_by.is_none()), Ordering::Release);
+        (before, state.registered_itself())
     }
 }
 
 impl State {
-    fn view(&self, id: ClientId) -> Option<LiveClient> {
+    fn registered_itself(&self) -> bool {
+        self.current.as_ref().is_some_and(|client| client.registered_itself())
+    }
+
+    fn view(&self, id: ClientId, owned_by: Option<&Arc<UserCell>>) -> Option<LiveClient> {
         let (owner, author, created_at) = self.registered?;
         let metadata = self.metadata.get().clone()?;
         let known = !self.deleted && !self.quarantined;
@@ -114,6 +166,7 @@ impl State {
             metadata,
             secret: *self.secret.get(),
             owner,
+            standing: Standing(owned_by.cloned()),
             author,
             vouched: *self.vouched.get(),
             disabled_by: *self.disabled_by.get(),
@@ -126,11 +179,11 @@ impl State {
             ClientEvent::Registered { metadata, secret, owner, registration_access_token, by, at } => {
                 let author = Author::of_registration(*by, owner.is_some(), registration_access_token.is_some());
                 self.registered = Some((*owner, author, *at));
-                self.metadata.set(sequence, Some(metadata.clone()));
+                self.metadata.set(sequence, Some(Arc::new(metadata.clone())));
                 self.secret.set(sequence, *secret);
             }
             ClientEvent::Updated { metadata, vouched, by, .. } => {
-                self.metadata.set(sequence, Some(metadata.clone()));
+                self.metadata.set(sequence, Some(Arc::new(metadata.clone())));
                 if let Some(vouched) = vouch(*vouched, *by) {
                     self.vouched.set(sequence, vouched);
                 }
@@ -143,56 +196,110 @@ impl State {
     }
 }
 
-/// A client as its table has it.
-pub(super) struct Stored {
-    pub(super) client: LiveClient,
-    pub(super) deleted: bool,
-    pub(super) sequence: i64,
-}
-
 #[derive(Debug, Default)]
-pub(super) struct Clients(RwLock<HashMap<ClientId, Arc<ClientCell>>>);
+pub(super) struct Clients {
+    cells: RwLock<HashMap<ClientId, Arc<ClientCell>>>,
+    /// Those that were deleted, in the order in which this process heard of it.
+    deleted: Mutex<VecDeque<(Timestamp, ClientId)>>,
+    registered_themselves: AtomicUsize,
+}
 
 impl Clients {
     pub(super) fn get(&self, id: ClientId) -> Option<Arc<LiveClient>> {
-        self.0.read().get(&id)?.state.read().current.clone()
+        self.cells.read().get(&id)?.state.read().current.clone()
     }
 
     /// The cell of a client, known or not yet.
     pub(super) fn cell(&self, id: ClientId) -> Arc<ClientCell> {
-        if let Some(cell) = self.0.read().get(&id) {
+        if let Some(cell) = self.cells.read().get(&id) {
             return Arc::clone(cell);
         }
         let new = || {
             let [usable, pairwise, changed] = [const { AtomicBool::new(false) }; 3];
-            Arc::new(ClientCell { id, usable, pairwise, changed, state: RwLock::default() })
+            Arc::new(ClientCell { id, usable, pairwise, changed, owner: OnceLock::new(), state: RwLock::default() })
         };
-        Arc::clone(self.0.write().entry(id).or_insert_with(new))
+        Arc::clone(self.cells.write().entry(id).or_insert_with(new))
     }
 
-    pub(super) fn apply(&self, id: ClientId, sequence: i64, event: &ClientEvent) {
-        self.cell(id).change(|state| state.apply(sequence, event));
+    pub(super) fn apply(&self, users: &Users, id: ClientId, sequence: i64, event: &ClientEvent) {
+        let cell = self.cell(id);
+        if let ClientEvent::Registered { owner: Some(owner), .. } = event {
+            cell.owned_by(users, *owner);
+        }
+        self.count(cell.change(|state| state.apply(sequence, event)));
+        if let ClientEvent::Deleted { at, .. } = event {
+            self.deleted.lock().push_back((*at, id));
+        }
+    }
+
+    fn count(&self, (before, after): (bool, bool)) {
+        match (before, after) {
+            (false, true) => self.registered_themselves.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.registered_themselves.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+    }
+
+    /// Whether a grant of that client is in memory: each holds on to its cell.
+    pub(super) fn has_grants(&self, id: ClientId) -> bool {
+        self.cells.read().get(&id).is_some_and(|cell| Arc::strong_count(cell) > 1)
+    }
+
+    /// How many are in memory, deleted ones too.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.cells.read().len()
+    }
+
+    /// How many living ones registered themselves.
+    pub(super) fn registered_themselves(&self) -> usize {
+        self.registered_themselves.load(Ordering::Relaxed)
+    }
+
+    /// Forgets those that were deleted long enough ago: only what is new since the last time is looked at.
+    pub(super) fn sweep(&self, now: Timestamp) {
+        let mut deleted = self.deleted.lock();
+        let is_old = |(at, _): &(Timestamp, ClientId)| now.seconds_since(*at) > ENDED_KEPT_SECONDS;
+        let mut old = Vec::new();
+        while deleted.front().is_some_and(is_old) {
+            old.extend(deleted.pop_front().map(|(_, id)| id));
+        }
+        drop(deleted);
+        if old.is_empty() {
+            return;
+        }
+        let mut cells = self.cells.write();
+        old.iter().for_each(|id| drop(cells.remove(id)));
+        if cells.capacity() > 64 && cells.len() < cells.capacity() / 4 {
+            cells.shrink_to_fit();
+        }
     }
 
     pub(super) fn quarantine(&self, id: ClientId) {
-        self.cell(id).change(|state| state.quarantined = true);
+        self.count(self.cell(id).change(|state| state.quarantined = true));
     }
 
-    pub(super) fn load(&self, stored: Stored) {
-        let Stored { client, deleted, sequence } = stored;
-        self.cell(client.id).change(|state| {
-            state.registered = Some((client.owner, client.author, client.created_at));
-            state.metadata.set(sequence, Some(client.metadata));
-            state.secret.set(sequence, client.secret);
-            state.vouched.set(sequence, client.vouched);
-            state.disabled_by.set(sequence, client.disabled_by);
-            state.deleted |= deleted;
-        });
+    /// One that was deleted is gone: the log behind the tables, read to its end before anybody is answered, says so again.
+    pub(super) fn load(&self, users: &Users, row: ClientRow) {
+        if row.is_deleted() {
+            return;
+        }
+        let cell = self.cell(row.client_id);
+        if let Some(owner) = row.owner {
+            cell.owned_by(users, owner);
+        }
+        self.count(cell.change(|state| {
+            state.registered = Some((row.owner, row.author, row.created_at));
+            state.metadata.set(row.sequence, Some(Arc::new(row.metadata)));
+            state.secret.set(row.sequence, row.secret);
+            state.vouched.set(row.sequence, row.vouched);
+            state.disabled_by.set(row.sequence, row.disabled_by);
+        }));
     }
 
     /// Every client that is found, by id.
     pub(super) fn all(&self) -> Vec<Arc<LiveClient>> {
-        let mut all: Vec<_> = self.0.read().values().filter_map(|cell| cell.state.read().current.clone()).collect();
+        let mut all: Vec<_> = self.cells.read().values().filter_map(|cell| cell.state.read().current.clone()).collect();
         all.sort_unstable_by_key(|client| client.id);
         all
     }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use grantlog_domain::{KeyId, Scope, Timestamp};
 
-use super::clients::Stored as StoredClient;
 use super::grants::{Issued, Parties, shared_claims};
 use super::scopes::Scopes;
-use super::{Live, LiveClient, LiveKey, LiveScope, LiveSession};
+use super::{Live, LiveKey, LiveScope, LiveSession};
 use crate::db::{Block, Db, DbError, Scan, Tx};
 use crate::feed::Cursor;
 use crate::feed::eager::Eager;
@@ -79,23 +78,7 @@ impl Live {
 
     async fn load_rows(&self, tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
         let inner = &*self.0;
-        clients::each(tx, |row| {
-            inner.clients.load(StoredClient {
-                deleted: row.is_deleted(),
-                sequence: row.sequence,
-                client: LiveClient {
-                    id: row.client_id,
-                    metadata: row.metadata,
-                    secret: row.secret,
-                    owner: row.owner,
-                    author: row.author,
-                    vouched: row.vouched,
-                    disabled_by: row.disabled_by,
-                    created_at: row.created_at,
-                },
-            });
-        })
-        .await?;
+        clients::each(tx, |row| inner.clients.load(&inner.users, row)).await?;
         users::each(tx, |row| inner.users.load(row.user_id, row.sequence, row.stage)).await?;
         sessions::each_living(tx, now, |row| {
             let session = LiveSession {

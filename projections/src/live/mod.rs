@@ -100,6 +100,18 @@ impl Live {
         self.0.clients.all()
     }
 
+    /// Whether a grant of that client is in memory, living or ended lately. Never no for one that lives.
+    #[must_use]
+    pub fn has_grants(&self, id: ClientId) -> bool {
+        self.0.clients.has_grants(id)
+    }
+
+    /// How many clients there are that registered themselves and for which nobody answers.
+    #[must_use]
+    pub fn registered_themselves(&self) -> usize {
+        self.0.clients.registered_themselves()
+    }
+
     #[must_use]
     pub fn user(&self, id: UserId) -> Option<LiveUser> {
         self.0.users.get(id)
@@ -193,7 +205,7 @@ impl Live {
             return;
         };
         match event {
-            Event::Client(event) => inner.clients.apply(ClientId(id), sequence, event),
+            Event::Client(event) => inner.clients.apply(&inner.users, ClientId(id), sequence, event),
             Event::User(event) => inner.users.apply(UserId(id), sequence, event),
             Event::Session(event) => inner.sessions.apply(SessionId(id), sequence, event),
             Event::Grant(event) => inner.grants.apply(&inner.around(), GrantId(id), sequence, event),
@@ -235,6 +247,7 @@ impl Live {
         if shard == 0 {
             inner.scopes.sweep();
             inner.digests.sweep();
+            inner.clients.sweep(now);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The same answers from the log itself: a model of a few streams, as they are at this moment. Asked by a node whose
 //! models are not up to date. The fold is the same, so the answers are too.
 
+use grantlog_domain::client::ClientEvent;
 use grantlog_domain::grant::GrantEvent;
 use grantlog_domain::{ClientId, Event, GrantId, SessionId, UserId};
 
@@ -9,13 +10,13 @@ use crate::db::{Db, DbError};
 use crate::feed::{Stored, stream};
 
 impl Live {
-    /// A model of this client only.
+    /// A model of this client, and of the user who owns it.
     ///
     /// # Errors
     /// When the stream cannot be read, or holds an event that this version does not know. As for the others here.
     pub async fn of_client(db: &Db, id: ClientId) -> Result<Self, DbError> {
         let live = Self::new();
-        live.take_in_stream(db, "client", &id.to_string()).await?;
+        live.take_in_client(db, id).await?;
         Ok(live)
     }
 
@@ -45,7 +46,7 @@ impl Live {
         });
         // After the grant: what ended before the question was asked is seen in each of them.
         if let Some((client_id, user_id)) = parties {
-            live.take_in_stream(db, "client", &client_id.to_string()).await?;
+            live.take_in_client(db, client_id).await?;
             if let Some(user_id) = user_id {
                 live.take_in_stream(db, "user", &user_id.to_string()).await?;
             }
@@ -60,6 +61,19 @@ impl Live {
             live.take_in_one(&stored)?;
         }
         Ok(live)
+    }
+
+    /// The client's stream, and then that of the user who owns it, whose end is the client's too.
+    async fn take_in_client(&self, db: &Db, id: ClientId) -> Result<(), DbError> {
+        let events = self.take_in_stream(db, "client", &id.to_string()).await?;
+        let owner = events.iter().find_map(|event| match event {
+            Event::Client(ClientEvent::Registered { owner, .. }) => *owner,
+            _ => None,
+        });
+        if let Some(owner) = owner {
+            self.take_in_stream(db, "user", &owner.to_string()).await?;
+        }
+        Ok(())
     }
 
     async fn take_in_stream(&self, db: &Db, aggregate_type: &str, id: &str) -> Result<Vec<Event>, DbError> {

@@ -1,16 +1,16 @@
 use std::sync::Arc;
 
-use grantlog_domain::client::{ClientEvent, ClientMetadata};
+use grantlog_domain::client::{Author, ClientEvent, ClientMetadata};
 use grantlog_domain::grant::{
     ACCESS_TOKENS_MAX, Authentication, ConsentDigest, GrantEvent, GrantOpened, Refreshed, RequestedClaims,
     RevocationReason,
 };
 use grantlog_domain::user::UserEvent;
-use grantlog_domain::{ClientId, GrantId, Recorded, Scope, Timestamp, UserId};
+use grantlog_domain::{ClientId, Event, GrantId, Recorded, Scope, Timestamp, UserId};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Consented, Live};
+use super::{Consented, ENDED_KEPT_SECONDS, Live};
 use crate::testing::{Dice, NOW, hash, metadata, opened, recorded, scenario, token};
 
 const CLIENT: ClientId = ClientId(Uuid::from_u128(1));
@@ -260,5 +260,64 @@ proptest! {
             sweep_all(&swept, NOW);
         }
         prop_assert_eq!(swept.describe(NOW), expected);
+    }
+}
+
+#[test]
+fn a_deleted_client_leaves_memory_and_does_not_come_back() {
+    let by = Some(Author::Anonymous);
+    let own = |event: ClientEvent| match event {
+        ClientEvent::Registered { metadata, secret, at, .. } => {
+            ClientEvent::Registered { metadata, secret, owner: None, registration_access_token: Some(hash(8)), by, at }
+        }
+        other => other,
+    };
+    let Event::Client(event) = registered().remove(0).event else { panic!("a client") };
+    let made = recorded(CLIENT, 1, own(event));
+    let deleted = recorded(CLIENT, 3, ClientEvent::Deleted { by, at: NOW });
+    let renamed = ClientEvent::Updated { metadata: metadata("other"), vouched: false, by, at: NOW };
+    let live = live(std::slice::from_ref(&made));
+    assert_eq!((live.registered_themselves(), live.client(CLIENT).is_some()), (1, true));
+    live.apply(&deleted);
+    // What comes late, or again.
+    for late in [&made, &recorded(CLIENT, 2, renamed)] {
+        live.apply(late);
+        assert_eq!((live.registered_themselves(), live.client(CLIENT)), (0, None));
+    }
+    sweep_all(&live, NOW.plus_seconds(ENDED_KEPT_SECONDS));
+    assert_eq!(live.0.clients.held(), 1);
+    sweep_all(&live, NOW.plus_seconds(ENDED_KEPT_SECONDS + 1));
+    assert_eq!(live.0.clients.held(), 0);
+}
+
+#[test]
+fn a_client_stops_with_the_user_who_owns_it() {
+    const OWNER: UserId = UserId(Uuid::from_u128(77));
+    let Event::Client(ClientEvent::Registered { metadata, secret, at, .. }) = registered().remove(0).event else {
+        panic!("a client")
+    };
+    let (owner, registration_access_token, by) = (Some(OWNER), None, Some(Author::User));
+    let made = ClientEvent::Registered { metadata, secret, owner, registration_access_token, by, at };
+    let mut events = one_token();
+    events[0] = recorded(CLIENT, 1, made);
+    let user = |sequence, event| recorded(OWNER, sequence, event);
+    let stands = |events: &[Recorded]| {
+        let live = live(events);
+        let enabled = live.client(CLIENT).is_some_and(|client| client.is_enabled());
+        assert_eq!(enabled, is_active(&live, 5));
+        enabled
+    };
+    assert!(!stands(&events), "nobody knows the owner yet");
+    for (event, expected) in [
+        (UserEvent::Registered { at: NOW }, true),
+        (UserEvent::Disabled { at: NOW }, false),
+        (UserEvent::Enabled { at: NOW }, true),
+        (UserEvent::Erased { at: NOW }, false),
+    ] {
+        let sequence = i64::try_from(events.len()).unwrap();
+        events.push(user(sequence, event));
+        assert_eq!(stands(&events), expected);
+        let backwards: Vec<_> = events.iter().rev().cloned().collect();
+        assert_eq!(stands(&backwards), expected, "the other way round");
     }
 }

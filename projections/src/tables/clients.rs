@@ -4,7 +4,7 @@
 use grantlog_domain::client::{Author, ClientEvent, ClientMetadata, vouch};
 use grantlog_domain::{ClientId, Event, Recorded, SecretHash, Timestamp, UserId};
 
-use super::Page;
+use super::{Page, grants};
 use crate::db::{Db, DbError, Row, Tx, Value};
 use crate::table::{Column, FoldError, Table, follows, json};
 
@@ -222,6 +222,25 @@ pub async fn registered_under_pepper(db: &Db, pepper: u16) -> Result<Vec<ClientR
          AND CAST(payload AS text) LIKE '%\"registration_access_token\":\"{pepper}.%') ORDER BY client_id"
     );
     super::rows::<Clients>(db, &rest, &[]).await
+}
+
+/// How many clients a user has.
+pub async fn count(db: &Db, owner: UserId) -> Result<i64, DbError> {
+    let rest = "WHERE owner = $1 AND stage <> 'deleted'";
+    super::count::<Clients>(db, rest, &[owner.to_string().into()]).await
+}
+
+/// Those of these clients that have a grant in the table of grants, which keeps them for an hour after they have expired.
+pub async fn with_grants(db: &Db, ids: &[ClientId]) -> Result<Vec<ClientId>, DbError> {
+    let places: Vec<String> = (1..=ids.len()).map(|at| format!("${at}")).collect();
+    let (own, grants) = (format!("{NAME}_v{VERSION}"), format!("{}_v{}", grants::NAME, grants::VERSION));
+    let sql = format!(
+        "SELECT c.client_id FROM {own} c WHERE c.client_id IN ({}) \
+         AND EXISTS (SELECT 1 FROM {grants} g WHERE g.client_id = c.client_id)",
+        places.join(", ")
+    );
+    let values: Vec<Value> = ids.iter().map(|id| id.to_string().into()).collect();
+    db.fetch(&sql, &values).await?.iter().map(|row| row.parse(0)).collect()
 }
 
 pub(crate) async fn each(tx: &mut Tx, each: impl FnMut(ClientRow) + Send) -> Result<(), DbError> {

@@ -49,6 +49,11 @@ async fn rows<T: Table>(db: &Db, rest: &str, values: &[Value]) -> Result<Vec<T::
     db.fetch(&sql, values).await?.iter().map(T::read).collect()
 }
 
+async fn count<T: Table>(db: &Db, rest: &str, values: &[Value]) -> Result<i64, DbError> {
+    let sql = format!("SELECT COUNT(*) FROM {}_v{} {rest}", T::NAME, T::VERSION);
+    db.fetch(&sql, values).await?.first().map_or(Ok(0), |row| row.int(0))
+}
+
 async fn each<T: Table>(
     tx: &mut Tx,
     rest: &str,

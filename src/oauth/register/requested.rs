@@ -6,7 +6,8 @@
 use std::str::FromStr;
 
 use grantlog_domain::client::{
-    AccessTokenFormat, ApplicationType, ClientError, ClientMetadata, GrantType, ResponseType, TokenEndpointAuthMethod,
+    ApplicationType, Author, ClientError, ClientMetadata, GrantType, Registration, ResponseType,
+    TokenEndpointAuthMethod, check_limits,
 };
 use grantlog_domain::{RedirectUri, Scope};
 use serde_json::{Map, Value, json};
@@ -24,10 +25,9 @@ pub(super) struct Allowed<'a> {
     pub(super) announced: &'a Map<String, Value>,
     /// The widest scope.
     pub(super) scope: &'a Scope,
-    /// An operator gave it an initial access token.
-    pub(super) trusted: bool,
+    pub(super) by: Author,
     /// What it is registered as already: that, it may keep.
-    pub(super) held: Option<&'a ClientMetadata>,
+    pub(super) held: Option<&'a Registration>,
 }
 
 /// A name that does not lie about who gave it.
@@ -76,7 +76,7 @@ pub(super) fn metadata(mut members: Members, allowed: &Allowed<'_>) -> Result<Cl
     let application_type: ApplicationType = word(&mut members, "application_type", ApplicationType::Web)?;
     let method = TokenEndpointAuthMethod::ClientSecretBasic;
     let token_endpoint_auth_method = word(&mut members, "token_endpoint_auth_method", method)?;
-    let (grant_types, response_types) = types(&mut members, allowed)?;
+    let (grant_types, response_types) = types(&mut members)?;
     let redirect_uris = redirect_uris(&mut members, application_type)?;
     if application_type == ApplicationType::Web && grant_types.contains(&GrantType::Implicit) {
         check_implicit_web(&redirect_uris)?;
@@ -92,7 +92,7 @@ pub(super) fn metadata(mut members: Members, allowed: &Allowed<'_>) -> Result<Cl
         application_type,
         require_pkce: taken(&mut members, "require_pkce", Kind::Flag)?.is_some_and(|flag| flag == true),
         // Only an operator gives it, and only an operator takes it away.
-        resource_server: allowed.held.is_some_and(|held| held.resource_server),
+        resource_server: allowed.held.is_some_and(|held| held.metadata.resource_server),
         openid: Box::default(),
     };
     let mut further = Map::new();
@@ -106,9 +106,9 @@ pub(super) fn metadata(mut members: Members, allowed: &Allowed<'_>) -> Result<Cl
     asked.insert("grant_types".to_owned(), json!(plain.grant_types));
     asked.insert("response_types".to_owned(), json!(plain.response_types));
     check_announced(&asked, allowed.announced)?;
-    check_format(&asked, allowed)?;
     let metadata = changed(&plain, further).map_err(refused)?.normalized();
     metadata.validate().map_err(refused)?;
+    check_limits(&metadata, allowed.by, Some(allowed.scope), allowed.held).map_err(refused)?;
     Ok(metadata)
 }
 
@@ -174,21 +174,8 @@ fn check_announced(asked: &Map<String, Value>, announced: &Map<String, Value>) -
     Ok(())
 }
 
-/// How access tokens look is for the operator to say, who knows which APIs read them: a JSON Web Token that was revoked opens what
-/// does not ask here until it expires (RFC 9068).
-fn check_format(asked: &Map<String, Value>, allowed: &Allowed<'_>) -> Result<(), OAuthError> {
-    let is_jwt = asked.get("access_token_format").is_some_and(|format| *format == json!(AccessTokenFormat::Jwt));
-    let has = allowed.held.is_some_and(|held| held.openid.access_token_format == Some(AccessTokenFormat::Jwt));
-    if !is_jwt || allowed.trusted || has {
-        Ok(())
-    } else {
-        Err(invalid("access_token_format: jwt cannot be registered here"))
-    }
-}
-
-/// RFC 7591 2.1: grant types and response types go together; what is not said follows from what is. Passwords, and clients
-/// that act for themselves, are not for who comes along by itself.
-fn types(members: &mut Members, allowed: &Allowed<'_>) -> Result<(Vec<GrantType>, Vec<ResponseType>), OAuthError> {
+/// RFC 7591 2.1: grant types and response types go together; what is not said follows from what is.
+fn types(members: &mut Members) -> Result<(Vec<GrantType>, Vec<ResponseType>), OAuthError> {
     let grant_types = match texts(members, "grant_types")? {
         None => None,
         Some(words) => Some(
@@ -215,13 +202,7 @@ fn types(members: &mut Members, allowed: &Allowed<'_>) -> Result<(Vec<GrantType>
     };
     // RFC 7591 2.1 lets the server replace what does not fit: a grant type that nothing would use is left out.
     grant_types.retain(|grant_type| !with_responses.contains(grant_type) || needed(*grant_type));
-    let unusual = [GrantType::Password, GrantType::ClientCredentials];
-    let has = |grant_type: &GrantType| allowed.held.is_some_and(|held| held.allows(*grant_type));
-    let refused = |grant_type: &&GrantType| unusual.contains(grant_type) && !allowed.trusted && !has(grant_type);
-    match grant_types.iter().find(refused) {
-        Some(grant_type) => Err(invalid(format!("grant_types: {grant_type} cannot be registered here"))),
-        None => Ok((grant_types, response_types)),
-    }
+    Ok((grant_types, response_types))
 }
 
 fn redirect_uris(members: &mut Members, application_type: ApplicationType) -> Result<Vec<RedirectUri>, OAuthError> {
@@ -262,8 +243,10 @@ fn redirect_uri(why: &'static str) -> OAuthError {
 /// All that is allowed, unless it asks for less. Words that are not known here are left out (RFC 7591 2: the server may
 /// replace what was asked for); the answer says what was registered.
 fn scope(members: &mut Members, allowed: &Allowed<'_>) -> Result<Scope, OAuthError> {
-    let widest = allowed.held.map_or_else(|| allowed.scope.clone(), |held| allowed.scope.union(&held.scope));
-    let Some(text) = text(members, "scope")? else { return Ok(allowed.scope.clone()) };
+    let widest = allowed.held.map_or_else(|| allowed.scope.clone(), |held| held.widest_scope(allowed.scope));
+    let Some(text) = text(members, "scope")? else {
+        return Ok(widest.filtered(|word| allowed.scope.contains(word)));
+    };
     let asked = Scope::parse(&text).map_err(|error| invalid(error.to_string()))?;
     let scope = scopes::known(&asked, &[&widest]);
     // A client that would get nothing at all hears of it.

@@ -5,12 +5,14 @@
 
 use grantlog_domain::client::GrantType;
 use grantlog_domain::grant::{Grant, GrantCommand, OpenGrant};
-use grantlog_domain::{GrantId, UserId};
+use grantlog_domain::{GrantId, Scope, UserId};
 
 use super::{NewTokens, TokenRequest, TokenResponse, after};
 use crate::app::App;
 use crate::oauth::authorization_request::scope;
 use crate::oauth::error::OAuthError;
+use crate::oauth::posted::not_read;
+use crate::oauth::scopes;
 use crate::secrets::Secret;
 use crate::sign_in::{SignInError, caller, check_password};
 use crate::store::vault::Source;
@@ -21,6 +23,7 @@ pub(super) async fn open(app: &App, request: TokenRequest) -> Result<TokenRespon
     let password = password.ok_or_else(|| OAuthError::missing("password"))?;
     let scope = scope(&request.posted.parameters, &request.client.metadata)?;
     let user_id = user(app, &request, username, password).await?;
+    let scope = of_user(app, &request, scope, user_id).await?;
     let grant_id = GrantId(app.new_id());
     let tokens = NewTokens::mint(app, &request.client, grant_id);
     let access_token = tokens.access_token(app, request.at);
@@ -46,6 +49,13 @@ pub(super) async fn open(app: &App, request: TokenRequest) -> Result<TokenRespon
     let executed = app.store.create::<Grant>(&grant_id.to_string(), command, &by).await;
     let executed = executed.map_err(|error| request.not_executed(error))?;
     request.answer(app, executed.aggregate.authorization(), tokens, request.issued(&executed)?).await
+}
+
+/// RFC 6749 3.3: less than was asked for, where the user may not have all of it; the answer says so.
+async fn of_user(app: &App, request: &TokenRequest, asked: Scope, user_id: UserId) -> Result<Scope, OAuthError> {
+    let allowed = scopes::allowed(app, &asked, &request.client.metadata, user_id).await;
+    let allowed = allowed.map_err(|error| not_read(&error, &request.posted.context))?;
+    if allowed.is_empty() && !asked.is_empty() { Err(OAuthError::scope_withheld()) } else { Ok(allowed) }
 }
 
 async fn user(

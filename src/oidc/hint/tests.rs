@@ -43,6 +43,7 @@ async fn a_stale_node_knows_whose_pairwise_subject_it_is() {
         secret,
         owner: None,
         registration_access_token: None,
+        widest: None,
         by: Author::Operator,
         at,
     };

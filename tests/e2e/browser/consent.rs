@@ -58,7 +58,7 @@ pub async fn a_client_shows_its_logo_policy_and_terms(store: Store) {
         assert_eq!(link.attr("href").await.expect("an attribute"), Some(format!("{origin}/{path}")));
     }
     // RFC 7591 5: nobody else has said who it is.
-    assert!(driver.text("client-registered-itself").await.contains("registered itself"));
+    assert!(driver.text("client-not-vouched").await.contains("registered itself"));
     driver.picture("consent-with-logo").await;
     // A picture of another origin is not loaded on this page.
     let script = "const done = arguments[arguments.length - 1]; const image = new Image();

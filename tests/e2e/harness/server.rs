@@ -38,6 +38,7 @@ pub async fn shared(store: Store) -> Server {
         // Many cases fail sign-ins and register from this one address; the limits are tried on servers of their own.
         let settings = [
             ("SIGN_IN_ATTEMPTS_PER_ADDRESS", "100000"),
+            ("CLIENTS_MADE_BY", "users"),
             ("REGISTRATION_MODE", "open"),
             ("REGISTRATION_PER_ADDRESS", "100000"),
             ("REGISTRATION_PER_HOUR", "100000"),

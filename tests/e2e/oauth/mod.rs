@@ -11,5 +11,6 @@ pub mod pkce;
 pub mod prompt;
 pub mod redirect_uri;
 pub mod revoke;
+pub mod scope;
 pub mod token;
 pub mod userinfo;

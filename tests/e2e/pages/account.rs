@@ -140,7 +140,8 @@ async fn leaf(browser: &mut Browser, path: &str, mark: &str) -> (usize, usize) {
 
 async fn long_lists_are_leafed_through(store: Store) {
     // Nothing is cut off in silence, and no page grows without end. In the demo, signing in costs no password hash.
-    let server = Server::on(&Site::new(store, &[]), &["--demo"]).await;
+    let settings = [("CLIENTS_PER_USER", "100"), ("CLIENTS_PER_USER_HOUR", "100")];
+    let server = Server::on(&Site::new(store, &settings), &["--demo"]).await;
     let ann = User { username: "ann".into(), password: String::new() };
     let mut browser = Browser::signed_in(&server, &ann).await;
     let secret = browser.open("/").await.text_of("demo-client-secret").expect("the demo client's secret");

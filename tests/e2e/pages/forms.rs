@@ -29,7 +29,8 @@ fn expect_unavailable(page: &Page, what: &str) {
 async fn every_form_says_when_the_database_is_down(_: Store) {
     // RFC 9110 15.6.4 and 10.2.3; RFC 6749 4.1.2.1 `temporarily_unavailable`.
     let cluster = Cluster::create().await;
-    let settings = [("STORE_CONNECT_TIMEOUT_SECONDS", "1"), ("STORE_MAX_STALENESS_MS", "200")];
+    let settings =
+        [("CLIENTS_MADE_BY", "users"), ("STORE_CONNECT_TIMEOUT_SECONDS", "1"), ("STORE_MAX_STALENESS_MS", "200")];
     let site = Site::on_cluster(&cluster.ask("url").await, &settings);
     let server = Server::on(&site, &[]).await;
     let (user, mut browser, paths) = busy(&server).await;

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use grantlog_domain::client::Ceiling;
+
 use super::*;
 use crate::config::Issuer;
 
@@ -13,9 +15,19 @@ fn announced() -> Map<String, Value> {
 }
 
 fn read(members: Value, trusted: bool, held: Option<&ClientMetadata>) -> Result<ClientMetadata, OAuthError> {
+    let by = if trusted { Author::InitialAccessToken } else { Author::Anonymous };
+    let held = held.map(|metadata| Registration {
+        metadata: metadata.clone(),
+        secret: None,
+        owner: None,
+        registration_access_token: None,
+        author: Author::InitialAccessToken,
+        vouched: false,
+        ceiling: Ceiling::default(),
+    });
     let scope = Scope::parse("openid profile").expect("a scope");
     let members = Members::parse(&Bytes::from(members.to_string())).expect("an object");
-    metadata(members, &Allowed { announced: &announced(), scope: &scope, trusted, held })
+    metadata(members, &Allowed { announced: &announced(), scope: &scope, by, held: held.as_ref() })
 }
 
 fn error(members: Value) -> (&'static str, String) {
