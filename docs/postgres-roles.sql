@@ -6,7 +6,8 @@
 -- Run it as the owner of the database and of its tables, who must be a member of the server's role (a superuser says once: GRANT
 -- grantlog_app TO grantlog_owner), or as a superuser.
 --
--- The owner migrates, makes partitions and archives (migrate, events partitions, events archive). The role of the server reads and
+-- The owner migrates, makes partitions and archives (migrate, events partitions, events archive); migrate needs the server's pepper file
+-- as soon as there is one. The role of the server reads and
 -- appends events and can never change or remove one. It owns the schema of the read models, makes and drops its tables there, and makes
 -- nothing anywhere else. No command touches read models as another role, because what stands there would run as that role.
 \set ON_ERROR_STOP on

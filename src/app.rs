@@ -16,6 +16,7 @@ use crate::http::lately::Lately;
 use crate::http::request_id::RequestContext;
 use crate::oauth::profiles::Profiles;
 use crate::oidc::client_keys::ClientKeys;
+use crate::oidc::held_keys::HeldKeys;
 use crate::oidc::own_token::OwnKeys;
 use crate::oidc::remote::{Reach, Remote};
 use crate::oidc::signing::Signing;
@@ -35,6 +36,7 @@ struct Shared {
     client_keys: ClientKeys,
     own_keys: OwnKeys,
     own_clients: Lately<UserId>,
+    held_keys: HeldKeys,
     projector: OnceLock<ProjectorWatch>,
 }
 
@@ -56,8 +58,19 @@ impl App {
         let (profiles, signing, own_keys) = (Profiles::new(), Signing::new(), OwnKeys::default());
         // As many users as there are can come, so only each of them is bounded.
         let own_clients = Lately::new(parts.settings.clients.per_user_hour, u32::MAX);
+        let held_keys = HeldKeys::default();
         let (inner, projector) = (parts, OnceLock::new());
-        Self(Arc::new(Shared { inner, profiles, signing, remote, client_keys, own_keys, own_clients, projector }))
+        Self(Arc::new(Shared {
+            inner,
+            profiles,
+            signing,
+            remote,
+            client_keys,
+            own_keys,
+            own_clients,
+            held_keys,
+            projector,
+        }))
     }
 
     /// Personal data, read from the vault a moment ago.
@@ -94,6 +107,12 @@ impl App {
     #[must_use]
     pub fn own_clients(&self) -> &Lately<UserId> {
         &self.0.own_clients
+    }
+
+    /// Which keys are this server's.
+    #[must_use]
+    pub fn held_keys(&self) -> &HeldKeys {
+        &self.0.held_keys
     }
 
     /// Says who keeps the tables of the read models in this process. Once.

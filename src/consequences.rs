@@ -69,7 +69,7 @@ async fn step(store: &Store, end_grants: bool) -> Result<(), EndingError> {
     let mut from = reached(store).await?;
     let by = CommandContext { actor: Actor::System, request_id: None, correlation: None, source_address: None };
     while from < to {
-        let part = ahead::of_types(store.db(), from, to, &AGGREGATES, event_types(end_grants)).await?;
+        let part = ahead::of_types(store.log(), from, to, &AGGREGATES, event_types(end_grants)).await?;
         for event in part.found {
             let Some(Cause { of, reason, at }) = cause(store, &event).await? else { continue };
             let mut damaged = store.end_grants_before(at, of, reason, &by).await?.damaged.len();
@@ -104,7 +104,7 @@ pub struct Standing {
 /// Where it stands at `now`.
 pub async fn standing(store: &Store, now: Timestamp) -> Result<Standing, DbError> {
     let reached = reached(store).await?;
-    let since = status::waiting_since(store.db(), reached).await?;
+    let since = status::waiting_since(store.log(), reached).await?;
     let lag_seconds = since.map_or(0, |since| (now.0 - since / 1000).max(0));
     Ok(Standing { position: reached.position, lag_seconds })
 }

@@ -24,7 +24,11 @@ pub async fn follow(app: App) {
         tokio::time::sleep(LOOK_EVERY).await;
         // Without the database nothing is made either.
         let Ok(Ok(known)) = tokio::time::timeout(ANSWER_MAX, app.store.peppers()).await else { continue };
-        let trouble = match app.secrets.follow(&app.settings.pepper, &known, app.now()) {
+        let followed = app.secrets.follow(&app.settings.pepper, &known, app.now());
+        if let Ok(keys) = app.store.log().keys() {
+            app.secrets.renew_keys(keys);
+        }
+        let trouble = match followed {
             Ok(followed) if followed.must_stop => {
                 tracing::error!(
                     "the pepper of this server is being retired, and it has no newer one: give it the newest"

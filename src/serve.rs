@@ -26,8 +26,9 @@ use crate::oidc::backchannel;
 use crate::oidc::keys::{KeyError, Keys};
 use crate::peppers;
 use crate::routes::{operations_routes, routes};
+use crate::secrets::Secrets;
 use crate::store::vault::{Vault, VaultError};
-use crate::store::{Purpose, Store, StoreError, StoreOptions, warnings};
+use crate::store::{Attesting, Purpose, Store, StoreError, StoreOptions, warnings};
 use crate::{unused_clients, upgrading};
 
 /// Why the server did not start.
@@ -85,8 +86,8 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     let wake = Wake::new(app.store.db());
     let clock = app.clock.clone();
     let now = Now::new(move || clock.now());
-    let follower = app.live.follow(app.store.db(), &wake, FollowOptions::new(now.clone()));
-    let projector = Projector::start(app.store.db(), &wake, ProjectorOptions::new(now));
+    let follower = app.live.follow(app.store.log(), &wake, FollowOptions::new(now.clone()));
+    let projector = Projector::start(app.store.log(), &wake, ProjectorOptions::new(now));
     observe(&app, &wake, projector.appended());
     app.watch(projector.watch());
     background.spawn("tables", projector.ended());
@@ -160,11 +161,28 @@ async fn open(settings: Settings) -> Result<App, ServeError> {
         .await?;
     demo::admit(&store, if settings.demo { Purpose::Demo } else { Purpose::Real }).await?;
     let secrets = store.open_secrets(&settings.pepper).await?;
+    attest(&store, &secrets).await?;
     let vault = Vault::from_settings(&settings, store.db().clone(), secrets.clone(), clock.clone())?;
-    prepare(store.db()).await?;
+    prepare(store.log()).await?;
     let live = Live::new();
-    live.load(store.db(), clock.now()).await?;
+    live.load(store.log(), clock.now()).await?;
     Ok(App::new(AppInner { settings, store, live, secrets, clock, vault }))
+}
+
+/// Once in the life of a database that is older than the codes of events.
+async fn attest(store: &Store, secrets: &Secrets) -> Result<(), StoreError> {
+    let mut said = None;
+    let mut report = |at: Attesting| {
+        let percent = at.done * 100 / at.total.max(1);
+        if said.replace(percent / 10) != Some(percent / 10) {
+            tracing::info!(percent, "giving the events that are there their codes");
+        }
+    };
+    let events = store.attest(secrets, &mut report).await?;
+    if events > 0 {
+        tracing::warn!(events, "the log is taken for true as it was until now; from here on each event proves itself");
+    }
+    Ok(())
 }
 
 fn signing_keys(app: &App) -> Keys {

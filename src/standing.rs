@@ -13,6 +13,7 @@ use grantlog_projections::live::{Live, LiveClient, LiveKey, LiveSession, LiveTok
 
 use crate::app::App;
 use crate::store::StoreError;
+use crate::store::vault::VaultError;
 
 /// Longest that a stale node reads the log before it says that it cannot answer.
 const READ_MAX: Duration = Duration::from_secs(2);
@@ -32,7 +33,7 @@ pub async fn client(app: &App, id: ClientId) -> Result<Option<Arc<LiveClient>>, 
         return Ok(app.live.client(id));
     }
     // In a box, so that the future of the fast path stays small. As for the others here.
-    Ok(Box::pin(read(Live::of_client(app.store.db(), id))).await?.client(id))
+    Ok(Box::pin(read(Live::of_client(app.store.log(), id))).await?.client(id))
 }
 
 /// Whether the user is there and enabled.
@@ -41,7 +42,7 @@ pub async fn user_stands(app: &App, id: UserId) -> Result<bool, StoreError> {
     if is_fresh(app) {
         return Ok(stands(&app.live));
     }
-    Ok(stands(&Box::pin(read(Live::of_user(app.store.db(), id))).await?))
+    Ok(stands(&Box::pin(read(Live::of_user(app.store.log(), id))).await?))
 }
 
 /// Whether client and user (if any) are there and enabled.
@@ -60,7 +61,7 @@ pub async fn session(app: &App, id: SessionId) -> Result<Option<Arc<LiveSession>
     if is_fresh(app) {
         return Ok(app.live.session(id));
     }
-    Ok(Box::pin(read(Live::of_session(app.store.db(), id))).await?.session(id))
+    Ok(Box::pin(read(Live::of_session(app.store.log(), id))).await?.session(id))
 }
 
 /// RFC 7662 2.2: the access token, if it is active now.
@@ -68,16 +69,20 @@ pub async fn access_token(app: &App, grant: GrantId, token: &SecretHash) -> Resu
     if is_fresh(app) {
         return Ok(app.live.introspect(grant, token, app.now()));
     }
-    let live = Box::pin(read(Live::of_grant(app.store.db(), grant))).await?;
+    let live = Box::pin(read(Live::of_grant(app.store.log(), grant))).await?;
     Ok(live.introspect(grant, token, app.now()))
 }
 
-/// The published signing keys (RFC 7517 5), the newest first.
+/// The published signing keys (RFC 7517 5), the newest first: those whose private halves the vault has.
 pub async fn keys(app: &App) -> Result<Arc<[LiveKey]>, StoreError> {
-    if is_fresh(app) {
-        return Ok(app.live.keys());
-    }
-    Ok(Box::pin(read(Live::of_keys(app.store.db()))).await?.keys())
+    let published = match is_fresh(app) {
+        true => app.live.keys(),
+        false => Box::pin(read(Live::of_keys(app.store.log()))).await?.keys(),
+    };
+    app.held_keys().of(&app.vault, published).await.map_err(|error| match error {
+        VaultError::Database(error) => error.into(),
+        error => StoreError::Database(DbError::Malformed(error.to_string())),
+    })
 }
 
 async fn read(streams: impl Future<Output = Result<Live, DbError>>) -> Result<Live, StoreError> {

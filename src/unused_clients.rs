@@ -90,7 +90,7 @@ async fn remember(app: &App, ids: &[ClientId], used: &mut HashSet<ClientId>) -> 
 
 /// Whether it registered before authors were kept: nobody knows whether it was used.
 async fn is_from_before(app: &App, id: ClientId) -> Result<bool, DbError> {
-    let stored = stream::whole(app.store.db(), "client", &id.to_string()).await?;
+    let stored = stream::whole(app.store.log(), "client", &id.to_string()).await?;
     let first = stored.into_iter().next().and_then(|stored| stored.event.ok());
     Ok(!matches!(first.map(|first| first.event), Some(Event::Client(ClientEvent::Registered { by: Some(_), .. }))))
 }

@@ -18,8 +18,9 @@ pub fn pgbench_best(database: &str, length: Duration) -> (f64, u32) {
     let mut script = tempfile::NamedTempFile::new().expect("a temporary file");
     writeln!(
         script,
-        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
-         VALUES ('grant', lpad(nextval('pgbench_ids')::text, 36, '0'), 1, 'grant.opened', '1.0', '{PAYLOAD}', '{METADATA}');"
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
+         mac) VALUES ('grant', lpad(nextval('pgbench_ids')::text, 36, '0'), 1, 'grant.opened', '1.0', '{PAYLOAD}', \
+         '{METADATA}', 'AAEAAAAAAAAAAAAAAAAAAAAA');"
     )
     .expect("the script can be written");
     let rate = |clients: u32| {

@@ -4,6 +4,7 @@ use grantlog_domain::client::GrantType;
 use grantlog_domain::grant::{AccessToken, GrantEvent, GrantOpened};
 use grantlog_domain::{ClientId, Event, GrantId, Scope, SecretHash, Timestamp};
 use grantlog_projections::db::{Db, OpenOptions};
+use grantlog_projections::mac::{Content, MacKeys};
 use uuid::{Builder, Uuid};
 
 /// Events of one transaction.
@@ -25,10 +26,10 @@ pub struct Log {
 }
 
 /// Appends one `grant.opened` (client credentials) an event.
-pub async fn fill(database: &str, log: Log) {
+pub async fn fill(database: &str, keys: &MacKeys, log: Log) {
     let db = Db::open(database, &OpenOptions::default()).await.expect("the database is there");
     for from in (0..log.events).step_by(APPEND as usize) {
-        let rows = (from..(from + APPEND).min(log.events)).map(|number| row(&log, number));
+        let rows = (from..(from + APPEND).min(log.events)).map(|number| row(&log, keys, number));
         match &db {
             Db::Postgres(pool) => copy(pool, rows).await,
             Db::Sqlite { write, .. } => insert(write, rows).await,
@@ -46,8 +47,8 @@ pub async fn settle(db: &Db) {
     }
 }
 
-/// The columns of postgres-es and sqlite-es.
-fn row(log: &Log, number: u64) -> [String; 7] {
+/// The columns of postgres-es and sqlite-es, and the code.
+fn row(log: &Log, keys: &MacKeys, number: u64) -> [String; 8] {
     let lives = number + log.living >= log.events;
     let (at, expires_at) =
         if lives { (log.now, log.now + LIVES) } else { (log.now - LONG_AGO, log.now - LONG_AGO + 3600) };
@@ -72,15 +73,18 @@ fn row(log: &Log, number: u64) -> [String; 7] {
     let (id, event_id) = (id(at, number, random), id(at, number, random.map(|byte| !byte)));
     let metadata =
         format!(r#"{{"event_id":"{event_id}","actor":"client:{}","request_id":"0123456789abcdef"}}"#, log.client);
-    [
-        event.aggregate_type().to_owned(),
-        GrantId(id).to_string(),
-        "1".to_owned(),
-        event.event_type().to_owned(),
-        "1.0".to_owned(),
-        event.payload().to_string(),
-        metadata,
-    ]
+    let (id, payload) = (GrantId(id).to_string(), event.payload().to_string());
+    let mac = keys.decided(&Content {
+        aggregate_type: event.aggregate_type(),
+        aggregate_id: &id,
+        sequence: 1,
+        event_type: event.event_type(),
+        event_version: "1.0",
+        payload: &payload,
+        metadata: &metadata,
+    });
+    let (aggregate_type, event_type) = (event.aggregate_type().to_owned(), event.event_type().to_owned());
+    [aggregate_type, id, "1".to_owned(), event_type, "1.0".to_owned(), payload, metadata, mac.as_str().to_owned()]
 }
 
 /// A UUID version 7 of that time; 1,000 are made in a millisecond.
@@ -92,9 +96,9 @@ fn id(at: i64, number: u64, random: [u8; 8]) -> Uuid {
     Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
 }
 
-const COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata";
+const COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, mac";
 
-async fn copy(pool: &sqlx::PgPool, rows: impl Iterator<Item = [String; 7]>) {
+async fn copy(pool: &sqlx::PgPool, rows: impl Iterator<Item = [String; 8]>) {
     use sqlx::postgres::PgPoolCopyExt as _;
     let mut copy = pool.copy_in_raw(&format!("COPY events ({COLUMNS}) FROM STDIN")).await.expect("a COPY");
     let mut text = String::new();
@@ -106,11 +110,11 @@ async fn copy(pool: &sqlx::PgPool, rows: impl Iterator<Item = [String; 7]>) {
     copy.finish().await.expect("copied");
 }
 
-async fn insert(pool: &sqlx::SqlitePool, rows: impl Iterator<Item = [String; 7]>) {
-    let rows: Vec<[String; 7]> = rows.collect();
+async fn insert(pool: &sqlx::SqlitePool, rows: impl Iterator<Item = [String; 8]>) {
+    let rows: Vec<[String; 8]> = rows.collect();
     let sql = format!(
         "INSERT INTO events ({COLUMNS}, position) SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
-         value ->> 5, value ->> 6, (SELECT last FROM log_position) + 1 + key FROM json_each($1)"
+         value ->> 5, value ->> 6, value ->> 7, (SELECT last FROM log_position) + 1 + key FROM json_each($1)"
     );
     let rows = serde_json::to_string(&rows).expect("JSON");
     sqlx::query(&sql).bind(rows).execute(pool).await.expect("inserted");

@@ -99,8 +99,8 @@ async fn prepare(store: Store, events: u64, plan: &Plan) -> Grantlog {
     server.stop();
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970").as_secs().cast_signed();
     let began = Instant::now();
-    fill::fill(server.database(), fill::Log { client: server.client(), events, living: plan.living.min(events), now })
-        .await;
+    let log = fill::Log { client: server.client(), events, living: plan.living.min(events), now };
+    fill::fill(server.database(), &server.keys(), log).await;
     report(store, events, "fill the log", began.elapsed());
     server.start().await;
     let began = Instant::now();

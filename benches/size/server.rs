@@ -4,8 +4,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use grantlog_domain::ClientId;
+use grantlog::entropy::Entropy;
+use grantlog::secrets::{PepperSource, Secrets};
+use grantlog_domain::{ClientId, Timestamp};
 use grantlog_projections::db::{Db, OpenOptions};
+use grantlog_projections::mac::MacKeys;
 use serde_json::Value;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
@@ -61,6 +64,12 @@ impl Grantlog {
 
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// The keys of its log.
+    pub fn keys(&self) -> MacKeys {
+        let source = PepperSource::File(self.folder.path().join("grantlog.pepper"));
+        Secrets::open(&source, &[], &Entropy::system(), Timestamp(0)).expect("the server's pepper").mac_keys()
     }
 
     pub fn client(&self) -> ClientId {

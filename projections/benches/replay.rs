@@ -16,6 +16,8 @@ use grantlog_projections::db::{Db, OpenOptions, Value};
 use grantlog_projections::engine::names;
 use grantlog_projections::feed::{Cursor, ordered};
 use grantlog_projections::live::Live;
+use grantlog_projections::log::Log;
+use grantlog_projections::mac::{Content, KEY_BYTES, MacKeys};
 use grantlog_projections::rebuild::rebuild;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use uuid::Uuid;
@@ -58,6 +60,7 @@ async fn postgres(cluster: &str) -> Db {
 }
 
 async fn measure(store: &str, db: &Db, events: u64) {
+    let db = &Log::new(db.clone(), keys());
     let began = Instant::now();
     fill(db, events).await;
     report(store, "fill the log", events, began.elapsed());
@@ -167,6 +170,10 @@ fn registered() -> ClientEvent {
     }
 }
 
+fn keys() -> MacKeys {
+    MacKeys::new([(1, [1; KEY_BYTES])])
+}
+
 async fn fill(db: &Db, events: u64) {
     insert(db, vec![(CLIENT.to_string(), registered().into())]).await;
     for from in (0..events).step_by(APPEND as usize) {
@@ -178,7 +185,22 @@ async fn fill(db: &Db, events: u64) {
 async fn insert(db: &Db, events: Vec<(String, Event)>) {
     let metadata =
         format!(r#"{{"event_id":"{}","actor":"client:{CLIENT}","request_id":"abcdef0123456789"}}"#, Uuid::nil());
-    let columns = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata";
+    let columns = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, mac";
+    let keys = keys();
+    let mac = |(aggregate_id, event): &(String, Event)| {
+        let (aggregate_type, event_type, payload) =
+            (event.aggregate_type(), event.event_type(), event.payload().to_string());
+        let content = Content {
+            aggregate_type,
+            aggregate_id,
+            sequence: 1,
+            event_type,
+            event_version: "1.0",
+            payload: &payload,
+            metadata: &metadata,
+        };
+        keys.decided(&content).as_str().to_owned()
+    };
     let mut tx = db.begin().await.expect("a transaction");
     if db.is_postgres() {
         let text = |each: &dyn Fn(&(String, Event)) -> String| {
@@ -189,22 +211,24 @@ async fn insert(db: &Db, events: Vec<(String, Event)>) {
             text(&|(id, _)| id.clone()),
             text(&|(_, event)| event.event_type().to_owned()),
             text(&|(_, event)| event.payload().to_string()),
-            metadata.into(),
+            metadata.as_str().into(),
+            text(&mac),
         ];
         let sql = format!(
-            "INSERT INTO events ({columns}) SELECT a, b, 1, c, '1.0', d::json, $5::json \
-             FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]) AS event (a, b, c, d)"
+            "INSERT INTO events ({columns}) SELECT a, b, 1, c, '1.0', d::json, $5::json, e \
+             FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $6::text[]) AS event (a, b, c, d, e)"
         );
         tx.execute(&sql, &values).await.expect("inserted");
     } else {
-        let sql = format!("INSERT INTO events ({columns}) VALUES ($1, $2, 1, $3, '1.0', $4, $5)");
-        for (id, event) in &events {
+        let sql = format!("INSERT INTO events ({columns}) VALUES ($1, $2, 1, $3, '1.0', $4, $5, $6)");
+        for each @ (id, event) in &events {
             let values = [
                 event.aggregate_type().into(),
                 id.as_str().into(),
                 event.event_type().into(),
                 event.payload().to_string().into(),
                 metadata.as_str().into(),
+                mac(each).into(),
             ];
             tx.execute(&sql, &values).await.expect("inserted");
         }
@@ -212,7 +236,7 @@ async fn insert(db: &Db, events: Vec<(String, Event)>) {
     tx.commit().await.expect("committed");
 }
 
-async fn replay(db: &Db) -> (u64, Duration) {
+async fn replay(db: &Log) -> (u64, Duration) {
     let (began, mut cursor, mut read) = (Instant::now(), Cursor::START, 0);
     loop {
         let events = ordered::read(db, cursor, 2000).await.expect("read");

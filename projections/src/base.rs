@@ -64,7 +64,7 @@ pub async fn renew(db: &Db, read_models: &Db, partition: &str, last: i64) -> Res
          (SELECT 1 FROM pg_temp.shown shown WHERE shown.txid = base.txid AND shown.position = base.position)";
     tx.execute(remove, &[]).await?;
     let columns = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid, position, \
-                   recorded_at";
+                   recorded_at, mac";
     let add = format!(
         "INSERT INTO events_base ({columns}) SELECT {columns} FROM {partition} event WHERE (txid, position) IN \
          (SELECT txid, position FROM pg_temp.shown) ON CONFLICT DO NOTHING"

@@ -10,6 +10,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::db::{Block, Db, DbError, Scan, in_thread};
 use crate::engine::builds::{self, Indexes};
 use crate::engine::projection::{Projection, named};
+use crate::log::Log;
 use crate::read_models::{self, SCRATCH};
 use crate::rebuild::{Build, RebuildError, RebuildProgress};
 
@@ -59,7 +60,7 @@ pub(crate) fn is_scratch(table_name: &str) -> bool {
 /// Replays the log into a scratch table and compares it with the one that answers. Neither readers nor the engine are
 /// held up. `now`: rows that have expired are left out.
 pub async fn check(
-    db: &Db,
+    db: &Log,
     name: &str,
     now: Timestamp,
     mut report: impl FnMut(RebuildProgress) + Send,
@@ -77,7 +78,7 @@ pub async fn check(
 }
 
 async fn replay(
-    db: &Db,
+    db: &Log,
     projection: std::sync::Arc<dyn Projection>,
     scratch: Checkpoint,
     now: Timestamp,

@@ -17,6 +17,7 @@ use crate::engine::projection::{Projection, named};
 use crate::engine::step::{Progress, Stepped};
 use crate::feed::pages::{Entries, Pages, Which};
 use crate::feed::{Cursor, Entry, Fault, Stored, ordered};
+use crate::log::Log;
 use crate::read_models;
 
 /// Most events of one transaction of a build.
@@ -78,35 +79,35 @@ pub enum RebuildError {
 /// Builds the table of `name` anew from the log and lets it answer. `now`: rows that have expired are left out of the
 /// comparison, because they leave at different times.
 pub async fn rebuild(
-    db: &Db,
+    log: &Log,
     name: &str,
     now: Timestamp,
     report: impl FnMut(RebuildProgress) + Send,
 ) -> Result<Rebuilt, RebuildError> {
     let projection = named(name).ok_or_else(|| RebuildError::UnknownProjection(name.to_owned()))?;
-    build_anew(db, projection, now, report).await
+    build_anew(log, projection, now, report).await
 }
 
 /// The same for a projection that need not be one of this program: see [`crate::engine::projection_of`].
 pub async fn build_anew(
-    db: &Db,
+    log: &Log,
     projection: Arc<dyn Projection>,
     now: Timestamp,
     mut report: impl FnMut(RebuildProgress) + Send,
 ) -> Result<Rebuilt, RebuildError> {
-    read_models::are_ours(db).await?;
-    base::verify(db).await?;
-    let (new, resumed) = begin(db, &*projection).await?;
-    let mut build = Build::new(db, projection, new).await?;
+    read_models::are_ours(log).await?;
+    base::verify(log).await?;
+    let (new, resumed) = begin(log, &*projection).await?;
+    let mut build = Build::new(log, projection, new).await?;
     // No further than the table that answers, so that the two can be compared however slowly that one is kept.
     let answers = build.active().await?;
     build.run_to(answers, &mut report).await?;
     let comparison = build.compare(now, &mut report).await?;
     // The rest of the log too before the indexes are made: where the old table is far behind, that is most of it.
     build.run_to(None, &mut report).await?;
-    builds::add_indexes(db, &*build.projection, &build.progress.checkpoint.table_name).await?;
+    builds::add_indexes(log, &*build.projection, &build.progress.checkpoint.table_name).await?;
     let replaced = build.switch(&mut report).await?;
-    let dropped = builds::drop_others(db, &*build.projection).await?;
+    let dropped = builds::drop_others(log, &*build.projection).await?;
     Ok(Rebuilt {
         name: build.projection.name().to_owned(),
         table_name: build.progress.checkpoint.table_name,
@@ -149,7 +150,7 @@ struct Batch {
     events: Vec<Stored>,
     /// How many there were.
     count: u64,
-    /// Why it ends before the first event that this version does not know.
+    /// Why it ends before the first event that this version does not know, or whose key this node does not have.
     unknown: Option<String>,
 }
 
@@ -162,7 +163,7 @@ impl Batch {
             if until.is_some_and(|until| entry.cursor > until) {
                 break;
             }
-            if let Err(unknown @ Fault::UnknownType(_)) = entry.known() {
+            if let Err(unknown) = entry.known() {
                 batch.unknown = Some(unknown.to_string());
                 break;
             }
@@ -177,11 +178,22 @@ impl Batch {
         batch.events.extend(left_out.map(Entry::stored));
         Ok(batch)
     }
+
+    /// Ends it before the first event under a key that is not here, if there is such a key.
+    async fn settle(&mut self, log: &Log) -> Result<(), DbError> {
+        self.events = log.settle_all(std::mem::take(&mut self.events)).await?;
+        let stop = self.events.iter().position(|stored| stored.event.as_ref().is_err_and(Fault::stops));
+        if let Some(at) = stop {
+            self.unknown = self.events[at].event.as_ref().err().map(ToString::to_string);
+            self.events.truncate(at);
+        }
+        Ok(())
+    }
 }
 
 /// A table being filled from the log.
 pub(crate) struct Build<'a> {
-    db: &'a Db,
+    db: &'a Log,
     projection: Arc<dyn Projection>,
     pub(crate) progress: Progress,
     pub(crate) events: u64,
@@ -196,7 +208,7 @@ pub(crate) struct Build<'a> {
 
 impl<'a> Build<'a> {
     pub(crate) async fn new(
-        db: &'a Db,
+        db: &'a Log,
         projection: Arc<dyn Projection>,
         checkpoint: Checkpoint,
     ) -> Result<Self, DbError> {
@@ -229,7 +241,8 @@ impl<'a> Build<'a> {
         let batch = move |entries: &Entries<'_>| Batch::of(entries, aggregates, until);
         let mut pages = Pages::read(self.db, self.progress.checkpoint.cursor, Which::SettledAndBase, batch);
         // The next events are read and decoded while these are written.
-        while let Some(batch) = pages.next().await? {
+        while let Some(mut batch) = pages.next().await? {
+            batch.settle(self.db).await?;
             // What was read beyond the end is left out.
             let mut left = &batch.events[..];
             while !left.is_empty() {

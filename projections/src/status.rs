@@ -5,7 +5,8 @@ use grantlog_domain::Timestamp;
 use crate::checkpoint;
 use crate::db::{Db, DbError};
 use crate::engine::keepers;
-use crate::feed::{Cursor, Fault, ordered};
+use crate::feed::{Cursor, ordered};
+use crate::log::Log;
 
 /// One table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub struct Status {
 }
 
 /// Looks at everything once. `now` is the caller's clock.
-pub async fn read(db: &Db, now: Timestamp) -> Result<Status, DbError> {
+pub async fn read(db: &Log, now: Timestamp) -> Result<Status, DbError> {
     // The tables first: they may only seem further behind than they are, never ahead.
     let checkpoints = checkpoint::all(db).await?;
     let end = ordered::end(db).await?;
@@ -51,7 +52,7 @@ pub async fn read(db: &Db, now: Timestamp) -> Result<Status, DbError> {
     for ((checkpoint, active), keeper) in checkpoints.into_iter().zip(keepers) {
         let next = ordered::read(db, checkpoint.cursor, 1).await?.pop();
         let stopped = next.as_ref().and_then(|next| match &next.event {
-            Err(unknown @ Fault::UnknownType(_)) => Some(unknown.to_string()),
+            Err(fault) if fault.stops() => Some(fault.to_string()),
             _ => None,
         });
         let waiting_since = match &next {
@@ -78,7 +79,7 @@ pub async fn read(db: &Db, now: Timestamp) -> Result<Status, DbError> {
 
 /// When the oldest event behind a place was recorded, in Unix milliseconds, whether the ordered feed may show it yet or
 /// not; `None` when there is none.
-pub async fn waiting_since(db: &Db, after: Cursor) -> Result<Option<i64>, DbError> {
+pub async fn waiting_since(db: &Log, after: Cursor) -> Result<Option<i64>, DbError> {
     match ordered::read(db, after, 1).await?.pop() {
         Some(next) => Ok(Some(next.recorded_at)),
         None => hidden_since(db, after).await,

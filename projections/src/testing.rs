@@ -24,6 +24,8 @@ use uuid::Uuid;
 use crate::db::open::create_sqlite_file;
 use crate::db::{Db, OpenOptions, Tx, Value};
 use crate::live::Now;
+use crate::log::Log;
+use crate::mac::{Content, MacKeys};
 
 /// The time at which the tests look at things; everything that scenarios make expires later.
 pub(crate) const NOW: Timestamp = Timestamp(1_000_000);
@@ -32,9 +34,14 @@ pub(crate) fn now() -> Now {
     Now::new(|| NOW)
 }
 
+/// The keys of every log here.
+pub(crate) fn keys() -> MacKeys {
+    MacKeys::new([(1, [1; crate::mac::KEY_BYTES])])
+}
+
 /// An empty, migrated database; its file goes away with it.
 pub(crate) struct Fresh {
-    pub(crate) db: Db,
+    pub(crate) db: Log,
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -45,6 +52,7 @@ pub(crate) async fn sqlite() -> Fresh {
     let db = Db::open_sqlite(&file, &OpenOptions::default()).await.unwrap();
     let Db::Sqlite { write, .. } = &db else { panic!("sqlite") };
     sqlx::migrate!("../migrations/sqlite").run(write).await.unwrap();
+    let db = Log::new(db, keys());
     crate::prepare(&db).await.unwrap();
     Fresh { db, _folder: Some(folder) }
 }
@@ -68,6 +76,7 @@ pub(crate) async fn postgres() -> Option<Fresh> {
     session.execute("SET search_path = public, pg_temp").await.unwrap();
     sqlx::migrate!("../migrations/postgres").run(&mut *session).await.unwrap();
     session.detach().close().await.unwrap();
+    let db = Log::new(db, keys());
     crate::prepare(&db).await.unwrap();
     Some(Fresh { db, _folder: None })
 }
@@ -105,6 +114,29 @@ pub(crate) async fn append_all(db: &Db, events: &[Recorded]) {
     }
 }
 
+/// Appends as somebody does who may write to the table and does not have the key.
+pub(crate) async fn append_forged(db: &Db, recorded: &Recorded) {
+    let event = &recorded.event;
+    let metadata = serde_json::to_string(&recorded.metadata.to_map()).unwrap();
+    let texts =
+        [event.aggregate_type(), &recorded.aggregate_id, event.event_type(), "1.0", &event.payload().to_string()];
+    let [aggregate_type, aggregate_id, event_type, event_version, payload] = texts;
+    let content = Content {
+        aggregate_type,
+        aggregate_id,
+        sequence: recorded.sequence,
+        event_type,
+        event_version,
+        payload,
+        metadata: &metadata,
+    };
+    let mac = MacKeys::new([(1, [2; crate::mac::KEY_BYTES])]).decided(&content);
+    let texts = [aggregate_type, aggregate_id, event_type, event_version, payload, &metadata];
+    let (sql, mut values) = insertion(db.is_postgres(), texts, recorded.sequence);
+    values[7] = mac.as_str().into();
+    db.execute(&sql, &values).await.unwrap();
+}
+
 /// Appends a row whose content this version cannot read.
 pub(crate) async fn append_raw(db: &Db, like: &Recorded, event_type: &str, payload: &str) {
     let metadata = serde_json::to_string(&like.metadata.to_map()).unwrap();
@@ -138,14 +170,17 @@ async fn insert(
     db.execute(&sql, &values).await.unwrap();
 }
 
-fn insertion(postgres: bool, texts: [&str; 6], sequence: i64) -> (String, [Value; 7]) {
+fn insertion(postgres: bool, texts: [&str; 6], sequence: i64) -> (String, [Value; 8]) {
     let json = if postgres { "::json" } else { "" };
     let sql = format!(
-        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
-         VALUES ($1, $2, $3, $4, $5, $6{json}, $7{json})"
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
+         mac) VALUES ($1, $2, $3, $4, $5, $6{json}, $7{json}, $8)"
     );
+    let [aggregate_type, aggregate_id, event_type, event_version, payload, metadata] = texts;
+    let content = Content { aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata };
+    let mac = keys().decided(&content);
     let [aggregate_type, id, event_type, event_version, payload, metadata] = texts.map(Value::from);
-    (sql, [aggregate_type, id, sequence.into(), event_type, event_version, payload, metadata])
+    (sql, [aggregate_type, id, sequence.into(), event_type, event_version, payload, metadata, mac.as_str().into()])
 }
 
 pub(crate) fn recorded(aggregate_id: impl ToString, sequence: i64, event: impl Into<Event>) -> Recorded {

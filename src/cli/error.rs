@@ -56,6 +56,8 @@ impl From<StoreError> for CliError {
             | StoreError::OlderSchema { .. }
             | StoreError::Migration { .. }
             | StoreError::ForeignLog { .. }
+            | StoreError::Unattested
+            | StoreError::CodesLost
             | StoreError::Secrets(_)
             | StoreError::Damaged { .. } => CliError::Failed(text),
         }

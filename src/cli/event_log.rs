@@ -35,6 +35,9 @@ pub(super) struct LogEntry {
     event_version: String,
     payload: Box<RawValue>,
     pub(super) metadata: Box<RawValue>,
+    /// Its code (docs/decisions/0016).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<String>,
 }
 
 /// Which events `list` shows.
@@ -65,10 +68,10 @@ const OF_ANY_TYPE: &str = "aggregate_type IN ('client', 'user', 'session', 'gran
 fn columns(db: &Db) -> &'static str {
     if db.is_postgres() {
         "txid, position, (extract(epoch FROM recorded_at) * 1000)::bigint, aggregate_type, aggregate_id, sequence, \
-         event_type, event_version, payload::text, metadata::text"
+         event_type, event_version, payload::text, metadata::text, mac"
     } else {
         "txid, position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
-         metadata"
+         metadata, mac"
     }
 }
 
@@ -205,6 +208,7 @@ impl LogEntry {
             event_version: row.text(7)?,
             payload: RawValue::from_string(row.text(8)?).map_err(damaged)?,
             metadata: RawValue::from_string(row.text(9)?).map_err(damaged)?,
+            mac: row.opt_text(10)?,
         })
     }
 
@@ -222,6 +226,7 @@ impl LogEntry {
             event_version: event.event_version,
             payload: RawValue::from_string(event.payload).map_err(damaged)?,
             metadata: RawValue::from_string(event.metadata).map_err(damaged)?,
+            mac: event.mac,
         })
     }
 

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::archive::{self, Archive};
 use super::event_log::{self, LogEntry, Place, Wanted};
 use super::opened::Opened;
-use super::{CliError, output};
+use super::{CliError, output, verify};
 use crate::config::Settings;
 use crate::store::archive::{ArchiveFileError, Reader};
 
@@ -26,6 +26,8 @@ pub(super) enum Events {
     Follow(Follow),
     /// Write all events as one JSON object a line, in the order of the log
     Export(Export),
+    /// Check that every event was decided by a Grantlog of this database, and name those that were not
+    Verify,
     /// Take grants that are long over out of the log, into files
     Archive(Archive),
     /// List what was archived
@@ -80,7 +82,10 @@ pub(super) async fn run(command: Events, settings: &Settings, json: bool) -> Res
         Events::List(list @ List { archive: Some(file), .. }) => return list_file(file, list, json),
         _ => {}
     }
-    let opened = Opened::open(settings).await?;
+    if matches!(command, Events::Verify) {
+        return verify::run(&Opened::open(settings).await?, json).await;
+    }
+    let opened = Opened::open_to_look(settings).await?;
     match command {
         Events::List(list) => {
             let wanted = Wanted { aggregate_id: list.aggregate, event_type: list.event_type, before: list.before };
@@ -94,6 +99,7 @@ pub(super) async fn run(command: Events, settings: &Settings, json: bool) -> Res
             }
         }
         Events::Export(export) => export_all(&opened, export.output.as_deref()).await,
+        Events::Verify => Ok(()),
         Events::Archive(command) => archive::run(command, &opened, settings, json).await,
         Events::Archives => archive::list(&opened, json).await,
         Events::Partitions => archive::partitions(&opened, json).await,

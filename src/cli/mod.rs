@@ -21,6 +21,7 @@ mod read_models;
 mod serve;
 mod session;
 mod user;
+mod verify;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;

@@ -2,6 +2,7 @@
 
 use grantlog_domain::Actor;
 use grantlog_projections::db::Db;
+use grantlog_projections::log::Log;
 use uuid::Uuid;
 
 use super::{CliError, output};
@@ -24,6 +25,13 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens a database that exists and is up to date. It may be in use by a server at the same time.
     pub(super) async fn open(settings: &Settings) -> Result<Self, CliError> {
+        let opened = Self::open_to_look(settings).await?;
+        opened.secrets(settings).await?;
+        Ok(opened)
+    }
+
+    /// The same without the peppers, for who shows the rows of the log as they are, whether somebody decided them or not.
+    pub(super) async fn open_to_look(settings: &Settings) -> Result<Self, CliError> {
         let opened = Self::connect(settings, false).await?;
         opened.store.check().await?;
         Ok(opened)
@@ -35,6 +43,7 @@ impl Opened {
             DatabaseKind::Sqlite(file) if !file.exists() => {
                 let opened = Self::connect(settings, true).await?;
                 opened.store.migrate(&mut |_| ()).await?;
+                opened.secrets(settings).await?;
                 output::message(&format!("made {}", settings.database));
                 Ok(opened)
             }
@@ -57,7 +66,12 @@ impl Opened {
         self.store.db()
     }
 
-    /// The peppers, which only those commands need that make a secret or look one up.
+    /// The event log.
+    pub(super) fn log(&self) -> &Log {
+        self.store.log()
+    }
+
+    /// The peppers.
     pub(super) async fn secrets(&self, settings: &Settings) -> Result<Secrets, CliError> {
         Ok(self.store.open_secrets(&settings.pepper).await?)
     }

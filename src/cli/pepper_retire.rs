@@ -79,6 +79,7 @@ pub(super) async fn run(opened: &Opened, settings: &Settings, command: &Retire, 
     read_models::be_caught_up(opened).await?;
     // What was on its way while the servers heard of it.
     renew(&vault, id).await?;
+    renew_codes(opened, id).await?;
 
     let mut done = done(id, opened.clock.now());
     if command.end {
@@ -129,6 +130,26 @@ async fn renew(vault: &Vault, id: u16) -> Result<(), CliError> {
         output::message(&format!("{what} cannot be opened, by nobody: it stays as it is"));
     }
     Ok(())
+}
+
+/// What the log holds stays true; that it was decided is said under the newer pepper from now on.
+async fn renew_codes(opened: &Opened, id: u16) -> Result<(), CliError> {
+    let bar = output::progress("making the codes of events anew");
+    let left = opened
+        .store
+        .renew_codes(id, &mut |at| {
+            bar.set_length(u64::try_from(at.total).unwrap_or(0));
+            bar.set_position(u64::try_from(at.done).unwrap_or(0));
+        })
+        .await?;
+    bar.finish_and_clear();
+    match left {
+        0 => Ok(()),
+        left => Err(CliError::Refused(format!(
+            "{left} events have their codes under pepper {id}, and this role may not change them: first, as the owner of the \
+             events and with this pepper file, grantlog migrate; then say this again"
+        ))),
+    }
 }
 
 /// Waits until every server has heard of it.

@@ -48,7 +48,7 @@ pub(super) async fn run(command: Projections, settings: &Settings, json: bool) -
 }
 
 async fn show_status(opened: &Opened, json: bool) -> Result<(), CliError> {
-    let status = status::read(opened.db(), opened.clock.now()).await?;
+    let status = status::read(opened.log(), opened.clock.now()).await?;
     if json {
         let tables: Vec<Value> = status.tables.iter().map(table_json).collect();
         return output::json(&json!({
@@ -123,7 +123,7 @@ async fn rebuild_all(opened: &Opened, names: Vec<String>, json: bool) -> Result<
     for name in names {
         let bar = output::progress("rebuilding");
         bar.println(&name);
-        let rebuilt = rebuild::rebuild(opened.db(), &name, opened.clock.now(), reporter(&bar, &name)).await?;
+        let rebuilt = rebuild::rebuild(opened.log(), &name, opened.clock.now(), reporter(&bar, &name)).await?;
         bar.finish_and_clear();
         let equal = rebuilt.comparison.as_ref().map(check::Comparison::is_equal);
         if !json {
@@ -151,7 +151,7 @@ async fn check_all(opened: &Opened, names: Vec<String>, json: bool) -> Result<()
     let mut found = Vec::new();
     for name in names {
         let bar = output::progress("checking");
-        let checked = check::check(opened.db(), &name, opened.clock.now(), reporter(&bar, &name)).await?;
+        let checked = check::check(opened.log(), &name, opened.clock.now(), reporter(&bar, &name)).await?;
         bar.finish_and_clear();
         if !json {
             output::line(&sentence(&checked))?;

@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Makes the tables that are not there yet.
 pub(super) async fn there(opened: &Opened) -> Result<(), CliError> {
-    Ok(prepare(opened.db()).await?)
+    Ok(prepare(opened.log()).await?)
 }
 
 /// Brings the tables to where the log ends now. Where a server keeps them, this only waits for it.
@@ -39,16 +39,16 @@ pub(super) async fn be_caught_up(opened: &Opened) -> Result<(), CliError> {
 
 /// Why the tables did not come to where the log ends now.
 async fn behind(opened: &Opened) -> Result<Option<String>, CliError> {
-    prepare(opened.db()).await?;
+    prepare(opened.log()).await?;
     let end = ahead::end(opened.db()).await?.unwrap_or(Cursor::START);
     let clock = opened.clock.clone();
     let options = ProjectorOptions::new(Now::new(move || clock.now()));
-    let projector = Projector::start(opened.db(), &Wake::new(opened.db()), options);
+    let projector = Projector::start(opened.log(), &Wake::new(opened.db()), options);
     let bar = output::progress("catching up");
     bar.set_length(u64::try_from(end.position).unwrap_or(0));
     let began = Instant::now();
     let missing = loop {
-        let status = status::read(opened.db(), opened.clock.now()).await?;
+        let status = status::read(opened.log(), opened.clock.now()).await?;
         // Tables of another version are kept by other programs, or left behind.
         let tables = || status.tables.iter().filter(|table| table.active && is_known(&table.name, table.version));
         let cursor = |table: &status::TableStatus| Cursor { txid: table.txid, position: table.position };

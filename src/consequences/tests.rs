@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::entropy::Entropy;
 use crate::store::StoreOptions;
+use crate::store::tests::unlock;
 
 const CLIENT: ClientId = ClientId(Uuid::from_u128(1));
 const USER: UserId = UserId(Uuid::from_u128(2));
@@ -34,6 +35,7 @@ impl Log {
         let settings = Settings::with(&[("database", &database)]).expect("settings");
         let (options, clock) = (StoreOptions::default(), Clock::system());
         let store = Store::open(&settings.database, options, clock.clone(), Entropy::system()).await.expect("opened");
+        unlock(&store);
         store.migrate(&mut |_| ()).await.expect("migrated");
         let log = Self { store, clock, _folder: folder };
         let metadata = ClientMetadata {
@@ -117,7 +119,7 @@ impl Log {
 
     /// Lets the table of grants come to the end of the log, and what follows be done.
     async fn follow(&self) {
-        let (db, now) = (self.store.db(), self.clock.clone());
+        let (db, now) = (self.store.log(), self.clock.clone());
         let projector = Projector::start(db, &Wake::new(db), ProjectorOptions::new(Now::new(move || now.now())));
         loop {
             let status = status::read(db, self.clock.now()).await.expect("a status");
@@ -208,8 +210,8 @@ async fn a_damaged_grant_does_not_stop_what_follows() {
     let at = log.clock.now();
     let (damaged, other) = (log.open(1).await, log.open(2).await);
     let session = log.start_session(10).await;
-    let sql = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
-               VALUES ('grant', $1, 2, 'grant.refreshed', '1.0', '7', '{}')";
+    let sql = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, mac) \
+               VALUES ('grant', $1, 2, 'grant.refreshed', '1.0', '7', '{}', '')";
     log.store.db().execute(sql, &[damaged.to_string().into()]).await.expect("a row that no Grantlog writes");
     log.user(UserCommand::Disable { at }).await;
     log.follow().await;

@@ -84,7 +84,8 @@ pub async fn authenticate(
         return Err(OAuthError::invalid_client().into());
     }
     let proven = match (&client.secret, presented) {
-        (Some(stored), Some((_, presented))) => presented == *stored,
+        // A secret names its client: the hash of another one's, however it came here, lets nobody in as this one.
+        (Some(stored), Some((of, presented))) => of == client.id.0 && presented == *stored,
         (None, None) => claim.method == TokenEndpointAuthMethod::None,
         _ => false,
     };

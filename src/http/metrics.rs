@@ -66,6 +66,8 @@ pub const LIVE_POSITION: &str = "grantlog_live_position";
 pub const LIVE_GAPS: &str = "grantlog_live_gaps";
 /// Events that the live models could not read since the start.
 pub const LIVE_POISON: &str = "grantlog_live_poison_total";
+/// Events that this process met and nobody decided; one that is met again counts again.
+pub const FORGED_EVENTS: &str = "grantlog_forged_events_total";
 /// 1 when the live models have stopped before an event of a newer version.
 pub const LIVE_STOPPED: &str = "grantlog_live_stopped";
 /// Seconds for which new grants have a partition already (PostgreSQL).
@@ -122,6 +124,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(LIVE_POSITION, "The greatest position that the live models have seen");
     describe_gauge!(LIVE_GAPS, "Positions that the live models wait for");
     describe_counter!(LIVE_POISON, "Events that the live models could not read");
+    describe_counter!(FORGED_EVENTS, "Events met that were written into the database by somebody else");
     describe_gauge!(LIVE_STOPPED, "Whether the live models have stopped before an event of a newer version");
     describe_gauge!(PARTITIONS_AHEAD_SECONDS, Unit::Seconds, "For which new grants have a partition already");
     describe_gauge!(CONSEQUENCES_POSITION, "Up to where what follows from disabled clients and users has been done");
@@ -168,7 +171,7 @@ async fn measure(app: &App, measured: &Mutex<Option<Instant>>) {
     if last.is_some_and(|last| last.elapsed() < MEASURE_EVERY) {
         return;
     }
-    let status = tokio::time::timeout(MEASURE_EVERY, status::read(app.store.db(), app.now())).await;
+    let status = tokio::time::timeout(MEASURE_EVERY, status::read(app.store.log(), app.now())).await;
     if let Ok(Ok(status)) = status {
         gauge!(LOG_POSITION).set(status.end as f64);
         gauge!(OLDEST_WRITE_SECONDS).set(status.oldest_write_seconds.unwrap_or(0) as f64);
@@ -207,6 +210,7 @@ fn measure_process(app: &App) {
     gauge!(LIVE_GAPS).set(live.gaps as f64);
     gauge!(LIVE_STOPPED).set(flag(live.stopped.is_some()));
     counter!(LIVE_POISON).absolute(live.poison);
+    counter!(FORGED_EVENTS).absolute(app.store.log().forged());
     gauge!(PROJECTIONS_FAILING).set(projector.failing as f64);
     gauge!(PROJECTOR_ERROR).set(flag(projector.error.is_some() || projector.stopped.is_some()));
 }

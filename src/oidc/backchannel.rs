@@ -84,7 +84,7 @@ impl Looked {
     /// The same for the next part of the log, as far as `known`.
     async fn look_at_part(&mut self, app: &App, known: Cursor) -> Result<(), StoreError> {
         let (db, now) = (app.store.db(), app.now());
-        let (all, to) = outbox::ended(db, self.to, known).await?;
+        let (all, to) = outbox::ended(app.store.log(), self.to, known).await?;
         let mut told = Vec::new();
         for ended in all {
             // One that ended long ago, before this was looked at for the first time.

@@ -55,7 +55,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Every key that was ever made, in the order of the log.
+    /// Every key that was ever made, in the order of the log; those whose streams are damaged are left out.
     ///
     /// # Errors
     /// See [`KeyError`].
@@ -65,7 +65,15 @@ impl Keys {
         let mut keys = Vec::new();
         for row in self.store.db().fetch(sql, &[]).await? {
             let id = KeyId(row.text(0)?);
-            let key = self.store.load::<SigningKey>(&id.0).await?.aggregate;
+            let key = match self.store.load::<SigningKey>(&id.0).await {
+                Ok(loaded) => loaded.aggregate,
+                // It is published nowhere; the others go on.
+                Err(StoreError::Damaged { reason, .. }) => {
+                    tracing::error!(kid = id.0, reason, "a signing key's stream is damaged: it counts as revoked");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             if let Some(made) = key.made() {
                 let (stage, created_at, changed_at) = (key.stage(), made.created_at, made.changed_at);
                 keys.push(HeldKey { id, algorithm: made.algorithm, stage, created_at, changed_at });

@@ -19,6 +19,7 @@ pub mod claims_request;
 pub mod client_jwt;
 pub mod client_keys;
 pub mod frontchannel;
+pub mod held_keys;
 pub mod hint;
 pub mod id_token;
 pub mod keys;

@@ -96,7 +96,7 @@ async fn page(
 ) -> Result<Response, PageError> {
     form.offer_what_users_may(Some(&*client.metadata));
     let chrome = visit.chrome("").await?;
-    let events = stream::newest(visit.app.store.db(), "client", &client.id.to_string(), EVENTS_MAX).await?;
+    let events = stream::newest(visit.app.store.log(), "client", &client.id.to_string(), EVENTS_MAX).await?;
     let view = ClientPage {
         chrome: chrome.clone(),
         client_name: client.metadata.client_name.clone(),

@@ -2,8 +2,9 @@
 //!
 //! `secret` the type that cannot be printed; `pepper` the keys outside the database, `pepper_file` where they are kept,
 //! `ring` those in memory; `token` the formats of tokens,
-//! codes, client secrets and cookies; `sealing` authenticated encryption; `password` Argon2id.
+//! codes, client secrets and cookies; `event_mac` what the log's events carry; `sealing` authenticated encryption; `password` Argon2id.
 
+mod event_mac;
 pub mod password;
 pub mod pepper;
 pub mod pepper_file;

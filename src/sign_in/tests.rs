@@ -55,6 +55,7 @@ impl Desk {
         let store = Store::open(&settings.database, options, clock.clone(), entropy.clone()).await.expect("opened");
         store.migrate(&mut |_| ()).await.expect("migrated");
         let secrets = Secrets::ephemeral(&entropy);
+        store.log().open(secrets.mac_keys());
         let passwords = Passwords::new(hashing, &entropy).expect("in range");
         let vault = Vault::new(store.db().clone(), secrets.clone(), passwords.clone(), clock.clone(), LIMITS);
         let app = App::new(AppInner { settings, store, live: Live::new(), secrets, clock, vault });

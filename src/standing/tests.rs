@@ -148,9 +148,17 @@ async fn a_stale_node_says_what_the_log_says() {
     execute!(app, User, world.user, UserCommand::Enable { at });
     execute!(app, Grant, world.grant, GrantCommand::Revoke { reason: RevocationReason::Admin, at });
     assert!(!world.is_active(&app).await.expect("read"), "revoked");
-    execute!(app, SigningKey, id, SigningKeyCommand::Create { alg: Algorithm::ES256, public_jwk: Map::new(), at });
+    let made = app.vault.create_signing_key(Algorithm::ES256, None).await.expect("a key");
+    let (alg, public_jwk) = (Algorithm::ES256, made.public_jwk.clone());
+    execute!(app, SigningKey, made.key_id, SigningKeyCommand::Create { alg, public_jwk, at });
     assert_eq!(keys(&app).await.expect("read").len(), 1);
-    execute!(app, SigningKey, id, SigningKeyCommand::Revoke { at });
+    // Others are none of this server's, whatever is said of them: unknown to the vault, or with another public half.
+    execute!(app, SigningKey, id, SigningKeyCommand::Create { alg, public_jwk: made.public_jwk, at });
+    let other = app.vault.create_signing_key(alg, Some(&made.key_id)).await.expect("a key");
+    let public_jwk = Map::from_iter([("kty".to_owned(), "EC".into())]);
+    execute!(app, SigningKey, other.key_id, SigningKeyCommand::Create { alg, public_jwk, at });
+    assert_eq!(keys(&app).await.expect("read").iter().map(|key| &key.id).collect::<Vec<_>>(), [&made.key_id]);
+    execute!(app, SigningKey, made.key_id, SigningKeyCommand::Revoke { at });
     assert!(keys(&app).await.expect("read").is_empty());
 }
 

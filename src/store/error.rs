@@ -29,6 +29,16 @@ pub enum StoreError {
          anew; new events would be sorted before old ones. Stop every Grantlog, then: grantlog migrate --rebase"
     )]
     ForeignLog { recorded: i64, actual: i64 },
+    #[error(
+        "the events that are in this database from before have no codes yet (docs/upgrading.md): stop every Grantlog, then, \
+         as the owner of the tables and with the pepper file of the server: grantlog migrate"
+    )]
+    Unattested,
+    #[error(
+        "this database says that its events have no codes yet, but it was used by a Grantlog that gives each its own: \
+         somebody has changed it. Restore a backup"
+    )]
+    CodesLost,
     #[error(transparent)]
     Secrets(#[from] SecretsError),
     #[error(transparent)]

@@ -1,11 +1,12 @@
 //! The store: the event log and the vault on SQLite or PostgreSQL.
 //!
-//! `open`, `migrate`, `identity`, `peppers` bring a database into use; `group_commit` is the way into the log; `repository` joins
+//! `open`, `migrate`, `identity`, `attest`, `peppers` bring a database into use; `group_commit` is the way into the log; `repository` joins
 //! cqrs-es to it; `execute` runs commands, `recent` spares it some reading; `ending` ends all of somebody's grants or
 //! sessions, `resting` those that rest on a pepper; `vault` keeps what may not stand in the log. Read models are not here but in
 //! the projections crate.
 
 pub mod archive;
+mod attest;
 mod ending;
 mod error;
 mod execute;
@@ -22,7 +23,7 @@ mod recent;
 mod repository;
 mod resting;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod vault;
 
 use std::sync::{Arc, OnceLock};
@@ -30,8 +31,10 @@ use std::time::Duration;
 
 use grantlog_domain::Recorded;
 use grantlog_projections::db::Db;
+use grantlog_projections::log::Log;
 use grantlog_projections::read_models;
 
+pub use self::attest::Attesting;
 pub use self::ending::{Ended, EndingError};
 pub use self::error::{AppendError, ExecuteError, StoreError};
 pub use self::execute::{CommandContext, Executed, Loaded};
@@ -48,6 +51,7 @@ use self::repository::Reads;
 use crate::clock::Clock;
 use crate::config::{DatabaseKind, DatabaseUrl};
 use crate::entropy::Entropy;
+use crate::secrets::Secrets;
 
 /// Longest wait for appends that are on their way when the store is closed.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,7 +69,7 @@ type Observer = Box<dyn Fn(&[Recorded]) + Send + Sync>;
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    db: Db,
+    log: Log,
     group_commit: GroupCommit,
     reads: Reads,
     recent: Recent,
@@ -91,10 +95,11 @@ impl Store {
             DatabaseKind::Postgres => Some(open::postgres_options(url)?),
             DatabaseKind::Sqlite(_) => None,
         };
-        let group_commit = GroupCommit::start(&db, connect.as_ref(), &options);
-        let reads = Reads::of(&db);
+        let log = Log::locked(db);
+        let group_commit = GroupCommit::start(&log, connect.as_ref(), &options);
+        let reads = Reads(log.clone());
         let recent = Recent::new();
-        let inner = Inner { db, group_commit, reads, recent, observer: OnceLock::new(), clock, entropy, options };
+        let inner = Inner { log, group_commit, reads, recent, observer: OnceLock::new(), clock, entropy, options };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -104,15 +109,50 @@ impl Store {
     /// [`StoreError::NewerSchema`], [`StoreError::ChangedMigration`], [`StoreError::Migration`],
     /// [`StoreError::ForeignLog`].
     pub async fn migrate(&self, progress: &mut (dyn FnMut(&Step) + Send)) -> Result<usize, StoreError> {
-        let applied = migrate::apply(&self.0.db, progress).await?;
-        identity::check(&self.0.db).await?;
-        latest::go_on_from(&self.0.db, &self.0.clock).await?;
-        match read_models::other_owner(&self.0.db).await? {
-            None => grantlog_projections::prepare(&self.0.db).await?,
+        let applied = migrate::apply(&self.0.log, progress).await?;
+        identity::check(&self.0.log).await?;
+        latest::go_on_from(&self.0.log, &self.0.clock).await?;
+        match read_models::other_owner(&self.0.log).await? {
+            None => grantlog_projections::prepare_new(&self.0.log).await?,
             Some(owner) => tracing::info!(owner, "the read models are made by the role that they belong to"),
         }
-        self.try_partitions().await;
+        if attest::is_done(&self.0.log).await? {
+            self.try_partitions().await;
+        }
         Ok(applied)
+    }
+
+    /// Gives the events that were there before events had codes their own; answers how many those were. To be called
+    /// behind [`Store::migrate`] and [`Store::open_secrets`]; there is something to do once in the life of a database.
+    ///
+    /// # Errors
+    /// [`StoreError::Unattested`] when this role may not; [`StoreError::CodesLost`]; [`StoreError::Database`].
+    pub async fn attest(
+        &self,
+        secrets: &Secrets,
+        progress: &mut (dyn FnMut(Attesting) + Send),
+    ) -> Result<u64, StoreError> {
+        if attest::is_done(&self.0.log).await? {
+            return Ok(0);
+        }
+        let known = self.peppers().await?;
+        let count = attest::run(&self.0.log, secrets, &known, self.0.clock.now().0, progress).await?;
+        self.0.log.open(secrets.mac_keys());
+        self.try_partitions().await;
+        Ok(count)
+    }
+
+    /// Makes the codes of events anew that were made under that pepper, with the newest. Answers how many are left, because
+    /// this role may not change them (the owner of the events may).
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn renew_codes(
+        &self,
+        pepper: u16,
+        progress: &mut (dyn FnMut(Attesting) + Send),
+    ) -> Result<u64, StoreError> {
+        attest::renew(&self.0.log, pepper, progress).await
     }
 
     /// Makes the partitions that the next weeks need (PostgreSQL). Without them the default partition takes the events.
@@ -120,7 +160,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn ensure_partitions(&self) -> Result<Ensured, StoreError> {
-        partitions::ensure(&self.0.db, self.0.clock.now_millis(), self.0.options.partition_days).await
+        partitions::ensure(&self.0.log, self.0.clock.now_millis(), self.0.options.partition_days).await
     }
 
     /// The partitions of the grants' events, the oldest first and the default one last; none on SQLite.
@@ -128,7 +168,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn partitions(&self) -> Result<Vec<Partition>, StoreError> {
-        partitions::list(&self.0.db).await
+        partitions::list(&self.0.log).await
     }
 
     /// For how many seconds from now new grants have a partition already; `None` on SQLite. Not positive: the default
@@ -137,7 +177,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn partitions_ahead_seconds(&self) -> Result<Option<i64>, StoreError> {
-        if !self.0.db.is_postgres() {
+        if !self.0.log.is_postgres() {
             return Ok(None);
         }
         let ends = self.partitions().await?.into_iter().filter_map(|partition| partition.range).map(|range| range.to);
@@ -172,11 +212,14 @@ impl Store {
     /// Checks that the schema is the one that this binary knows, and that the log is at home in this cluster.
     ///
     /// # Errors
-    /// As [`Store::migrate`], and [`StoreError::OlderSchema`].
+    /// As [`Store::migrate`], [`StoreError::OlderSchema`] and [`StoreError::Unattested`].
     pub async fn check(&self) -> Result<(), StoreError> {
-        migrate::check(&self.0.db).await?;
-        identity::check(&self.0.db).await?;
-        latest::go_on_from(&self.0.db, &self.0.clock).await
+        migrate::check(&self.0.log).await?;
+        identity::check(&self.0.log).await?;
+        if !attest::is_done(&self.0.log).await? {
+            return Err(StoreError::Unattested);
+        }
+        latest::go_on_from(&self.0.log, &self.0.clock).await
     }
 
     /// After a logical restore into another PostgreSQL cluster: lifts the new transaction ids above the restored ones.
@@ -185,8 +228,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn rebase(&self) -> Result<Option<i64>, StoreError> {
-        migrate::check(&self.0.db).await?;
-        identity::rebase(&self.0.db).await
+        migrate::check(&self.0.log).await?;
+        identity::rebase(&self.0.log).await
+    }
+
+    /// Whether a pepper belongs to this database already.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn is_used(&self) -> Result<bool, StoreError> {
+        Ok(!self.peppers().await?.is_empty())
     }
 
     /// Sets who sees the events that this process appends, before the caller hears of them: the live models. Once;
@@ -198,7 +249,13 @@ impl Store {
     /// The database, for read models and the vault.
     #[must_use]
     pub fn db(&self) -> &Db {
-        &self.0.db
+        self.0.log.db()
+    }
+
+    /// The event log. Nothing is read of it or appended before [`Store::open_secrets`].
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.0.log
     }
 
     /// The way into the log below the aggregates, for tools and tests.

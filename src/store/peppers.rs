@@ -4,7 +4,7 @@
 use grantlog_domain::Timestamp;
 use grantlog_projections::db::Value;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, attest};
 use crate::secrets::{KnownPepper, PepperSource, Secrets, SecretsError};
 
 /// The kept key that names users and sessions to clients.
@@ -12,6 +12,7 @@ const IDENTIFIERS: &str = "identifiers";
 
 impl Store {
     /// Opens the peppers, makes them at the first start, and lets the database know them so that their loss is noticed.
+    /// From here on the log can be read and appended to.
     ///
     /// # Errors
     /// [`StoreError::Secrets`] with what to do.
@@ -22,7 +23,7 @@ impl Store {
             // The first one is used at once; a later one waits until every server has it (`grantlog pepper rotate`).
             let used_from = if known.is_empty() { Value::Int(now.0) } else { Value::Null };
             self.0
-                .db
+                .log
                 .execute(
                     "INSERT INTO peppers (pepper_id, check_value, created_at, used_from) VALUES ($1, $2, $3, $4) \
                      ON CONFLICT (pepper_id) DO NOTHING",
@@ -34,12 +35,18 @@ impl Store {
         let known = self.peppers().await?;
         let secrets = Secrets::open(source, &known, &self.0.entropy, now)?;
         let sql = "SELECT sealed_key FROM vault_kept_keys WHERE purpose = $1";
-        let kept = self.0.db.fetch(sql, &[Value::from(IDENTIFIERS)]).await?;
+        let kept = self.0.log.fetch(sql, &[Value::from(IDENTIFIERS)]).await?;
         let opened = kept.first().map(|row| Ok::<_, StoreError>(secrets.open_identifiers(row.str(0)?))).transpose()?;
         match opened {
             None if !secrets.has_pepper(secrets.first_pepper()) => Err(SecretsError::KeptKeyLost.into()),
             Some(false) => Err(SecretsError::KeptKeyLost.into()),
-            None | Some(true) => Ok(secrets),
+            None | Some(true) => {
+                // Until then nobody can tell what in the log was decided.
+                if attest::is_done(&self.0.log).await? {
+                    self.0.log.open(secrets.mac_keys());
+                }
+                Ok(secrets)
+            }
         }
     }
 
@@ -50,7 +57,7 @@ impl Store {
     pub async fn peppers(&self) -> Result<Vec<KnownPepper>, StoreError> {
         let sql = "SELECT pepper_id, check_value, used_from, retiring_at, retired_at FROM peppers ORDER BY pepper_id";
         let mut known = Vec::new();
-        for row in self.0.db.fetch(sql, &[]).await? {
+        for row in self.0.log.fetch(sql, &[]).await? {
             known.push(KnownPepper {
                 // An id that does not fit is unknown to any file, and so is reported as lost.
                 id: u16::try_from(row.int(0)?).unwrap_or(0),
@@ -89,7 +96,7 @@ impl Store {
 
     async fn set_pepper(&self, column: &'static str, id: u16, at: Timestamp) -> Result<(), StoreError> {
         let sql = format!("UPDATE peppers SET {column} = $1 WHERE pepper_id = $2 AND {column} IS NULL");
-        self.0.db.execute(&sql, &[Value::Int(at.0), Value::Int(i64::from(id))]).await?;
+        self.0.log.execute(&sql, &[Value::Int(at.0), Value::Int(i64::from(id))]).await?;
         Ok(())
     }
 
@@ -101,7 +108,7 @@ impl Store {
         let sql = "INSERT INTO vault_kept_keys (purpose, sealed_key, created_at) VALUES ($1, $2, $3) \
                    ON CONFLICT (purpose) DO UPDATE SET sealed_key = excluded.sealed_key";
         let sealed = Value::Text(secrets.seal_identifiers());
-        self.0.db.execute(sql, &[Value::from(IDENTIFIERS), sealed, Value::Int(self.0.clock.now().0)]).await?;
+        self.0.log.execute(sql, &[Value::from(IDENTIFIERS), sealed, Value::Int(self.0.clock.now().0)]).await?;
         Ok(())
     }
 }

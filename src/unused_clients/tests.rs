@@ -72,8 +72,8 @@ async fn only_what_nobody_vouched_for_and_nobody_used_is_deleted() {
         registered(&app, Author::Operator, 31).await,
         registered(&app, Author::User, 31).await,
     ];
-    grantlog_projections::prepare(app.store.db()).await.expect("tables");
-    app.live.load(app.store.db(), app.now()).await.expect("loaded");
+    grantlog_projections::prepare(app.store.log()).await.expect("tables");
+    app.live.load(app.store.log(), app.now()).await.expect("loaded");
     assert_eq!(app.live.registered_themselves(), 3);
     round(&app, &mut HashSet::new()).await.expect("a round");
     let is_deleted = async |id: ClientId| {

@@ -51,24 +51,24 @@ async fn aged_site() -> Site {
 }
 
 /// Appends grants of long ago, a second each; every second one was ended by hand. Answers how many events they are.
-fn append_old(site: &Site, grants: i64) -> i64 {
+async fn append_old(site: &Site, grants: i64) -> i64 {
     let client = "01909d3e-7a4b-7c1d-8e2f-000000000002";
     let metadata = r#"{"event_id":"01909d3e-7a4b-7c1d-8e2f-000000000004","actor":"system"}"#;
     let id = format!("lpad(to_hex({OLD_MILLIS} + g * 1000), 12, '0')");
     let insert = format!(
         "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
-         recorded_at) SELECT 'grant', left({id}, 8) || '-' || right({id}, 4) || '-7000-8000-' || lpad(to_hex(g), 12, '0'), \
+         mac, recorded_at) SELECT 'grant', left({id}, 8) || '-' || right({id}, 4) || '-7000-8000-' || lpad(to_hex(g), 12, '0'), \
          s, CASE s WHEN 1 THEN 'grant.opened' ELSE 'grant.revoked' END, '1.0', \
          CASE s WHEN 1 THEN json_build_object('opened', json_build_object('grant_type', 'client_credentials', \
          'client_id', '{client}', 'scope', 'profile', 'access_token', json_build_object('hash', \
          '1.AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE', 'scope', 'profile', 'expires_at', at + 3600), \
          'expires_at', at + 3600, 'at', at)) \
          ELSE json_build_object('revoked', json_build_object('reason', 'client', 'at', at + 60)) END, \
-         '{metadata}'::json, to_timestamp(at) \
+         '{metadata}'::json, '', to_timestamp(at) \
          FROM generate_series(1, {grants}) g, LATERAL (SELECT {OLD_MILLIS} / 1000 + g AS at) t, \
          generate_series(1, 1 + g % 2) s"
     );
-    query(site.owner(), &insert);
+    site.append_sql(&insert).await;
     count(site)
 }
 
@@ -114,7 +114,7 @@ async fn old_grants_leave_while_the_server_runs_and_nothing_else_changes(_: Stor
     let kept = server.tokens(&client, &user).await;
     let ended = server.tokens(&client, &user).await;
     server.revoke_as(&client, &ended.refresh).await.expect(200);
-    append_old(&site, 3000);
+    append_old(&site, 3000).await;
     let oldest = "SELECT min(aggregate_id) FROM events WHERE aggregate_type = 'grant'";
     let oldest = query(site.owner(), oldest);
     caught_up(&site).await;
@@ -178,7 +178,7 @@ async fn old_grants_leave_while_the_server_runs_and_nothing_else_changes(_: Stor
 async fn killed_at_any_moment_it_is_finished_by_the_next_run_and_nothing_is_lost(_: Store) {
     let site = aged_site().await;
     let server = Server::on(&site, &[]).await;
-    let before = append_old(&site, 20_000);
+    let before = append_old(&site, 20_000).await;
     caught_up(&site).await;
     let folder = folder(&site).display().to_string();
     let arguments = by_the_owner(&site, &folder);

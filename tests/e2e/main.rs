@@ -11,6 +11,7 @@ mod command_line;
 mod concurrency;
 mod conformance;
 mod demo;
+mod forged;
 mod harness;
 mod http;
 mod leftovers;
@@ -70,6 +71,7 @@ const CASES: &[&[&[Case]]] = &[
     conformance::tampered::CASES,
     conformance::dynamic::CASES,
     client_metadata::CASES,
+    forged::CASES,
     http::client_auth::CASES,
     http::client_assertion::CASES,
     http::bearer::CASES,

@@ -116,11 +116,11 @@ async fn a_node_that_meets_an_unknown_event_asks_the_log(_: Store) {
     let client = known(&nodes, nodes[0].service_client().await).await;
     let (kept, revoked) = (nodes[0].service_token(&client).await, nodes[0].service_token(&client).await);
     // As a newer binary on another node would write it.
-    query(
-        site.owner(),
-        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
-         SELECT 'grant', 'of-tomorrow', 1, 'grant.suspended', '1.0', '{}', metadata FROM events LIMIT 1",
-    );
+    site.append_sql(
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, mac) \
+         SELECT 'grant', 'of-tomorrow', 1, 'grant.suspended', '1.0', '{}', metadata, '' FROM events LIMIT 1",
+    )
+    .await;
     for node in &nodes {
         poll::until("it says so", async || (node.get("/health/ready").send().await.status == 503).then_some(())).await;
         poll::until("what it knows is too old to be relied on", async || {

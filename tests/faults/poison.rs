@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
-
-use crate::harness::{Client, Server, Site, Store, Tokens, poll, site::query};
+use crate::harness::{Client, Server, Site, Tokens, poll};
 use crate::scenario::{BOTH, Report, Rounds, Run, Scenario};
 
 pub const SCENARIO: Scenario = Scenario {
@@ -139,24 +137,13 @@ async fn append(site: &Site, tokens: &Tokens, kind: &str, payload: &str) {
     let mut event_id = [0; 16];
     fastrand::fill(&mut event_id);
     let sql = format!(
-        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
-         SELECT 'grant', '{grant}', MAX(sequence) + 1, '{kind}', '1.0', '{payload}', \
-         '{{\"event_id\":\"{}\",\"actor\":\"system\"}}' FROM events WHERE aggregate_type = 'grant' AND aggregate_id = '{grant}'",
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
+         mac) SELECT 'grant', '{grant}', MAX(sequence) + 1, '{kind}', '1.0', '{payload}', \
+         '{{\"event_id\":\"{}\",\"actor\":\"system\"}}', '' FROM events WHERE aggregate_type = 'grant' AND aggregate_id = '{grant}'",
         // Version 4: an id of version 7 would tell a time, which a command on SQLite goes on from.
         uuid::Builder::from_random_bytes(event_id).into_uuid()
     );
-    match site.store() {
-        Store::Postgres => {
-            query(site.owner(), &sql);
-        }
-        Store::Sqlite => {
-            let file = site.directory().join("grantlog.db");
-            let mut other = SqliteConnection::connect(file.to_str().expect("UTF-8")).await.expect("it opens");
-            other.execute("PRAGMA busy_timeout = 20000").await.expect("set");
-            other.execute(sql.as_str()).await.expect("inserted");
-            other.close().await.expect("it closes");
-        }
-    }
+    site.append_sql(&sql).await;
 }
 
 /// The grant's id, which every token begins with.

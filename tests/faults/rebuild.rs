@@ -60,7 +60,8 @@ pub async fn site_with_a_log(run: &Run) -> Site {
     server.stop();
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970").as_secs().cast_signed();
     let events = EVENTS * run.rounds as u64;
-    fill::fill(&database(&site), fill::Log { client, events, living: events, now }).await;
+    let log_of_now = fill::Log { client, events, living: events, now };
+    fill::fill(&database(&site), &site.keys(), log_of_now).await;
     // The tables take it in before the flows begin.
     let server = Server::on(&site, &[]).await;
     log::caught_up(&site).await;

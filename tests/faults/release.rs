@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use grantlog_domain::{Recorded, Timestamp};
 use grantlog_projections::db::{Db, DbError, OpenOptions, Row, Value};
 use grantlog_projections::engine::{Projection, names, projection_of};
+use grantlog_projections::log::Log;
 use grantlog_projections::rebuild::build_anew;
 use grantlog_projections::table::{Column, FoldError, Table};
 use grantlog_projections::tables::{
@@ -133,14 +134,15 @@ struct Release(Projector);
 impl Release {
     async fn joins(site: &Site, report: &mut Report) -> Release {
         let db = Db::open(site.database(), &OpenOptions::default()).await.expect("PostgreSQL answers");
+        let log = Log::new(db, site.keys());
         for Versions { name, next, .. } in all() {
-            let built = build_anew(&db, next, now(), |_| ()).await.expect("a new version can be built");
+            let built = build_anew(&log, next, now(), |_| ()).await.expect("a new version can be built");
             // Nothing answers in this version yet, and a server keeps the version before.
             let beside = built.replaced.is_none() && built.dropped.is_empty();
             report.check(beside, || format!("the new version of {name} took the place of another: {built:?}"));
         }
         let next = all().into_iter().map(|versions| versions.next).collect();
-        Release(Projector::with(&db, &Wake::new(&db), ProjectorOptions::new(Now::new(now)), next))
+        Release(Projector::with(&log, &Wake::new(&log), ProjectorOptions::new(Now::new(now)), next))
     }
 
     /// It ends, and whoever rebuilds with the release before removes what it has left.

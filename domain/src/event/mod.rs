@@ -14,6 +14,17 @@ use crate::user::UserEvent;
 /// The version that this binary writes for every event type.
 pub const EVENT_VERSION: &str = "1.0";
 
+/// The events with which streams begin.
+const BEGINNINGS: &[&str] = &[
+    "client.registered",
+    "user.registered",
+    "session.started",
+    "signing_key.created",
+    "grant.code_issued",
+    "grant.opened",
+    "grant.id_token_issued",
+];
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Client(ClientEvent),
@@ -114,6 +125,13 @@ impl Event {
             return Err(DecodeError::UnknownType(format!("{event_type} version {event_version}")));
         }
         Self::decode_current(&event.aggregate_type, &event.event_type, &event.payload.to_string())
+    }
+
+    /// Whether an event of this type may stand there in its stream. Those that begin one stand first, so that no later one
+    /// says anew whose it is.
+    #[must_use]
+    pub fn may_stand_at(event_type: &str, sequence: i64) -> bool {
+        sequence == 1 || !BEGINNINGS.contains(&event_type)
     }
 
     /// Whether events of this type and version are read as they are. For who has no use for the event itself.

@@ -86,6 +86,16 @@ fn an_unknown_type_or_version_is_told_from_a_damaged_row() {
     }
 }
 
+/// Every type is either one that begins a stream or not, and the list names types that there are.
+#[test]
+fn what_begins_a_stream_stands_first() {
+    let types = [ClientEvent::TYPES, UserEvent::TYPES, SessionEvent::TYPES, GrantEvent::TYPES, SigningKeyEvent::TYPES];
+    let types = types.concat();
+    assert!(BEGINNINGS.iter().all(|name| types.contains(name)));
+    assert!(types.iter().all(|name| Event::may_stand_at(name, 1)));
+    assert!(!Event::may_stand_at("session.started", 2) && Event::may_stand_at("session.ended", 2));
+}
+
 struct RenameWhenToAt;
 
 impl EventUpcaster for RenameWhenToAt {

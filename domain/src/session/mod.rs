@@ -56,9 +56,12 @@ impl Session {
 
     fn remember(&mut self, event: SessionEvent) {
         match event {
+            // The first one counts: a session is nobody else's later.
             SessionEvent::Started { user_id, cookie, amr, expires_at, at } => {
-                self.stage =
-                    Stage::Started(Started { user_id, started_at: at, cookie, auth_time: at, amr, expires_at });
+                if let Stage::Absent = self.stage {
+                    self.stage =
+                        Stage::Started(Started { user_id, started_at: at, cookie, auth_time: at, amr, expires_at });
+                }
             }
             SessionEvent::Reauthenticated { cookie, amr, expires_at, at } => {
                 if let Stage::Started(started) = &mut self.stage {

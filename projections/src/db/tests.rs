@@ -76,7 +76,7 @@ async fn a_read_transaction_sees_one_snapshot() {
 #[tokio::test]
 async fn a_session_that_was_made_while_the_database_was_read_only_is_given_up_for_one_that_can_write() {
     let Some(fresh) = postgres().await else { return };
-    let Db::Postgres(pool) = &fresh.db else { panic!("postgres") };
+    let Db::Postgres(pool) = fresh.db.db() else { panic!("postgres") };
     let mut operator = PgConnection::connect_with(&pool.connect_options()).await.unwrap();
     let row = operator.fetch_one("SELECT current_database()").await.unwrap();
     let name = Row::Postgres(row).text(0).unwrap();

@@ -8,7 +8,7 @@ use grantlog_domain::Recorded;
 
 use super::write;
 use crate::db::{DbError, Tx, Value};
-use crate::feed::{Fault, Stored};
+use crate::feed::Stored;
 use crate::poison::{self, Poison};
 use crate::table::{FoldError, Table};
 
@@ -38,7 +38,7 @@ pub(super) async fn take_in<T: Table>(
         } else {
             match &stored.event {
                 Ok(recorded) => fold_into::<T>(&mut groups, recorded).map_err(|error| error.0),
-                Err(Fault::Undecodable(reason) | Fault::UnknownType(reason)) => Err(reason.clone()),
+                Err(fault) => Err(fault.to_string()),
             }
         };
         if let Err(error) = outcome {

@@ -13,6 +13,7 @@ use super::projection::{Projection, all};
 use crate::checkpoint::{self, Checkpoint};
 use crate::db::{Db, DbError, Tx};
 use crate::feed::Cursor;
+use crate::log::Log;
 use crate::read_models;
 use crate::rebuild::{RebuildError, RebuildProgress, rebuild};
 
@@ -33,16 +34,16 @@ pub(crate) const UNKEPT_FOR: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When the read models belong to another role, the database is unavailable, or the log holds an event that this version does not know.
-pub async fn prepare(db: &Db) -> Result<(), DbError> {
-    read_models::are_ours(db).await?;
-    for projection in make_first(db).await? {
+pub async fn prepare(log: &Log) -> Result<(), DbError> {
+    read_models::are_ours(log).await?;
+    for projection in make_first(log).await? {
         let name = projection.name();
         tracing::info!(name, version = projection.version(), "building a new version of a projection");
         let report = |progress: RebuildProgress| {
             tracing::debug!(name, done = progress.done, total = progress.total, rate = progress.rate, "building");
         };
-        while !has_answer(db, &*projection).await? {
-            match rebuild(db, name, Timestamp(0), report).await {
+        while !has_answer(log, &*projection).await? {
+            match rebuild(log, name, Timestamp(0), report).await {
                 Ok(_) => break,
                 Err(RebuildError::Busy) => tokio::time::sleep(WAIT).await,
                 Err(RebuildError::Database(error)) => return Err(error),
@@ -51,6 +52,14 @@ pub async fn prepare(db: &Db) -> Result<(), DbError> {
         }
     }
     Ok(())
+}
+
+/// Makes the tables of a new database: what needs nothing of the log.
+///
+/// # Errors
+/// When the database is unavailable.
+pub async fn prepare_new(db: &Db) -> Result<(), DbError> {
+    make_first(db).await.map(drop)
 }
 
 /// Makes the tables of projections that have none at all. Answers those that have one of another version only, or had one

@@ -18,15 +18,16 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use builds::prepare;
+pub use builds::{prepare, prepare_new};
 pub(crate) use leader::keepers;
 pub use leader::node_name;
 pub use projection::{Projection, is_known, names, of as projection_of};
 
 use crate::checkpoint;
-use crate::db::{Db, DbError};
+use crate::db::DbError;
 use crate::feed::{Appended, Cursor, Fault, Stored, Wake, ordered};
 use crate::live::Now;
+use crate::log::Log;
 use leader::Leader;
 use step::{Progress, Stepped};
 
@@ -105,22 +106,22 @@ pub struct Projector {
 impl Projector {
     /// Starts the engine. Call [`prepare`] first. While the database is unavailable it tries again for ever.
     #[must_use]
-    pub fn start(db: &Db, wake: &Wake, options: ProjectorOptions) -> Self {
-        Self::with(db, wake, options, projection::all())
+    pub fn start(log: &Log, wake: &Wake, options: ProjectorOptions) -> Self {
+        Self::with(log, wake, options, projection::all())
     }
 
     /// The same for these projections only: a program that embeds the read models can bring tables of its own, or the
     /// next version of one of them.
     #[must_use]
-    pub fn with(db: &Db, wake: &Wake, options: ProjectorOptions, projections: Vec<Arc<dyn Projection>>) -> Self {
+    pub fn with(log: &Log, wake: &Wake, options: ProjectorOptions, projections: Vec<Arc<dyn Projection>>) -> Self {
         let status = Arc::new(Mutex::new(ProjectorStatus::default()));
         let appended = Appended::default();
         let (stop, stopped) = watch::channel(false);
         let failing = projections.iter().map(|_| None).collect();
         let engine = Engine {
-            leader: Leader::new(db, projections.len()),
+            leader: Leader::new(log, projections.len()),
             progress: projections.iter().map(|_| None).collect(),
-            db: db.clone(),
+            log: log.clone(),
             options,
             projections,
             status: Arc::clone(&status),
@@ -177,7 +178,7 @@ impl Drop for Projector {
 }
 
 struct Engine {
-    db: Db,
+    log: Log,
     options: ProjectorOptions,
     projections: Vec<Arc<dyn Projection>>,
     leader: Leader,
@@ -287,11 +288,11 @@ impl Engine {
                 (self.progress[at], self.failing[at]) = (None, None);
             } else if self.progress[at].is_none() && !rests {
                 let projection = &self.projections[at];
-                let mut tx = self.db.begin_read().await?;
+                let mut tx = self.log.begin_read().await?;
                 let active = checkpoint::active(&mut tx, projection.name(), projection.version()).await?;
                 tx.rollback().await?;
                 match active {
-                    Some(active) => self.progress[at] = Some(Progress::of(&self.db, active).await?),
+                    Some(active) => self.progress[at] = Some(Progress::of(&self.log, active).await?),
                     // Dropped by another version, or by hand.
                     None => self.fail(at, "its table is not there any more; a start of this version makes it again"),
                 }
@@ -305,7 +306,7 @@ impl Engine {
     }
 
     async fn advance(&mut self, from: Cursor, until: Option<Cursor>, tables: &[usize]) -> Result<Round, DbError> {
-        let mut events = ordered::read_beside(&self.db, from, self.options.batch, &self.appended).await?;
+        let mut events = ordered::read_beside(&self.log, from, self.options.batch, &self.appended).await?;
         let full = events.len() as i64 >= self.options.batch;
         if let Some(until) = until {
             events.truncate(events.partition_point(|event| event.cursor <= until));
@@ -321,7 +322,7 @@ impl Engine {
         let mut advanced = false;
         for &table in tables {
             let Some(progress) = &mut self.progress[table] else { continue };
-            match progress.step(&self.db, &*self.projections[table], &events).await {
+            match progress.step(&self.log, &*self.projections[table], &events).await {
                 Ok(Stepped::Done) => {
                     advanced = true;
                     self.failing[table] = None;
@@ -345,7 +346,7 @@ impl Engine {
             .filter(|(at, _)| tables.contains(at))
             .filter_map(|(_, (progress, projection))| Some((progress.as_mut()?, &**projection)))
             .collect();
-        let done = step::together(&self.db, &mut together, events).await?;
+        let done = step::together(&self.log, &mut together, events).await?;
         if done {
             self.status.lock().events += (events.len() * tables.len()) as u64;
         }
@@ -353,7 +354,7 @@ impl Engine {
     }
 
     fn stop_before_unknown(&self, events: &mut Vec<Stored>) {
-        let unknown = events.iter().position(|event| matches!(event.event, Err(Fault::UnknownType(_))));
+        let unknown = events.iter().position(|event| event.event.as_ref().is_err_and(Fault::stops));
         let stopped = unknown.map(|at| {
             let reason = match &events[at].event {
                 Err(fault) => fault.to_string(),
@@ -379,7 +380,7 @@ impl Engine {
             let (Some(progress), Some(_)) = (progress, projection.expires()) else { continue };
             // Not beyond what the log has told: a later event must find the rows that it speaks of.
             let horizon = now.min(progress.checkpoint.recorded_at / 1000) - EXPIRED_KEPT_SECONDS;
-            let mut tx = self.db.begin_rebuildable().await?;
+            let mut tx = self.log.begin_rebuildable().await?;
             if checkpoint::lock(&mut tx, &progress.checkpoint.table_name).await?.is_some() {
                 let removed = projection.sweep(&mut tx, &progress.checkpoint.table_name, horizon, SWEEP_MAX).await?;
                 found_full |= removed >= SWEEP_MAX.unsigned_abs();

@@ -14,6 +14,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::db::Db;
 use crate::feed::{Cursor, Wake, ordered};
 use crate::live::Live;
+use crate::log::Log;
 use crate::rebuild::rebuild;
 use crate::tables::{Page, activity, clients, grants, keys, sessions, tokens, users};
 use crate::testing::{
@@ -25,7 +26,7 @@ const CLIENT: u128 = 0x100;
 const USER: UserId = UserId(Uuid::from_u128(0x200));
 
 /// Runs the engine until every table has reached the end of the log.
-async fn catch_up(db: &Db) {
+async fn catch_up(db: &Log) {
     let projector = Projector::start(db, &Wake::new(db), ProjectorOptions::new(now()));
     until("the tables are up to date", || async {
         let status = status::read(db, NOW).await.unwrap();
@@ -41,7 +42,7 @@ fn folded(events: &[Recorded]) -> Vec<String> {
     live.describe(NOW)
 }
 
-async fn loaded(db: &Db) -> Vec<String> {
+async fn loaded(db: &Log) -> Vec<String> {
     let live = Live::new();
     live.load(db, NOW).await.unwrap();
     live.describe(NOW)
@@ -168,9 +169,9 @@ fn opened_plain() -> grantlog_domain::grant::GrantOpened {
 }
 
 /// Takes the last event out of the log, which only a test may do.
-async fn forget_newest(db: &Db) {
+async fn forget_newest(db: &Log) {
     let delete = "DELETE FROM events WHERE event_type = 'grant.from_the_future'";
-    if let Db::Postgres(pool) = db {
+    if let Db::Postgres(pool) = db.db() {
         for table in ["events_grant_other"] {
             let sql =
                 format!("ALTER TABLE {table} DISABLE TRIGGER ALL; {delete}; ALTER TABLE {table} ENABLE TRIGGER ALL");
@@ -279,7 +280,7 @@ async fn events_seen_again_change_nothing() {
     .await;
 }
 
-async fn dump(db: &Db) -> Vec<String> {
+async fn dump(db: &Log) -> Vec<String> {
     let mut all = Vec::new();
     let page = Page { limit: 500, offset: 0 };
     all.extend(clients::list(db, None, page).await.unwrap().iter().map(|row| format!("{row:?}")));

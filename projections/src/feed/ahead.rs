@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use super::Cursor;
 use crate::db::{Db, DbError, Row, Value};
+use crate::log::Log;
+use crate::mac::Content;
 
 /// Events that one read looks at, and the one that ends it.
 pub const PAGE: i64 = 20_000;
@@ -50,31 +52,52 @@ pub struct Part {
 /// The events of these types, which are of these aggregates, behind `from` and up to `to`, as far as one part reaches: call
 /// it again from [`Part::to`] until that is `to`.
 pub async fn of_types(
-    db: &Db,
+    log: &Log,
     from: Cursor,
     to: Cursor,
     aggregate_types: &[&'static str],
     event_types: &[&'static str],
 ) -> Result<Part, DbError> {
-    let to = part_end(db, from).await?.map_or(to, |end| end.min(to));
-    let sql = select_types(db, aggregate_types, event_types);
+    let to = part_end(log, from).await?.map_or(to, |end| end.min(to));
+    let sql = select_types(log, aggregate_types, event_types);
     let read = |row: &Row| {
-        Ok(Found {
-            aggregate_id: row.text(0)?,
-            event_type: row.text(1)?,
-            event_version: row.text(2)?,
-            payload: row.text(3)?,
-            cursor: Cursor { txid: row.int(4)?, position: row.int(5)? },
-        })
+        let content = Content {
+            aggregate_id: row.str(0)?,
+            event_type: row.str(1)?,
+            event_version: row.str(2)?,
+            payload: row.str(3)?,
+            aggregate_type: row.str(6)?,
+            sequence: row.int(7)?,
+            metadata: row.str(8)?,
+        };
+        let cursor = Cursor { txid: row.int(4)?, position: row.int(5)? };
+        let Content { aggregate_id, event_type, event_version, payload, .. } = content;
+        let [aggregate_id, event_type, event_version, payload] =
+            [aggregate_id, event_type, event_version, payload].map(str::to_owned);
+        let found = Found { aggregate_id, event_type, event_version, payload, cursor };
+        Ok::<_, DbError>((found, log.verify(&content, row.opt_str(9)?)))
     };
-    let found: Result<_, DbError> = db.fetch(&sql, &between(db, from, to)).await?.iter().map(read).collect();
-    Ok(Part { found: found?, to })
+    let mut found = Vec::new();
+    for row in &log.fetch(&sql, &between(log, from, to)).await? {
+        let (event, mut decided) = read(row)?;
+        if let Err(fault) = &mut decided {
+            log.settle(fault).await?;
+        }
+        match decided {
+            Ok(()) => found.push(event),
+            Err(fault) if fault.stops() => return Err(DbError::Malformed(fault.to_string())),
+            // Nothing follows from what nobody decided. Its aggregate counts as ended elsewhere.
+            Err(_) => {}
+        }
+    }
+    Ok(Part { found, to })
 }
 
 fn select_types(db: &Db, aggregate_types: &[&'static str], event_types: &[&'static str]) -> String {
     // As they are, not as parameters: the partitions of other aggregates are left out when the statement is planned.
     let one_of = |names: &[&str]| format!("'{}'", names.join("', '"));
-    let columns = "aggregate_id, event_type, event_version, CAST(payload AS text), txid, position";
+    let columns = "aggregate_id, event_type, event_version, CAST(payload AS text), txid, position, aggregate_type, sequence, \
+                   CAST(metadata AS text), mac";
     let (part, event_types) = (part(db, columns, &one_of(aggregate_types)), one_of(event_types));
     format!("SELECT * FROM ({part}) AS part WHERE event_type IN ({event_types}) ORDER BY txid, position")
 }
@@ -159,23 +182,26 @@ fn place(row: &Row) -> Result<Cursor, DbError> {
 
 #[cfg(test)]
 mod tests {
+    use grantlog_domain::session::{EndReason, SessionEvent};
+
     use super::*;
-    use crate::testing::{Fresh, on_both};
+    use crate::testing::{Fresh, NOW, append, append_forged, on_both, recorded};
 
     /// `count` events of grants, and behind them the end of a session.
     async fn append_many(db: &Db, name: &str, count: i64) {
-        let insert =
-            "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)";
         let sql = format!(
-            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) {insert} \
-             SELECT 'grant', '{name}' || n, 1, 'grant.opened', '1.0', '{{}}', '{{}}' FROM numbers"
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count}) \
+             INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, mac) \
+             SELECT 'grant', '{name}' || n, 1, 'grant.opened', '1.0', '{{}}', '{{}}', '' FROM numbers"
         );
         db.execute(&sql, &[]).await.expect("appended");
-        let sql = format!("{insert} VALUES ('session', '{name}', 1, 'session.ended', '1.0', '{{\"a\":1}}', '{{}}')");
-        db.execute(&sql, &[]).await.expect("appended");
+        let ended = SessionEvent::Ended { reason: EndReason::SignedOut, at: NOW };
+        append(db, &recorded(name, 1, ended.clone())).await;
+        // Nobody decided it, so nothing follows from it.
+        append_forged(db, &recorded(format!("{name} forged"), 1, ended)).await;
     }
 
-    async fn find(db: &Db, mut from: Cursor, to: Cursor) -> (Vec<String>, usize) {
+    async fn find(db: &Log, mut from: Cursor, to: Cursor) -> (Vec<String>, usize) {
         let (mut ids, mut parts) = (Vec::new(), 0);
         while from < to {
             let part = of_types(db, from, to, &["session"], &["session.ended"]).await.expect("read");
@@ -211,7 +237,7 @@ mod tests {
             let db = &fresh.db;
             append_many(db, "many", 30_000).await;
             let sql = select_types(db, &["session"], &["session.ended"]);
-            let plan = match db {
+            let plan = match db.db() {
                 Db::Postgres(pool) => {
                     let mut connection = pool.acquire().await.expect("a connection");
                     let prepare = format!("PREPARE part (bigint, bigint, bigint, bigint) AS {sql}");

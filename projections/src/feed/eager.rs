@@ -12,8 +12,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::LazyLock;
 
 use super::pages::{Entries, Pages, Which};
-use super::{Cursor, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored};
+use super::{Cursor, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored, stored};
 use crate::db::{Db, DbError, Row, Value};
+use crate::log::Log;
 
 /// Events of one read.
 pub const PAGE: i64 = 2000;
@@ -79,15 +80,15 @@ pub struct Poll {
 impl Eager {
     /// Reads everything after `from`, which a table projection has reached, and hands it to `each` in parts: from several
     /// threads and in no order.
-    pub(crate) async fn start<F>(db: &Db, from: Cursor, each: F) -> Result<Self, DbError>
+    pub(crate) async fn start<F>(log: &Log, from: Cursor, each: F) -> Result<Self, DbError>
     where
         F: Fn(&Entries<'_>) -> Result<(), DbError> + Send + Sync + 'static,
     {
         let mut feed =
             Self { last: from.position, gaps: Vec::new(), in_flight: InFlight::default(), known: BTreeSet::new() };
         // SQLite has one writer: nothing is ever late.
-        let oldest = if db.is_postgres() { one(db, OLDEST_TXID).await? } else { i64::MAX };
-        let mut pages = Pages::read(db, from, Which::Visible, move |entries| {
+        let oldest = if log.is_postgres() { one(log, OLDEST_TXID).await? } else { i64::MAX };
+        let mut pages = Pages::read(log, from, Which::Visible, move |entries| {
             let (mut last, mut seen) = (0, Vec::new());
             for entry in entries.iter() {
                 let entry = entry?;
@@ -104,12 +105,12 @@ impl Eager {
             feed.last = feed.last.max(last);
             all_seen.extend(seen);
         }
-        if db.is_postgres() {
+        if log.is_postgres() {
             // A snapshot lists those that run below one more than the last id that has ended: this one has, so that all
             // older ones are listed. Younger ones are given later positions.
-            one(db, OWN_XID).await?;
+            one(log, OWN_XID).await?;
             let row = |row: &Row| Ok(Running { xid: row.int(0)?, txid: row.int(1)? });
-            let running: Result<_, DbError> = db.fetch(RUNNING, &[]).await?.iter().map(row).collect();
+            let running: Result<_, DbError> = log.fetch(RUNNING, &[]).await?.iter().map(row).collect();
             let missed = Some(Missed { txid: oldest, seen: all_seen });
             feed.in_flight = InFlight { position: feed.last, missed, running: running? };
         }
@@ -126,21 +127,21 @@ impl Eager {
     }
 
     /// What has become visible since the last read, at most [`PAGE`] events beyond what filled gaps.
-    pub async fn poll(&mut self, db: &Db) -> Result<Poll, DbError> {
-        let late = self.late(db).await?;
-        let new = self.new_events(db).await?;
+    pub async fn poll(&mut self, log: &Log) -> Result<Poll, DbError> {
+        let late = self.late(log).await?;
+        let new = self.new_events(log).await?;
         let at_end = (new.len() as i64) < PAGE;
         let positions = self.seen(&new, at_end);
         let mut found = Vec::new();
         let mut last = self.last;
         for position in &positions {
-            if *position > last + 1 && db.is_postgres() {
+            if *position > last + 1 && log.is_postgres() {
                 found.push((last + 1, position - 1));
             }
             last = *position;
         }
         // Taken after the read that found them: only then is it above all who can fill them.
-        let bound = if found.is_empty() { 0 } else { one(db, OWN_XID).await? };
+        let bound = if found.is_empty() { 0 } else { one(log, OWN_XID).await? };
         // Nothing can fail from here on; a failure above leaves the feed where it was.
         let mut events = self.settle(late);
         self.last = last;
@@ -151,16 +152,16 @@ impl Eager {
         Ok(Poll { events, at_end })
     }
 
-    async fn new_events(&self, db: &Db) -> Result<Vec<Stored>, DbError> {
+    async fn new_events(&self, log: &Log) -> Result<Vec<Stored>, DbError> {
         let known: Vec<i64> = self.known.range(self.last + 1..).copied().collect();
-        let rows = if db.is_postgres() {
+        let rows = if log.is_postgres() {
             let known = Value::IntArray(known.into_iter().map(Some).collect());
-            db.fetch(&BY_POSITION, &[self.last.into(), known, PAGE.into()]).await?
+            log.fetch(&BY_POSITION, &[self.last.into(), known, PAGE.into()]).await?
         } else {
             let known = format!("{known:?}");
-            db.fetch(&SQLITE, &[self.last.into(), known.into(), PAGE.into()]).await?
+            log.fetch(&SQLITE, &[self.last.into(), known.into(), PAGE.into()]).await?
         };
-        read(&rows)
+        stored(log, &rows).await
     }
 
     /// Positions after `last` that were read or are known, in order; of the known ones only those before the end of a
@@ -187,27 +188,28 @@ impl Eager {
     }
 
     /// Reads what became visible behind `last`.
-    async fn late(&self, db: &Db) -> Result<Late, DbError> {
+    async fn late(&self, log: &Log) -> Result<Late, DbError> {
         let mut late = Late::default();
         let InFlight { position, missed, running } = &self.in_flight;
         if self.gaps.is_empty() && missed.is_none() && running.is_empty() {
             return Ok(late);
         }
         // Before the reads: who has ended by now is visible to them.
-        late.oldest = one(db, OLDEST_XID).await?;
+        late.oldest = one(log, OLDEST_XID).await?;
         if let Some(missed) = missed {
             let seen = missed.seen.iter().copied().map(Some).collect();
             let values = [missed.txid.into(), (*position).into(), Value::IntArray(seen)];
-            late.in_flight = read(&db.fetch(&MISSED, &values).await?)?;
+            late.in_flight = stored(log, &log.fetch(&MISSED, &values).await?).await?;
         }
         if !running.is_empty() {
             let txids = running.iter().map(|running| Some(running.txid)).collect();
             let values = [Value::IntArray(txids), (*position).into()];
-            late.in_flight.extend(read(&db.fetch(&OF_TRANSACTIONS, &values).await?)?);
+            late.in_flight.extend(stored(log, &log.fetch(&OF_TRANSACTIONS, &values).await?).await?);
         }
         if !self.gaps.is_empty() {
             let (low, high) = self.gaps.iter().map(|gap| (Some(gap.low), Some(gap.high))).unzip();
-            late.in_gaps = read(&db.fetch(&IN_GAPS, &[Value::IntArray(low), Value::IntArray(high)]).await?)?;
+            let rows = log.fetch(&IN_GAPS, &[Value::IntArray(low), Value::IntArray(high)]).await?;
+            late.in_gaps = stored(log, &rows).await?;
         }
         Ok(late)
     }
@@ -273,10 +275,6 @@ fn join_neighbours(gaps: &mut Vec<Gap>, max: usize) {
             })
             .collect();
     }
-}
-
-fn read(rows: &[Row]) -> Result<Vec<Stored>, DbError> {
-    rows.iter().map(Stored::read).collect()
 }
 
 async fn one(db: &Db, sql: &str) -> Result<i64, DbError> {

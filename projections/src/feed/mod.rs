@@ -20,6 +20,9 @@ pub(crate) use stored::Entry;
 pub use stored::{Fault, Stored};
 pub use wake::Wake;
 
+use crate::db::{DbError, Row};
+use crate::log::Log;
+
 /// How far a reader of the ordered feed has come; everything up to and including it was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor {
@@ -38,9 +41,15 @@ pub const CHANNEL: &str = "grantlog_events";
 
 /// Columns of an event, in the order in which [`Stored`] reads them.
 pub(crate) const POSTGRES_COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, \
-     metadata::text, txid, position, (extract(epoch FROM recorded_at) * 1000)::bigint";
+     metadata::text, txid, position, (extract(epoch FROM recorded_at) * 1000)::bigint, mac";
 const SQLITE_COLUMNS: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
-     txid, position, recorded_at";
+     txid, position, recorded_at, mac";
 /// The same, as they are read in bulk: what the server would have to work for is left as it is.
-const POSTGRES_BULK: &str =
-    "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid, position, recorded_at";
+const POSTGRES_BULK: &str = "aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid, position, recorded_at, mac";
+
+/// Reads rows of `POSTGRES_COLUMNS` or `SQLITE_COLUMNS`.
+async fn stored(log: &Log, rows: &[Row]) -> Result<Vec<Stored>, DbError> {
+    let keys = log.shared_keys()?;
+    let events = rows.iter().map(|row| Stored::read(row, &keys)).collect::<Result<_, _>>()?;
+    log.settle_all(events).await
+}

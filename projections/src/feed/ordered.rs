@@ -6,8 +6,9 @@
 
 use std::sync::LazyLock;
 
-use super::{Appended, Cursor, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored};
+use super::{Appended, Cursor, POSTGRES_COLUMNS, SQLITE_COLUMNS, Stored, stored};
 use crate::db::{Db, DbError, Row};
+use crate::log::Log;
 
 /// Selects columns of the next events.
 struct Select {
@@ -39,20 +40,21 @@ static EVENTS: LazyLock<Select> = LazyLock::new(|| Select::new(POSTGRES_COLUMNS,
 static PLACES: LazyLock<Select> = LazyLock::new(|| Select::new("txid, position", "txid, position"));
 
 /// The next events after `cursor`, at most `limit`. An empty answer means that there are none yet.
-pub async fn read(db: &Db, cursor: Cursor, limit: i64) -> Result<Vec<Stored>, DbError> {
-    EVENTS.rows(db, cursor, limit).await?.iter().map(Stored::read).collect()
+pub async fn read(log: &Log, cursor: Cursor, limit: i64) -> Result<Vec<Stored>, DbError> {
+    let rows = EVENTS.rows(log, cursor, limit).await?;
+    stored(log, &rows).await
 }
 
 /// The same. When all of them were appended by this process and are at hand, only their places are read.
-pub async fn read_beside(db: &Db, cursor: Cursor, limit: i64, appended: &Appended) -> Result<Vec<Stored>, DbError> {
+pub async fn read_beside(log: &Log, cursor: Cursor, limit: i64, appended: &Appended) -> Result<Vec<Stored>, DbError> {
     if !appended.is_empty() {
         let place = |row: &Row| Ok(Cursor { txid: row.int(0)?, position: row.int(1)? });
-        let places: Result<Vec<Cursor>, DbError> = PLACES.rows(db, cursor, limit).await?.iter().map(place).collect();
+        let places: Result<Vec<Cursor>, DbError> = PLACES.rows(log, cursor, limit).await?.iter().map(place).collect();
         if let Some(events) = appended.take(&places?) {
             return Ok(events);
         }
     }
-    read(db, cursor, limit).await
+    read(log, cursor, limit).await
 }
 
 /// The end of the log as it is now: the greatest position. 0 for an empty log.

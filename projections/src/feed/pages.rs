@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Cursor, Entry, POSTGRES_BULK, SQLITE_COLUMNS};
-use crate::db::{Block, Db, DbError, Scan};
+use crate::db::{Block, DbError, Scan};
+use crate::log::{Keys, Log};
 
 /// Events of one statement. A snapshot is held no longer than one of them takes.
 const PAGE: usize = 16_384;
@@ -32,15 +33,15 @@ pub(crate) struct Pages<T>(mpsc::Receiver<Result<Task<T>, DbError>>);
 impl<T: Send + 'static> Pages<T> {
     /// Reads from behind `from` to the end as it then is. `work` runs in other threads and for several blocks at a time.
     /// Dropping the answer ends it.
-    pub(crate) fn read<F>(db: &Db, from: Cursor, which: Which, work: F) -> Self
+    pub(crate) fn read<F>(log: &Log, from: Cursor, which: Which, work: F) -> Self
     where
         F: Fn(&Entries<'_>) -> Result<T, DbError> + Send + Sync + 'static,
     {
         let (results, received) = mpsc::channel(AHEAD);
-        let (db, work) = (db.clone(), Arc::new(work));
+        let (log, work) = (log.clone(), Arc::new(work));
         tokio::spawn(async move {
             let to = Output { results: &results, work };
-            if let Err(error) = to.read_all(&db, from, which).await {
+            if let Err(error) = to.read_all(&log, from, which).await {
                 // Who has given up does not want to know.
                 let _ = results.send(Err(error)).await;
             }
@@ -61,11 +62,12 @@ impl<T: Send + 'static> Pages<T> {
 pub(crate) struct Entries<'a> {
     block: &'a Block,
     postgres: bool,
+    keys: &'a Keys,
 }
 
 impl Entries<'_> {
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Result<Entry<'_>, DbError>> {
-        self.block.rows().map(|row| Entry::read(row, self.postgres))
+        self.block.rows().map(|row| Entry::read(row, self.postgres, self.keys))
     }
 }
 
@@ -79,15 +81,16 @@ where
     T: Send + 'static,
     F: Fn(&Entries<'_>) -> Result<T, DbError> + Send + Sync + 'static,
 {
-    async fn read_all(&self, db: &Db, mut from: Cursor, which: Which) -> Result<(), DbError> {
-        let (mut scan, postgres) = (Scan::open(db).await?, db.is_postgres());
+    async fn read_all(&self, log: &Log, mut from: Cursor, which: Which) -> Result<(), DbError> {
+        let keys = log.shared_keys()?;
+        let (mut scan, postgres) = (Scan::open(log).await?, log.is_postgres());
         loop {
             let (blocks, received) = mpsc::channel(1);
             let send = async {
                 let blocks = blocks;
                 scan.send(page_after(from, which, postgres), &blocks).await
             };
-            let (sent, forwarded) = tokio::join!(send, self.forward(received, postgres));
+            let (sent, forwarded) = tokio::join!(send, self.forward(received, postgres, &keys));
             sent?;
             let (count, last) = forwarded?;
             match last {
@@ -102,13 +105,14 @@ where
         &self,
         mut blocks: mpsc::Receiver<Block>,
         postgres: bool,
+        keys: &Arc<Keys>,
     ) -> Result<(usize, Option<Cursor>), DbError> {
         let (mut count, mut last) = (0, None);
         while let Some(block) = blocks.recv().await {
             count += block.len();
-            last = Entries { block: &block, postgres }.iter().next_back().transpose()?.map(|entry| entry.cursor);
-            let work = Arc::clone(&self.work);
-            let task = tokio::task::spawn_blocking(move || work(&Entries { block: &block, postgres }));
+            last = Entries { block: &block, postgres, keys }.iter().next_back().transpose()?.map(|entry| entry.cursor);
+            let (work, keys) = (Arc::clone(&self.work), Arc::clone(keys));
+            let task = tokio::task::spawn_blocking(move || work(&Entries { block: &block, postgres, keys: &keys }));
             if self.results.send(Ok(task)).await.is_err() {
                 break;
             }

@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use super::Cursor;
 use crate::db::{DbError, Fields, Row};
+use crate::log::Keys;
+use crate::mac::Content;
 
 /// Why a row is not an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +20,21 @@ pub enum Fault {
     /// It is damaged: its aggregate is quarantined.
     #[error("{0}")]
     Undecodable(String),
+    /// Nobody decided it: its code is missing or wrong. The same follows.
+    #[error("it was not decided: somebody wrote it into the database")]
+    Forged,
+    /// Its code is under a key that is not here. As an unknown type, once the log says that there is such a key; see
+    /// [`crate::log::Log::settle`].
+    #[error("this node does not have pepper {0}")]
+    UnknownKey(u16),
+}
+
+impl Fault {
+    /// Whether a reader has to stop here; any other fault ends one aggregate.
+    #[must_use]
+    pub const fn stops(&self) -> bool {
+        matches!(self, Self::UnknownType(_) | Self::UnknownKey(_))
+    }
 }
 
 /// A row of the log. Its place is known even when its content cannot be read.
@@ -34,7 +51,7 @@ pub struct Stored {
 
 impl Stored {
     /// Reads the columns of `POSTGRES_COLUMNS` or `SQLITE_COLUMNS`.
-    pub(super) fn read(row: &Row) -> Result<Self, DbError> {
+    pub(super) fn read(row: &Row, keys: &Keys) -> Result<Self, DbError> {
         let entry = Entry {
             aggregate_type: row.str(0)?,
             aggregate_id: row.str(1)?,
@@ -42,6 +59,8 @@ impl Stored {
             cursor: Cursor { txid: row.int(7)?, position: row.int(8)? },
             recorded_at: row.int(9)?,
             content: content([row.str(3), row.str(4), row.str(5), row.str(6)]),
+            mac: row.opt_str(10).unwrap_or_default(),
+            keys,
         };
         Ok(entry.stored())
     }
@@ -71,22 +90,34 @@ pub(crate) struct Entry<'a> {
     pub(crate) recorded_at: i64,
     /// Event type, its version, payload, metadata.
     content: Result<[&'a str; 4], Fault>,
+    mac: Option<&'a str>,
+    keys: &'a Keys,
 }
 
 impl<'a> Entry<'a> {
     /// Reads the columns of `POSTGRES_BULK` or `SQLITE_COLUMNS`.
-    pub(super) fn read(mut row: Fields<'a>, postgres: bool) -> Result<Self, DbError> {
+    pub(super) fn read(mut row: Fields<'a>, postgres: bool, keys: &'a Keys) -> Result<Self, DbError> {
         let (aggregate_type, aggregate_id, sequence) = (row.str()?, row.str()?, row.int()?);
         let content = content([row.str(), row.str(), row.str(), row.str()]);
         let cursor = Cursor { txid: row.int()?, position: row.int()? };
         let recorded_at = if postgres { milliseconds(row.int()?) } else { row.int()? };
-        Ok(Self { aggregate_type, aggregate_id, sequence, cursor, recorded_at, content })
+        let mac = row.opt_str().unwrap_or_default();
+        Ok(Self { aggregate_type, aggregate_id, sequence, cursor, recorded_at, content, mac, keys })
+    }
+
+    /// What it says, if it was decided: nothing is made of what was not, not even whether it can be read.
+    fn decided(&self) -> Result<[&'a str; 4], Fault> {
+        let content = self.content.clone()?;
+        let [event_type, event_version, payload, metadata] = content;
+        let Self { aggregate_type, aggregate_id, sequence, .. } = *self;
+        let signed = Content { aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata };
+        self.keys.verify(&signed, self.mac).map(|()| content)
     }
 
     /// The event alone. Refuses what [`Self::stored`] refuses: also metadata that cannot be read.
     pub(crate) fn event(&self) -> Result<Event, Fault> {
-        let [event_type, version, payload, metadata] = self.content.clone()?;
-        let event = decode(self.aggregate_type, event_type, version, payload)?;
+        let [event_type, version, payload, metadata] = self.decided()?;
+        let event = decode(self.aggregate_type, self.sequence, [event_type, version, payload])?;
         Metadata::read(metadata)?;
         Ok(event)
     }
@@ -95,17 +126,21 @@ impl<'a> Entry<'a> {
     pub(crate) fn known(&self) -> Result<(), Fault> {
         match self.content {
             Ok([event_type, version, ..]) if Event::is_current(event_type, version) => Ok(()),
-            _ => self.event().map(drop),
+            // What is damaged, or was not decided, is for the fold to hold back. So is a key that may be unknown for now.
+            _ => match self.event() {
+                Err(unknown @ Fault::UnknownType(_)) => Err(unknown),
+                _ => Ok(()),
+            },
         }
     }
 
     pub(crate) fn stored(self) -> Stored {
-        let Self { aggregate_type, aggregate_id, sequence, cursor, recorded_at, content } = self;
-        let event = content.and_then(|[event_type, version, payload, metadata]| {
+        let Self { aggregate_type, aggregate_id, sequence, cursor, recorded_at, .. } = self;
+        let event = self.decided().and_then(|[event_type, version, payload, metadata]| {
             Ok(Recorded {
                 aggregate_id: aggregate_id.to_owned(),
                 sequence,
-                event: decode(aggregate_type, event_type, version, payload)?,
+                event: decode(aggregate_type, sequence, [event_type, version, payload])?,
                 metadata: Metadata::read(metadata)?.into_owned(),
                 txid: cursor.txid,
                 position: cursor.position,
@@ -138,7 +173,11 @@ const fn milliseconds(microseconds: i64) -> i64 {
     FROM_1970.saturating_add(microseconds.saturating_add(500).div_euclid(1000))
 }
 
-fn decode(aggregate_type: &str, event_type: &str, version: &str, payload: &str) -> Result<Event, Fault> {
+fn decode(aggregate_type: &str, sequence: i64, texts: [&str; 3]) -> Result<Event, Fault> {
+    let [event_type, version, payload] = texts;
+    if !Event::may_stand_at(event_type, sequence) {
+        return Err(Fault::Undecodable(format!("a {event_type} begins a stream that has begun")));
+    }
     Event::decode(aggregate_type, event_type, version, payload).map_err(|error| match error {
         DecodeError::UnknownType(name) => Fault::UnknownType(name),
         undecodable @ DecodeError::Undecodable { .. } => Fault::Undecodable(undecodable.to_string()),

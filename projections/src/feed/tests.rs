@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::eager::Eager;
 use super::{Appended, Cursor, Stored, ordered};
 use crate::db::Db;
+use crate::log::Log;
 use crate::testing::{Dice, NOW, append, append_all, append_in, hash, on_both, postgres, recorded, scenario, until};
 
 const WRITERS: u64 = 12;
@@ -23,7 +24,7 @@ fn token_revoked(grant: impl ToString, sequence: i64) -> Recorded {
 }
 
 /// The whole log in order, once it shows so many events: a transaction of any other test in the cluster may hold them back.
-async fn shown(db: &Db, count: usize) -> Vec<Stored> {
+async fn shown(db: &Log, count: usize) -> Vec<Stored> {
     let log = async || ordered::read(db, Cursor::START, 1000).await.unwrap();
     until("all of it shows", async || log().await.len() == count).await;
     log().await
@@ -77,13 +78,13 @@ impl Seen {
 /// Events that the reader knows to be committed, as a node knows its own: place and key.
 type Own = Mutex<Vec<(i64, (String, i64))>>;
 
-async fn position(db: &Db, id: &str, sequence: i64) -> i64 {
+async fn position(db: &Log, id: &str, sequence: i64) -> i64 {
     let sql = "SELECT position FROM events WHERE aggregate_type = 'grant' AND aggregate_id = $1 AND sequence = $2";
     db.fetch(sql, &[id.into(), sequence.into()]).await.unwrap()[0].int(0).unwrap()
 }
 
 /// Each writer appends to streams of its own, one transaction an event. What every other writer appends is `own`.
-async fn write(db: &Db, writer: u64, own: &Own) {
+async fn write(db: &Log, writer: u64, own: &Own) {
     let mut dice = Dice(writer + 17);
     let mut sequences = [0; 3];
     for _ in 0..EVENTS {
@@ -100,7 +101,7 @@ async fn write(db: &Db, writer: u64, own: &Own) {
     }
 }
 
-async fn start_eagerly(db: &Db, seen: &mut Seen) -> Eager {
+async fn start_eagerly(db: &Log, seen: &mut Seen) -> Eager {
     let read = Arc::new(Mutex::new(Vec::new()));
     let reading = Arc::clone(&read);
     let feed = Eager::start(db, Cursor::START, move |entries| {
@@ -114,7 +115,7 @@ async fn start_eagerly(db: &Db, seen: &mut Seen) -> Eager {
     feed
 }
 
-async fn read_eagerly(db: &Db, mut feed: Eager, seen: &mut Seen, done: &AtomicBool, own: Option<&Own>) {
+async fn read_eagerly(db: &Log, mut feed: Eager, seen: &mut Seen, done: &AtomicBool, own: Option<&Own>) {
     loop {
         let last_round = done.load(Ordering::Acquire);
         for (position, key) in own.map(|own| std::mem::take(&mut *own.lock())).unwrap_or_default() {
@@ -129,7 +130,7 @@ async fn read_eagerly(db: &Db, mut feed: Eager, seen: &mut Seen, done: &AtomicBo
     }
 }
 
-async fn read_in_order(db: &Db, seen: &mut Seen, done: &AtomicBool) {
+async fn read_in_order(db: &Log, seen: &mut Seen, done: &AtomicBool) {
     let mut cursor = Cursor::START;
     loop {
         let last_round = done.load(Ordering::Acquire);
@@ -145,8 +146,8 @@ async fn read_in_order(db: &Db, seen: &mut Seen, done: &AtomicBool) {
 }
 
 /// Writers, an ordered reader, an eager reader from the start and one that starts in the middle.
-async fn race(db: &Db) {
-    if let Db::Postgres(pool) = db {
+async fn race(db: &Log) {
+    if let Db::Postgres(pool) = db.db() {
         // So that the streams are in several partitions.
         let [from, to] = [30, 60].map(Uuid::from_u128);
         let sql = format!(
@@ -197,8 +198,8 @@ async fn no_event_is_missed_beside_concurrent_writers() {
 }
 
 /// Commits are held back by random times, so positions appear in another order than they were given.
-async fn jitter(db: &Db) {
-    let Db::Postgres(pool) = db else { panic!("PostgreSQL") };
+async fn jitter(db: &Log) {
+    let Db::Postgres(pool) = db.db() else { panic!("PostgreSQL") };
     let sql = "CREATE FUNCTION jitter() RETURNS trigger LANGUAGE plpgsql AS \
                $$ BEGIN PERFORM pg_sleep(random() * 0.02); RETURN NULL; END $$; \
                CREATE CONSTRAINT TRIGGER jitter AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED \
@@ -217,7 +218,7 @@ async fn no_event_is_missed_when_commits_are_late() {
 async fn a_foreign_open_transaction_delays_only_the_ordered_feed() {
     let Some(fresh) = postgres().await else { return };
     let db = &fresh.db;
-    let Db::Postgres(pool) = db else { panic!("PostgreSQL") };
+    let Db::Postgres(pool) = db.db() else { panic!("PostgreSQL") };
     let event = |sequence| token_revoked(Uuid::from_u128(1), sequence);
     let mut feed = Eager::start(db, Cursor::START, |_| Ok(())).await.unwrap();
     let mut foreign = pool.begin().await.unwrap();
@@ -226,8 +227,8 @@ async fn a_foreign_open_transaction_delays_only_the_ordered_feed() {
     // An event whose writer is still at work, and one after it.
     let mut writer = pool.begin().await.unwrap();
     let insert = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
-                  metadata) SELECT aggregate_type, 'other', sequence, event_type, event_version, payload, metadata \
-                  FROM events WHERE sequence = 1";
+                  metadata, mac) SELECT aggregate_type, 'other', sequence, event_type, event_version, payload, metadata, \
+                  mac FROM events WHERE sequence = 1";
     writer.execute(insert).await.unwrap();
     append(db, &event(2)).await;
     assert_eq!(feed.poll(db).await.unwrap().events.len(), 2);
@@ -246,14 +247,14 @@ async fn a_foreign_open_transaction_delays_only_the_ordered_feed() {
 async fn a_position_that_was_never_used_is_forgotten() {
     let Some(fresh) = postgres().await else { return };
     let db = &fresh.db;
-    let Db::Postgres(pool) = db else { panic!("PostgreSQL") };
+    let Db::Postgres(pool) = db.db() else { panic!("PostgreSQL") };
     let mut feed = Eager::start(db, Cursor::START, |_| Ok(())).await.unwrap();
     let event = token_revoked(Uuid::from_u128(1), 1);
     append(db, &event).await;
     let mut lost = pool.begin().await.unwrap();
     lost.execute(
-        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
-                  VALUES ('grant', 'lost', 1, 'x', '1.0', '{}', '{}')",
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
+         mac) VALUES ('grant', 'lost', 1, 'x', '1.0', '{}', '{}', '')",
     )
     .await
     .unwrap();

@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Live, SHARDS};
-use crate::db::{Db, DbError};
+use crate::db::DbError;
 use crate::feed::eager::{Eager, KNOWN_MAX};
 use crate::feed::{Entry, Fault, Stored, Wake};
+use crate::log::Log;
 use crate::ticks::{TICK, Tick};
 
 /// Longest pause between two attempts while the database is unavailable.
@@ -213,20 +214,20 @@ impl Live {
     /// Follows the log from where [`Live::load`] left off (or loads first). Runs until the answer is dropped; while the
     /// database is unavailable it tries again, and [`Live::staleness`] grows.
     #[must_use]
-    pub fn follow(&self, db: &Db, wake: &Wake, options: FollowOptions) -> Follower {
+    pub fn follow(&self, log: &Log, wake: &Wake, options: FollowOptions) -> Follower {
         let (stop, stopped) = watch::channel(false);
-        let (live, db, wake) = (self.clone(), db.clone(), wake.clone());
+        let (live, log, wake) = (self.clone(), log.clone(), wake.clone());
         let (runs, running) = watch::channel(());
         let task = tokio::spawn(async move {
             let _runs = runs;
-            live.run(db, &wake, &options, stopped).await;
+            live.run(log, &wake, &options, stopped).await;
         });
         Follower { stop, running, task: Some(task) }
     }
 
-    async fn run(&self, db: Db, wake: &Wake, options: &FollowOptions, mut stop: watch::Receiver<bool>) {
+    async fn run(&self, log: Log, wake: &Wake, options: &FollowOptions, mut stop: watch::Receiver<bool>) {
         let mut waking = wake.subscribe();
-        let (mut own, mut longest) = (db.apart(CONNECTIONS), READ);
+        let (mut own, mut longest) = (log.apart(CONNECTIONS), READ);
         let mut feed = self.0.status.take_feed();
         let (mut retry, mut sweep_at) = (options.interval, Instant::now());
         while !*stop.borrow() {
@@ -236,14 +237,14 @@ impl Live {
             }
             let read = if feed.is_none() {
                 // Loading takes as long as it takes.
-                self.read_once(&db, &mut feed, options).await
+                self.read_once(&log, &mut feed, options).await
             } else {
                 let read = tokio::time::timeout(longest, self.read_once(&own, &mut feed, options)).await;
                 read.unwrap_or(Err(DbError::TimedOut))
             };
             if matches!(read, Err(DbError::TimedOut)) {
                 // Whatever these connections still wait for, nobody waits with them.
-                own = db.apart(CONNECTIONS);
+                own = log.apart(CONNECTIONS);
                 longest = (longest * 2).min(READ_MAX);
             } else if read.is_ok() {
                 longest = READ;
@@ -271,15 +272,20 @@ impl Live {
         }
     }
 
-    async fn read_once(&self, db: &Db, feed: &mut Option<Eager>, options: &FollowOptions) -> Result<Reached, DbError> {
+    async fn read_once(
+        &self,
+        log: &Log,
+        feed: &mut Option<Eager>,
+        options: &FollowOptions,
+    ) -> Result<Reached, DbError> {
         let Some(eager) = feed else {
-            self.load(db, options.now.get()).await?;
+            self.load(log, options.now.get()).await?;
             *feed = self.0.status.take_feed();
             return Ok(Reached::Page);
         };
         let began = Tick::now();
         eager.leave_out(self.0.status.take_own());
-        let poll = eager.poll(db).await?;
+        let poll = eager.poll(log).await?;
         for stored in &poll.events {
             if let Err(unknown) = self.take_in(stored) {
                 tracing::error!(%unknown, "the live models stop: update this node");
@@ -291,7 +297,8 @@ impl Live {
         Ok(if poll.at_end { Reached::End } else { Reached::Page })
     }
 
-    /// Applies an event of the feed, or quarantines its aggregate. An unknown type is handed back: it ends the feed.
+    /// Applies an event of the feed, or quarantines its aggregate. An unknown type or key is handed back: it ends the
+    /// feed.
     pub(super) fn take_in(&self, stored: &Stored) -> Result<(), Fault> {
         let Stored { aggregate_type, aggregate_id, sequence, .. } = stored;
         match &stored.event {
@@ -299,8 +306,8 @@ impl Live {
                 self.apply(recorded);
                 self.0.status.known.lock().rest.events += 1;
             }
-            Err(Fault::Undecodable(reason)) => self.hold_back(aggregate_type, aggregate_id, *sequence, reason),
-            Err(unknown @ Fault::UnknownType(_)) => return Err(unknown.clone()),
+            Err(fault) if fault.stops() => return Err(fault.clone()),
+            Err(fault) => self.hold_back(aggregate_type, aggregate_id, *sequence, fault),
         }
         Ok(())
     }
@@ -309,17 +316,17 @@ impl Live {
     pub(super) fn take_in_entry(&self, entry: &Entry<'_>) -> Result<bool, Fault> {
         match entry.event() {
             Ok(event) => self.apply_event(entry.aggregate_id, entry.sequence, &event),
-            Err(Fault::Undecodable(reason)) => {
-                self.hold_back(entry.aggregate_type, entry.aggregate_id, entry.sequence, &reason);
+            Err(fault) if fault.stops() => return Err(fault),
+            Err(fault) => {
+                self.hold_back(entry.aggregate_type, entry.aggregate_id, entry.sequence, &fault);
                 return Ok(false);
             }
-            Err(unknown @ Fault::UnknownType(_)) => return Err(unknown),
         }
         Ok(true)
     }
 
-    fn hold_back(&self, aggregate_type: &str, aggregate_id: &str, sequence: i64, reason: &str) {
-        tracing::error!(aggregate_type, aggregate_id, sequence, reason, "an event cannot be read: quarantined");
+    fn hold_back(&self, aggregate_type: &str, aggregate_id: &str, sequence: i64, fault: &Fault) {
+        tracing::error!(aggregate_type, aggregate_id, sequence, %fault, "an event cannot be taken in: quarantined");
         self.quarantine(aggregate_type, aggregate_id);
         self.0.status.known.lock().rest.poison += 1;
     }

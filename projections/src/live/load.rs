@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use grantlog_domain::{KeyId, Scope, Timestamp};
+use parking_lot::Mutex;
 
 use super::grants::{Issued, Parties, shared_claims};
 use super::scopes::Scopes;
 use super::{Live, LiveKey, LiveScope, LiveSession};
-use crate::db::{Block, Db, DbError, Scan, Tx};
+use crate::db::{Block, DbError, Scan, Tx};
 use crate::feed::Cursor;
+use crate::feed::Fault;
 use crate::feed::eager::Eager;
+use crate::log::Log;
 use crate::tables::grants::LivingGrant;
 use crate::tables::tokens::LivingToken;
 use crate::tables::{clients, grants, keys, sessions, tokens, users};
@@ -31,27 +34,36 @@ impl Live {
     ///
     /// # Errors
     /// When the database is unavailable, or the log holds an event that this version does not know.
-    pub async fn load(&self, db: &Db, now: Timestamp) -> Result<(), DbError> {
-        let from = self.load_tables(db, now).await?;
+    pub async fn load(&self, log: &Log, now: Timestamp) -> Result<(), DbError> {
+        let from = self.load_tables(log, now).await?;
         let began = Tick::now();
-        let live = self.clone();
-        let feed = Eager::start(db, from, move |entries| {
+        let (live, unsettled) = (self.clone(), Arc::new(Mutex::new(Vec::new())));
+        let under_unknown_keys = Arc::clone(&unsettled);
+        let feed = Eager::start(log, from, move |entries| {
             let mut events = 0;
             for entry in entries.iter() {
-                let applied = live.take_in_entry(&entry?);
-                events += u64::from(applied.map_err(|unknown| DbError::Malformed(unknown.to_string()))?);
+                let entry = entry?;
+                match live.take_in_entry(&entry) {
+                    Ok(applied) => events += u64::from(applied),
+                    Err(Fault::UnknownKey(_)) => under_unknown_keys.lock().push(entry.stored()),
+                    Err(unknown) => return Err(DbError::Malformed(unknown.to_string())),
+                }
             }
             live.0.status.counted(events);
             Ok(())
         })
         .await?;
+        let unsettled = std::mem::take(&mut *unsettled.lock());
+        for stored in log.settle_all(unsettled).await? {
+            self.take_in(&stored).map_err(|unknown| DbError::Malformed(unknown.to_string()))?;
+        }
         self.0.status.loaded(feed, began);
         Ok(())
     }
 
     /// Everything that stands at `now`. Answers from where to read the log: the table that is least far decides; for
     /// the others some events come twice, which changes nothing. Each part has a snapshot, and the checkpoints in it.
-    async fn load_tables(&self, db: &Db, now: Timestamp) -> Result<Cursor, DbError> {
+    async fn load_tables(&self, db: &Log, now: Timestamp) -> Result<Cursor, DbError> {
         let parts = tokio::try_join!(self.load_small(db, now), self.load_grants(db, now), self.load_tokens(db, now))?;
         // Last, so that nothing is missed that one of the tables could not take in.
         let mut tx = db.begin_long_read().await?;
@@ -66,7 +78,7 @@ impl Live {
         })
     }
 
-    async fn load_small(&self, db: &Db, now: Timestamp) -> Result<Option<Cursor>, DbError> {
+    async fn load_small(&self, db: &Log, now: Timestamp) -> Result<Option<Cursor>, DbError> {
         let mut tx = db.begin_long_read().await?;
         let from = least(&mut tx, &TABLES).await?;
         if from.is_some() {
@@ -104,7 +116,7 @@ impl Live {
         .await
     }
 
-    async fn load_grants(&self, db: &Db, now: Timestamp) -> Result<Option<Cursor>, DbError> {
+    async fn load_grants(&self, db: &Log, now: Timestamp) -> Result<Option<Cursor>, DbError> {
         let mut scan = Scan::open(db).await?;
         scan.begin().await?;
         let from = checkpoint::active_in(&mut scan, grants::NAME, grants::VERSION).await?;
@@ -136,7 +148,7 @@ impl Live {
         Ok(())
     }
 
-    async fn load_tokens(&self, db: &Db, now: Timestamp) -> Result<Option<Cursor>, DbError> {
+    async fn load_tokens(&self, db: &Log, now: Timestamp) -> Result<Option<Cursor>, DbError> {
         let mut scan = Scan::open(db).await?;
         scan.begin().await?;
         let from = checkpoint::active_in(&mut scan, tokens::NAME, tokens::VERSION).await?;

@@ -47,6 +47,8 @@ struct Entry {
 impl Entry {
     fn apply(&mut self, sequence: i64, event: &SessionEvent) {
         match event {
+            // Only as the first event of its session: nobody else's later.
+            SessionEvent::Started { .. } if sequence != 1 => {}
             SessionEvent::Started { user_id, cookie, amr, expires_at, at } => {
                 self.user_id = Some(*user_id);
                 self.expires_at = self.expires_at.max(*expires_at);

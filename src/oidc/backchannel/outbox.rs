@@ -6,6 +6,7 @@ use grantlog_domain::{ClientId, Event, SessionId, Timestamp, UserId};
 use grantlog_projections::checkpoint;
 use grantlog_projections::db::{Db, DbError, Tx, Value};
 use grantlog_projections::feed::{Cursor, ahead};
+use grantlog_projections::log::Log;
 use grantlog_projections::tables::participants;
 
 /// How long a delivery that was given up is kept, to be looked at, in seconds.
@@ -64,8 +65,8 @@ pub async fn looked_to(db: &Db) -> Result<Cursor, DbError> {
 
 /// The sessions that ended there, in the order of the log, and how far this is: no further than one part of it. An event that
 /// cannot be read says nothing here: its session is quarantined elsewhere.
-pub async fn ended(db: &Db, from: Cursor, to: Cursor) -> Result<(Vec<Ended>, Cursor), DbError> {
-    let part = ahead::of_types(db, from, to, &["session"], &["session.ended"]).await?;
+pub async fn ended(log: &Log, from: Cursor, to: Cursor) -> Result<(Vec<Ended>, Cursor), DbError> {
+    let part = ahead::of_types(log, from, to, &["session"], &["session.ended"]).await?;
     let mut all = Vec::new();
     for found in part.found {
         let event = Event::decode("session", &found.event_type, &found.event_version, &found.payload);

@@ -76,7 +76,7 @@ pub async fn show(visit: &Visit) -> Result<Response, PageError> {
     let introspected = calls::introspect(app, access_token).await?;
     let me = calls::me(app, access_token).await?;
     let grant_id = app.secrets.parse(Kind::Code, &done.code).map(|(id, _)| id.to_string()).unwrap_or_default();
-    let events = stream::newest(app.store.db(), "grant", &grant_id, EVENTS_MAX).await?;
+    let events = stream::newest(app.store.log(), "grant", &grant_id, EVENTS_MAX).await?;
     let chrome = visit.chrome("").await?;
     let view = DemoResultPage {
         chrome: chrome.clone(),

@@ -82,6 +82,9 @@ pub struct ArchivedEvent {
     pub event_version: String,
     pub payload: String,
     pub metadata: String,
+    /// Its code (docs/decisions/0016); files of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
 }
 
 /// Behind the events of a frame.

@@ -74,7 +74,7 @@ impl<'a> Scan<'a> {
         let sql = format!(
             "SELECT txid, position, to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
              aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, metadata::text, \
-             ceil(extract(epoch FROM recorded_at))::bigint FROM {} ORDER BY aggregate_type, aggregate_id, sequence",
+             ceil(extract(epoch FROM recorded_at))::bigint, mac FROM {} ORDER BY aggregate_type, aggregate_id, sequence",
             self.partition
         );
         let mut rows = sqlx::query(&sql).fetch(&mut *self.tx);
@@ -109,6 +109,7 @@ fn read(row: &PgRow) -> Result<ArchivedEvent, sqlx::Error> {
         event_version: row.try_get(7)?,
         payload: row.try_get(8)?,
         metadata: row.try_get(9)?,
+        mac: row.try_get(11)?,
     })
 }
 

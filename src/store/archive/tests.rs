@@ -16,7 +16,7 @@ use super::{ArchiveError, ArchiveOptions, Archived, Outcome, Progress, Reader, S
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::store::group_commit::NewEvent;
-use crate::store::tests::{event, new_database, number};
+use crate::store::tests::{code, event, new_database, number, unlock};
 use crate::store::{CommandContext, Ensured, ExecuteError, Store, StoreOptions};
 
 const DAY: i64 = 86_400;
@@ -47,7 +47,15 @@ async fn past() -> Option<Past> {
 
 async fn open(url: &str, clock: &Clock) -> Store {
     let parsed = url.parse().expect("a URL");
-    Store::open(&parsed, StoreOptions::default(), clock.clone(), Entropy::system()).await.expect("opened")
+    let store = Store::open(&parsed, StoreOptions::default(), clock.clone(), Entropy::system()).await.expect("opened");
+    unlock(&store);
+    store
+}
+
+fn row(id: &str, sequence: i64, event_type: &str, payload: String) -> NewEvent {
+    let metadata = format!(r#"{{"event_id": "{}",   "actor":"system"}}"#, Uuid::nil());
+    let (aggregate_id, event_type) = (id.to_owned(), event_type.to_owned());
+    NewEvent { aggregate_id, sequence, event_type, payload, metadata, ..event(id, sequence) }
 }
 
 impl Past {
@@ -56,15 +64,19 @@ impl Past {
         let event: Event = event.into();
         let db = self.store.db();
         let sql = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
-                   metadata, recorded_at) VALUES ($1, $2, $3, $4, '1.0', $5::json, $6::json, to_timestamp($7 / 1000.0))";
-        let metadata = format!(r#"{{"event_id": "{}",   "actor":"system"}}"#, Uuid::nil());
+                   metadata, mac, recorded_at) \
+                   VALUES ($1, $2, $3, $4, '1.0', $5::json, $6::json, $7, to_timestamp($8 / 1000.0))";
+        let row = row(id, sequence, event.event_type(), event.payload().to_string());
+        let row = NewEvent { aggregate_type: event.aggregate_type().to_owned(), ..row };
+        let mac = code(&self.store, &row);
         let values = [
-            event.aggregate_type().into(),
-            id.into(),
+            row.aggregate_type.into(),
+            row.aggregate_id.into(),
             sequence.into(),
-            event.event_type().into(),
-            event.payload().to_string().into(),
-            metadata.into(),
+            row.event_type.into(),
+            row.payload.into(),
+            row.metadata.into(),
+            mac.into(),
             self.clock.now_millis().into(),
         ];
         db.execute(sql, &values).await.expect("appended");
@@ -139,10 +151,10 @@ impl Past {
     }
 
     async fn catch_up(&self) {
-        prepare(self.store.db()).await.expect("prepared");
+        prepare(self.store.log()).await.expect("prepared");
         let clock = self.clock.clone();
         let options = ProjectorOptions::new(Now::new(move || clock.now()));
-        let projector = Projector::start(self.store.db(), &Wake::new(self.store.db()), options);
+        let projector = Projector::start(self.store.log(), &Wake::new(self.store.db()), options);
         let end = number(self.store.db(), "SELECT max(position) FROM events").await;
         for _ in 0..3000 {
             let all = checkpoint::all(self.store.db()).await.expect("checkpoints");
@@ -173,9 +185,9 @@ impl Past {
     async fn assert_equal(&self) {
         for name in grantlog_projections::engine::names() {
             let now = self.clock.now();
-            let checked = check::check(self.store.db(), name, now, |_| ()).await.expect("checked");
+            let checked = check::check(self.store.log(), name, now, |_| ()).await.expect("checked");
             assert!(checked.comparison.is_equal(), "{name}: {:?}", checked.comparison);
-            let rebuilt = rebuild::rebuild(self.store.db(), name, now, |_| ()).await.expect("rebuilt");
+            let rebuilt = rebuild::rebuild(self.store.log(), name, now, |_| ()).await.expect("rebuilt");
             assert!(rebuilt.comparison.is_some_and(|compared| compared.is_equal()), "{name}");
         }
     }
@@ -405,10 +417,14 @@ async fn an_event_that_comes_meanwhile_is_in_the_file_too() {
             tokio::task::block_in_place(|| {
                 tokio::runtime::Handle::current().block_on(async {
                     let sql = "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, \
-                               payload, metadata, recorded_at) SELECT aggregate_type, aggregate_id, 2, 'grant.revoked', \
-                               '1.0', '{\"revoked\":{\"reason\":\"client\",\"at\":1}}', metadata, recorded_at FROM events \
+                               payload, metadata, mac, recorded_at) SELECT aggregate_type, aggregate_id, 2, \
+                               'grant.revoked', '1.0', $2::json, metadata, $3, recorded_at FROM events \
                                WHERE aggregate_id = $1";
-                    open(&url, &clock).await.db().execute(sql, &[id.as_str().into()]).await.expect("appended");
+                    let payload = r#"{"revoked":{"reason":"client","at":1}}"#.to_owned();
+                    let store = open(&url, &clock).await;
+                    let mac = code(&store, &row(&id, 2, "grant.revoked", payload.clone()));
+                    let values = [id.as_str().into(), payload.into(), mac.into()];
+                    store.db().execute(sql, &values).await.expect("appended");
                     past.catch_up().await;
                 });
             });
@@ -467,8 +483,8 @@ async fn a_changed_base_is_noticed_by_whoever_would_build_on_it() {
         .await
         .expect("removed");
     assert!(base::verify(db).await.is_err());
-    assert!(check::check(db, "activity", past.clock.now(), |_| ()).await.is_err());
-    assert!(rebuild::rebuild(db, "activity", past.clock.now(), |_| ()).await.is_err());
+    assert!(check::check(past.store.log(), "activity", past.clock.now(), |_| ()).await.is_err());
+    assert!(rebuild::rebuild(past.store.log(), "activity", past.clock.now(), |_| ()).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

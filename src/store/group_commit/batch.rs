@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Append, NewEvent, Placed};
+use super::{Append, Coded, Placed};
 use crate::store::error::AppendError;
 
 /// The first and the longest pause between two attempts to reach a database that went away while committing.
@@ -19,14 +19,14 @@ pub(super) trait Lane: Send + 'static {
     /// append, in order; when one of them could be inserted only in part, nothing is kept.
     fn insert(
         &mut self,
-        events: &[&NewEvent],
+        events: &[&Coded],
         groups: &[usize],
     ) -> impl Future<Output = Result<Inserted, LaneError>> + Send;
 
     /// What stands at the places of `events` now: the event's id and where it stands.
     fn read_back(
         &mut self,
-        events: &[&NewEvent],
+        events: &[&Coded],
     ) -> impl Future<Output = Result<Vec<Option<(Uuid, Placed)>>, LaneError>> + Send;
 
     /// When readers must be told of what was appended; `None` when they have been, or look by themselves.
@@ -124,7 +124,7 @@ fn first_of_each_stream(gathered: Vec<Append>, answers: &mut Answers) -> Vec<App
 
 /// One attempt, and when the connection is lost on the way, as many as it takes to know what became of it.
 async fn append_part<L: Lane>(lane: &mut L, part: &[Append], settle: Duration) -> Result<Inserted, LaneError> {
-    let events: Vec<&NewEvent> = part.iter().flat_map(|append| &append.events).collect();
+    let events: Vec<&Coded> = part.iter().flat_map(|append| &append.events).collect();
     let groups: Vec<usize> = part.iter().map(|append| append.events.len()).collect();
     let mut lost = match lane.insert(&events, &groups).await {
         Err(LaneError::Lost(reason)) => reason,
@@ -149,7 +149,7 @@ async fn append_part<L: Lane>(lane: &mut L, part: &[Append], settle: Duration) -
 
 /// Inserts again, which waits for a transaction of the lost connection that may still be running; then whatever place
 /// is taken is ours if our event's id stands there.
-async fn settle_once<L: Lane>(lane: &mut L, events: &[&NewEvent], groups: &[usize]) -> Result<Inserted, LaneError> {
+async fn settle_once<L: Lane>(lane: &mut L, events: &[&Coded], groups: &[usize]) -> Result<Inserted, LaneError> {
     let mut placed = match lane.insert(events, groups).await? {
         Inserted::Committed(placed) => placed,
         Inserted::Partial(losers) => return Ok(Inserted::Partial(losers)),

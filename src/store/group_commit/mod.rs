@@ -7,12 +7,15 @@ mod batch;
 mod postgres;
 mod sqlite;
 
+use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use grantlog_projections::db::Db;
+use grantlog_projections::log::Log;
+use grantlog_projections::mac::{Content, Mac};
 use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -55,9 +58,38 @@ pub struct Placed {
     pub recorded_at: i64,
 }
 
+/// An event and its code.
+#[derive(Debug)]
+struct Coded {
+    event: NewEvent,
+    mac: Mac,
+}
+
+impl Deref for Coded {
+    type Target = NewEvent;
+
+    fn deref(&self) -> &NewEvent {
+        &self.event
+    }
+}
+
+impl NewEvent {
+    pub(in crate::store) fn content(&self) -> Content<'_> {
+        Content {
+            aggregate_type: &self.aggregate_type,
+            aggregate_id: &self.aggregate_id,
+            sequence: self.sequence,
+            event_type: &self.event_type,
+            event_version: &self.event_version,
+            payload: &self.payload,
+            metadata: &self.metadata,
+        }
+    }
+}
+
 /// One append: events of one stream, all or none, and who waits for the answer.
 struct Append {
-    events: Vec<NewEvent>,
+    events: Vec<Coded>,
     answer: oneshot::Sender<Result<Vec<Placed>, AppendError>>,
     queued_at: Instant,
 }
@@ -67,18 +99,20 @@ struct Append {
 pub struct GroupCommit(Arc<Inner>);
 
 struct Inner {
+    /// Has the key that new events get their codes with.
+    log: Log,
     lanes: Vec<mpsc::Sender<Append>>,
     closing: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl GroupCommit {
-    /// Starts the lanes. `postgres` says how they connect when `db` is PostgreSQL; SQLite's one writer is shared.
+    /// Starts the lanes. `postgres` says how they connect when the database is PostgreSQL; SQLite's one writer is shared.
     #[must_use]
-    pub(super) fn start(db: &Db, postgres: Option<&PgConnectOptions>, options: &StoreOptions) -> Self {
+    pub(super) fn start(log: &Log, postgres: Option<&PgConnectOptions>, options: &StoreOptions) -> Self {
         let (closing, _) = watch::channel(false);
-        let mut inner = Inner { lanes: Vec::new(), closing, tasks: Mutex::new(Vec::new()) };
-        match (db, postgres) {
+        let mut inner = Inner { log: log.clone(), lanes: Vec::new(), closing, tasks: Mutex::new(Vec::new()) };
+        match (log.db(), postgres) {
             (Db::Sqlite { write, .. }, _) => inner.add(SqliteLane::new(write.clone()), 1, options),
             (Db::Postgres(_), Some(connect)) => {
                 let lanes = options.append_lanes.max(1);
@@ -105,6 +139,10 @@ impl GroupCommit {
         let stopped = || AppendError::Unavailable("this process is stopping".to_owned());
         let lanes = self.0.lanes.len();
         let lane = self.0.lanes.get(lane_of(&first.aggregate_id, lanes)).ok_or_else(stopped)?;
+        // In the task of whoever appends, so that the lane has nothing to do but to write.
+        let keys = self.0.log.keys().map_err(|error| AppendError::Refused(error.to_string()))?;
+        let coded = |event: NewEvent| Coded { mac: keys.decided(&event.content()), event };
+        let events = events.into_iter().map(coded).collect();
         let (answer, answered) = oneshot::channel();
         lane.try_send(Append { events, answer, queued_at: Instant::now() }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {

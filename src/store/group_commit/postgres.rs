@@ -11,12 +11,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::batch::{Inserted, Lane, LaneError, partial};
-use super::{NewEvent, Placed};
+use super::{Coded, NewEvent, Placed};
 use crate::store::options::StoreOptions;
 
 const INTO: &str = "\
-    INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata) \
-    SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[]::json[], $7::text[]::json[])";
+    INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, mac) \
+    SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[]::json[], $7::text[]::json[], \
+                         $8::text[])";
 const UNLESS_TAKEN: &str = "ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING";
 const RETURNING: &str = "RETURNING aggregate_id, sequence, txid, position, recorded_at, aggregate_type";
 
@@ -101,7 +102,7 @@ impl PostgresLane {
 }
 
 impl Lane for PostgresLane {
-    async fn insert(&mut self, events: &[&NewEvent], groups: &[usize]) -> Result<Inserted, LaneError> {
+    async fn insert(&mut self, events: &[&Coded], groups: &[usize]) -> Result<Inserted, LaneError> {
         let mut connection = self.take().await?;
         let began = Instant::now();
         let announce = self.announced_at.is_none_or(|at| began >= at + ANNOUNCE_EVERY);
@@ -144,7 +145,7 @@ impl Lane for PostgresLane {
         }
     }
 
-    async fn read_back(&mut self, events: &[&NewEvent]) -> Result<Vec<Option<(Uuid, Placed)>>, LaneError> {
+    async fn read_back(&mut self, events: &[&Coded]) -> Result<Vec<Option<(Uuid, Placed)>>, LaneError> {
         let mut connection = self.take().await?;
         let query = sqlx::query(READ_BACK)
             .bind(column(events, |event| event.aggregate_type.as_str()))
@@ -194,7 +195,7 @@ fn statements(announce: bool) -> &'static Insert {
 /// Inserts in a transaction of its own, so that nothing has to be undone when it fails.
 async fn insert_alone(
     connection: &mut PgConnection,
-    events: &[&NewEvent],
+    events: &[&Coded],
     announce: bool,
 ) -> Result<Vec<Option<Placed>>, sqlx::Error> {
     let insert = statements(announce);
@@ -210,7 +211,7 @@ async fn insert_alone(
 }
 
 /// Where each event came to stand.
-fn places(rows: &[PgRow], events: &[&NewEvent]) -> Result<Vec<Option<Placed>>, sqlx::Error> {
+fn places(rows: &[PgRow], events: &[&Coded]) -> Result<Vec<Option<Placed>>, sqlx::Error> {
     // Rows come back as they were sent, so when none is missing nothing has to be looked up.
     if rows.len() == events.len() {
         let mut all = Vec::with_capacity(events.len());
@@ -228,7 +229,7 @@ fn places(rows: &[PgRow], events: &[&NewEvent]) -> Result<Vec<Option<Placed>>, s
     Ok(events.iter().map(|event| inserted.remove(&place(event))).collect())
 }
 
-async fn execute(connection: &mut PgConnection, sql: &str, events: &[&NewEvent]) -> Result<Vec<PgRow>, sqlx::Error> {
+async fn execute(connection: &mut PgConnection, sql: &str, events: &[&Coded]) -> Result<Vec<PgRow>, sqlx::Error> {
     sqlx::query(sql)
         .bind(column(events, |event| event.aggregate_type.as_str()))
         .bind(column(events, |event| event.aggregate_id.as_str()))
@@ -237,11 +238,12 @@ async fn execute(connection: &mut PgConnection, sql: &str, events: &[&NewEvent])
         .bind(column(events, |event| event.event_version.as_str()))
         .bind(column(events, |event| event.payload.as_str()))
         .bind(column(events, |event| event.metadata.as_str()))
+        .bind(column(events, |event| event.mac.as_str()))
         .fetch_all(connection)
         .await
 }
 
-fn column<'e, T>(events: &[&'e NewEvent], of: impl Fn(&'e NewEvent) -> T) -> Vec<T> {
+fn column<'e, T>(events: &[&'e Coded], of: impl Fn(&'e Coded) -> T) -> Vec<T> {
     events.iter().map(|event| of(event)).collect()
 }
 

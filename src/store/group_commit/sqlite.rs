@@ -8,7 +8,7 @@ use sqlx::{Executor as _, Row as _};
 use uuid::Uuid;
 
 use super::batch::{Inserted, Lane, LaneError, partial};
-use super::{NewEvent, Placed};
+use super::{Coded, NewEvent, Placed};
 
 /// A read model may have left the connection less durable; an append never is. IMMEDIATE: the lock is taken before
 /// anything is read, so that it is waited for and not refused.
@@ -17,8 +17,8 @@ const BEGIN: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE";
 /// The batch arrives as one JSON array, so one statement serves every size.
 const INSERT: &str = "\
     INSERT INTO events \
-        (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, position) \
-    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, \
+        (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, mac, position) \
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, \
            (SELECT last FROM log_position) + 1 + key \
     FROM json_each($1) WHERE true \
     ON CONFLICT (aggregate_type, aggregate_id, sequence) DO NOTHING \
@@ -42,7 +42,7 @@ impl SqliteLane {
 }
 
 impl Lane for SqliteLane {
-    async fn insert(&mut self, events: &[&NewEvent], groups: &[usize]) -> Result<Inserted, LaneError> {
+    async fn insert(&mut self, events: &[&Coded], groups: &[usize]) -> Result<Inserted, LaneError> {
         // Nothing is begun before the connection is there.
         let mut connection = self.writer.acquire().await.map_err(|error| LaneError::Unavailable(error.to_string()))?;
         connection.execute(sqlx::raw_sql(BEGIN)).await.map_err(|error| LaneError::Unavailable(error.to_string()))?;
@@ -57,7 +57,7 @@ impl Lane for SqliteLane {
         outcome.map_err(kind)
     }
 
-    async fn read_back(&mut self, events: &[&NewEvent]) -> Result<Vec<Option<(Uuid, Placed)>>, LaneError> {
+    async fn read_back(&mut self, events: &[&Coded]) -> Result<Vec<Option<(Uuid, Placed)>>, LaneError> {
         let wanted: Vec<_> =
             events.iter().map(|event| json!([event.aggregate_type, event.aggregate_id, event.sequence])).collect();
         let rows = sqlx::query(READ_BACK).bind(json!(wanted).to_string()).fetch_all(&self.writer).await;
@@ -76,7 +76,7 @@ impl Lane for SqliteLane {
 
 async fn insert(
     connection: &mut SqliteConnection,
-    events: &[&NewEvent],
+    events: &[&Coded],
     groups: &[usize],
 ) -> Result<Inserted, sqlx::Error> {
     let batch: Vec<_> = events
@@ -90,6 +90,7 @@ async fn insert(
                 &event.event_version,
                 &event.payload,
                 &event.metadata,
+                event.mac.as_str(),
             )
         })
         .collect();

@@ -67,7 +67,7 @@ async fn open_grant_for(fresh: &Fresh, number: u128, user_id: UserId, scope: &st
 
 /// Brings the tables to the end of the log.
 async fn catch_up(fresh: &Fresh) {
-    let (db, clock) = (fresh.store.db(), Clock::system());
+    let (db, clock) = (fresh.store.log(), Clock::system());
     let now = clock.clone();
     let projector = Projector::start(db, &Wake::new(db), ProjectorOptions::new(Now::new(move || now.now())));
     loop {

@@ -12,6 +12,7 @@ mod recent;
 mod restore;
 
 use grantlog_projections::db::Db;
+use grantlog_projections::mac::{KEY_BYTES, MacKeys};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 
@@ -64,8 +65,19 @@ pub(in crate::store) async fn new_database() -> Option<String> {
 pub(super) async fn open(url: &str, options: StoreOptions) -> Fresh {
     let url: DatabaseUrl = url.parse().expect("a database URL");
     let store = Store::open(&url, options, Clock::system(), Entropy::system()).await.expect("opened");
+    unlock(&store);
     store.migrate(&mut |_| ()).await.expect("migrated");
     Fresh { store, url, _folder: None }
+}
+
+/// Gives the store the keys that the tests' logs have, for where no pepper is at hand.
+pub(crate) fn unlock(store: &Store) {
+    store.log().open(MacKeys::new([(1, [1; KEY_BYTES])]));
+}
+
+/// The code of such an event, for tests that write a row by themselves.
+pub(crate) fn code(store: &Store, event: &NewEvent) -> String {
+    store.log().keys().expect("keys").decided(&event.content()).as_str().to_owned()
 }
 
 /// An event as only these tests append it: the log does not look into the payload.

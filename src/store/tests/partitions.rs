@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use cqrs_es::persist::{PersistedEventRepository as _, PersistenceError, SerializedEvent};
 use grantlog_domain::Timestamp;
 use grantlog_domain::grant::Grant;
 use grantlog_projections::db::Db;
 use grantlog_projections::feed::{Cursor, ordered};
-use postgres_es::PostgresEventRepository;
-use serde_json::json;
 
-use super::{event, new_database, number};
+use super::{event, new_database, number, unlock};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::store::{AppendError, Ensured, Store, StoreOptions};
@@ -24,6 +21,7 @@ async fn store(at: i64) -> Option<(Store, Clock, String)> {
     let clock = Clock::manual(Timestamp(at));
     let parsed = url.parse().expect("a URL");
     let store = Store::open(&parsed, StoreOptions::default(), clock.clone(), Entropy::system()).await.expect("opened");
+    unlock(&store);
     Some((store, clock, url))
 }
 
@@ -76,7 +74,6 @@ async fn partitions_are_made_ahead_and_hold_the_whole_stream_of_their_grants() {
 async fn the_order_of_the_log_and_the_lock_of_a_decision_reach_across_partitions() {
     let Some((store, clock, _)) = store(START).await else { return };
     store.migrate(&mut |_| ()).await.expect("migrated");
-    let db = store.db();
     let mut ids = Vec::new();
     for _ in 0..5 {
         ids.push(id(&clock));
@@ -95,7 +92,7 @@ async fn the_order_of_the_log_and_the_lock_of_a_decision_reach_across_partitions
     // Other tests have transactions in the same cluster, which hold the ordered feed back.
     let mut in_order = Vec::new();
     while in_order.len() < expected.len() {
-        in_order = ordered::read(db, Cursor::START, 100).await.expect("read");
+        in_order = ordered::read(store.log(), Cursor::START, 100).await.expect("read");
     }
     let keys = |events: &[grantlog_projections::feed::Stored]| {
         events.iter().map(|stored| (stored.aggregate_id.clone(), stored.sequence)).collect::<Vec<_>>()
@@ -105,19 +102,6 @@ async fn the_order_of_the_log_and_the_lock_of_a_decision_reach_across_partitions
         let again = store.group_commit().append(vec![event(id, 3)]).await;
         assert_eq!(again.err(), Some(AppendError::Conflict), "{id}");
     }
-    // As the crate itself appends.
-    let Db::Postgres(pool) = db else { unreachable!("PostgreSQL") };
-    let stored = SerializedEvent::new(
-        ids[0].clone(),
-        3,
-        "grant".to_owned(),
-        "grant.revoked".to_owned(),
-        "1.0".to_owned(),
-        json!({}),
-        json!({}),
-    );
-    let conflict = PostgresEventRepository::new(pool.clone()).persist::<Grant>(&[stored], None).await;
-    assert!(matches!(conflict, Err(PersistenceError::OptimisticLockError)), "{conflict:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,8 +116,7 @@ async fn every_partition_is_like_the_log() {
              AND attnum > 0 AND NOT attisdropped"
         );
         let columns = db.fetch(&columns, &[]).await.expect("columns");
-        let expected =
-            "aggregate_type aggregate_id sequence event_type event_version payload metadata txid position recorded_at";
+        let expected = "aggregate_type aggregate_id sequence event_type event_version payload metadata txid position recorded_at mac";
         assert_eq!(columns[0].text(0).expect("names"), expected, "{partition}");
         let indexes = format!("SELECT count(*) FROM pg_index WHERE indrelid = '{partition}'::regclass");
         let of_log = number(db, "SELECT count(*) FROM pg_index WHERE indrelid = 'events'::regclass").await;
@@ -218,6 +201,7 @@ async fn a_role_that_does_not_own_the_events_can_append_but_not_change_partition
         // A cluster that asks for passwords does not let the new role in.
         panic!("the role cannot connect");
     };
+    unlock(&app);
     assert_eq!(app.ensure_partitions().await.expect("looked"), Ensured::NotAllowed);
     let id = id(&clock);
     app.group_commit().append(vec![event(&id, 1)]).await.expect("appended");

@@ -17,8 +17,8 @@ async fn a_log_from_another_cluster_is_refused_until_it_is_rebased() {
     // As a restore leaves it: rows from a cluster whose transaction ids were far ahead.
     db.execute("UPDATE log_identity SET system_identifier = 1", &[]).await.expect("changed");
     db.execute(
-        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, txid) \
-         VALUES ('grant', 'restored', 1, 'grant.opened', '1.0', '{}', '{}', 5000000)",
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, mac, txid) \
+         VALUES ('grant', 'restored', 1, 'grant.opened', '1.0', '{}', '{}', '', 5000000)",
         &[],
     )
     .await

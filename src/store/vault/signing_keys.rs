@@ -103,6 +103,22 @@ impl Vault {
         Ok(Some(Signer { alg, pair }))
     }
 
+    /// Whether the private half of this key is here, and belongs to that public one. Whatever its `kid` looks like.
+    ///
+    /// # Errors
+    /// [`VaultError::Database`].
+    pub async fn holds(&self, key_id: &KeyId, public_jwk: &Map<String, Json>) -> Result<bool, VaultError> {
+        let ours = match self.signer(key_id).await {
+            Ok(signer) => signer.and_then(|signer| signer.pair.public_half(signer.alg)),
+            Err(VaultError::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let is_same = |ours: &NewSigningKey| {
+            ours.public_jwk.iter().all(|(name, value)| name == "kid" || public_jwk.get(name) == Some(value))
+        };
+        Ok(ours.as_ref().is_some_and(is_same))
+    }
+
     /// Destroys the private half. Nothing happens when it was done already.
     ///
     /// # Errors

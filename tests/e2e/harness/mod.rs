@@ -10,6 +10,7 @@ pub mod documents;
 pub mod flow;
 pub mod html;
 pub mod http;
+pub mod log;
 pub mod poll;
 pub mod postgres;
 pub mod secrets;

@@ -35,7 +35,7 @@ impl Token {
         GrantId(Uuid::from_u128(u128::from(self.0) << 8 | 3))
     }
 
-    async fn issue(self, db: &Db) {
+    async fn issue(self, db: &Log) {
         let client = ClientEvent::Registered {
             metadata: metadata("app"),
             secret: None,
@@ -69,14 +69,14 @@ struct Node {
 }
 
 impl Node {
-    async fn new(db: &Db, ended: usize) -> Self {
+    async fn new(db: &Log, ended: usize) -> Self {
         let live = Live::new();
         live.load(db, NOW).await.unwrap();
         let feed = live.0.status.take_feed();
         Self { live, feed, told: ended }
     }
 
-    async fn read(&mut self, db: &Db, ended: usize) {
+    async fn read(&mut self, db: &Log, ended: usize) {
         let began = super::nanos(Tick::now());
         if let Reached::End = self.live.read_once(db, &mut self.feed, &FollowOptions::new(now())).await.unwrap() {
             self.told = ended;
@@ -90,7 +90,7 @@ impl Node {
 }
 
 struct World {
-    db: Db,
+    db: Log,
     dice: Dice,
     next: u64,
     active: Vec<Token>,
