@@ -79,7 +79,10 @@ async fn answer(app: &App, visit: &Visit, error: AuthorizationError) -> Response
     let (to, error, asks) = match error {
         AuthorizationError::Page(error) => return pages::error_page(app, &visit.headers, &visit.context, &error),
         AuthorizationError::Redirect { to, error } => match to.unvouched() {
-            Some(client_id) => (to, error, !knows(app, visit, client_id).await),
+            Some(client_id) => {
+                let asks = !knows(app, visit, client_id, to.redirect_uri()).await;
+                (to, error, asks)
+            }
             None => (to, error, false),
         },
         AuthorizationError::Ask { to, error } => (to, error, true),
@@ -87,10 +90,10 @@ async fn answer(app: &App, visit: &Visit, error: AuthorizationError) -> Response
     if asks { pages::leaving_page(app, &visit.headers, &to, &error) } else { to.refuse(&app.settings.issuer, &error) }
 }
 
-/// Whether somebody who is signed in allowed that client something that stands.
-async fn knows(app: &App, visit: &Visit, client_id: ClientId) -> bool {
+/// Whether somebody who is signed in allowed that client something that stands, there.
+async fn knows(app: &App, visit: &Visit, client_id: ClientId, redirect_uri: &str) -> bool {
     let accounts = pages::accounts(app, &visit.headers).await.unwrap_or_default();
-    accounts.iter().any(|account| pages::leaving::knows(app, account.user_id, client_id))
+    accounts.iter().any(|account| pages::leaving::knows(app, account.user_id, client_id, redirect_uri))
 }
 
 async fn authorize(

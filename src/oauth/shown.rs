@@ -5,7 +5,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use grantlog_domain::RedirectUri;
-use grantlog_domain::client::Author;
+use grantlog_domain::client::{Author, ClientMetadata, ResponseType};
 use grantlog_domain::grant::ConsentDigest;
 use serde_json::json;
 use url::Url;
@@ -24,8 +24,26 @@ pub fn shown(request: &AuthorizationRequest) -> ConsentDigest {
 }
 
 fn digest_of(request: &AuthorizationRequest) -> ConsentDigest {
-    let client = &request.client;
     let place = place(request.redirect.redirect_uri());
+    let response_type = request.response_type;
+    digest_at(&request.client, request.made.vouched, &place, response_type, reader(request.redirect.mode()))
+}
+
+/// Every digest of a page that this client can have shown, as it is registered now, for what receives `uri`.
+pub fn shown_for(client: &ClientMetadata, vouched: bool, uri: &str) -> impl Iterator<Item = ConsentDigest> {
+    let place = place(uri);
+    ResponseType::ALL.iter().flat_map(move |response_type| {
+        [SERVER, PAGE].map(|reader| digest_at(client, vouched, &place, *response_type, reader))
+    })
+}
+
+fn digest_at(
+    client: &ClientMetadata,
+    vouched: bool,
+    place: &str,
+    response_type: ResponseType,
+    reader: &str,
+) -> ConsentDigest {
     // All that were registered there, so that a client may ask at one of them what was allowed at another.
     let mut there: Vec<&str> = client.redirect_uris.iter().map(RedirectUri::as_str).collect();
     there.retain(|uri| self::place(uri) == place);
@@ -36,11 +54,11 @@ fn digest_of(request: &AuthorizationRequest) -> ConsentDigest {
         client.openid.logo_uri,
         client.openid.policy_uri,
         client.openid.tos_uri,
-        request.made.vouched,
+        vouched,
         place,
         there,
-        request.response_type.as_str(),
-        reader(request.redirect.mode()),
+        response_type.as_str(),
+        reader,
     ]);
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest(&SHA256, seen.to_string().as_bytes()).as_ref());
@@ -55,10 +73,13 @@ pub fn counted(app: &App, request: &AuthorizationRequest) -> Option<ConsentDiges
 }
 
 /// Who reads the answer there: what serves the address, or the scripts of its page.
+const SERVER: &str = "server";
+const PAGE: &str = "page";
+
 const fn reader(mode: ResponseMode) -> &'static str {
     match mode {
-        ResponseMode::Query | ResponseMode::FormPost => "server",
-        ResponseMode::Fragment => "page",
+        ResponseMode::Query | ResponseMode::FormPost => SERVER,
+        ResponseMode::Fragment => PAGE,
     }
 }
 
@@ -73,7 +94,7 @@ fn place(uri: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use grantlog_domain::client::{ApplicationType, ClientMetadata, GrantType, ResponseType, TokenEndpointAuthMethod};
+    use grantlog_domain::client::{ApplicationType, GrantType, TokenEndpointAuthMethod};
     use grantlog_domain::{ClientId, Scope};
     use uuid::Uuid;
 

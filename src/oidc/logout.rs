@@ -172,11 +172,12 @@ impl LogoutRequest {
     /// Where the browser goes, and whether at once: to a client that somebody vouched for, or that one of those who sign out
     /// has been to.
     fn onward(&self, visit: &Visit, ended: &[SignedIn]) -> Option<Onward<'_>> {
-        let app = &visit.app;
+        let (app, uri) = (&visit.app, self.goes_to.as_deref()?);
         let asks = self.client.as_ref().is_none_or(|client| {
-            leaving::asks(app, client) && !ended.iter().any(|account| leaving::knows(app, account.user_id, client.id))
+            let knows = |account: &SignedIn| leaving::knows(app, account.user_id, client.id, uri);
+            leaving::asks(app, client) && !ended.iter().any(knows)
         });
-        self.goes_to.as_deref().map(|uri| Onward { uri, asks })
+        Some(Onward { uri, asks })
     }
 
     fn to_query(&self) -> String {

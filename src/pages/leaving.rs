@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::config::ErrorRedirects;
 use crate::oauth::authorization_response::VerifiedRedirect;
 use crate::oauth::error::OAuthError;
+use crate::oauth::shown::shown_for;
 use crate::standing::is_fresh;
 
 #[derive(Template)]
@@ -38,11 +39,14 @@ pub fn asks(app: &App, client: &LiveClient) -> bool {
     app.settings.registration.error_redirects == ErrorRedirects::Ask && !client.is_vouched()
 }
 
-/// Whether that user allowed that client something that stands: then they were there before.
-pub fn knows(app: &App, user_id: UserId, client_id: ClientId) -> bool {
-    // Whatever it looked like then.
-    let anything = Consented { client: client_id, shown: None, scope: &Scope::default(), claims: &[] };
-    is_fresh(app) && app.live.has_consented(user_id, &anything, app.now())
+/// Whether that user allowed that client something that stands, for what receives `uri`, and it looks as it did then: a client
+/// that moves or takes another name is not the one that they know.
+pub fn knows(app: &App, user_id: UserId, client_id: ClientId, uri: &str) -> bool {
+    let Some(client) = app.live.client(client_id).filter(|_| is_fresh(app)) else { return false };
+    shown_for(&client.metadata, client.vouched, uri).any(|shown| {
+        let anything = Consented { client: client_id, shown: Some(&shown), scope: &Scope::default(), claims: &[] };
+        app.live.has_consented(user_id, &anything, app.now())
+    })
 }
 
 /// Tells the person what the client would be told, and where.

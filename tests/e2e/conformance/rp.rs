@@ -172,8 +172,7 @@ impl Rp {
             assert_eq!((form.method.as_str(), form.action.as_str()), ("post", CALLBACK));
             return form.fields.into_iter().collect();
         }
-        let onward = page.link("continue").filter(|_| page.asks_before_leaving());
-        let callback = onward.unwrap_or_else(|| page.callback());
+        let callback = page.onward();
         assert!(callback.as_str().starts_with(CALLBACK), "{callback}");
         if callback.fragment().is_some() { fragment_of(&callback) } else { query_of(&callback) }
     }

@@ -192,6 +192,12 @@ impl Page {
         self.answer.status == 200 && self.text_of("leaving").is_some() && self.answer.header("location").is_none()
     }
 
+    /// Where the browser leaves the server for: by a redirect, or by the click on the page that asks first.
+    #[track_caller]
+    pub fn onward(&self) -> Url {
+        self.link("continue").filter(|_| self.asks_before_leaving()).unwrap_or_else(|| self.callback())
+    }
+
     /// The redirect that leaves the server.
     #[track_caller]
     pub fn callback(&self) -> Url {

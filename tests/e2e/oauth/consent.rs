@@ -59,7 +59,7 @@ fn url(server: &Server, id: &str, more: &[(&str, &str)]) -> String {
 /// What a client hears that asks without a page: the error, if there is one.
 async fn silently(browser: &mut Browser, server: &Server, id: &str, more: &[(&str, &str)]) -> Option<String> {
     let page = browser.open(&url(server, id, &[&[("prompt", "none")], more].concat())).await;
-    let to = page.callback();
+    let to = page.onward();
     let mut answer = query_of(&to);
     answer.extend(fragment_of(&to));
     let error = answer.remove("error");
@@ -91,6 +91,9 @@ async fn a_client_that_became_another_gets_nothing_that_was_allowed_before(serve
     let request = [("response_type", "token"), ("redirect_uri", ELSEWHERE)];
     assert_eq!(silently(&mut browser, &server, id, &request).await.as_deref(), Some("consent_required"));
     assert_asked(&browser.open(&url(&server, id, &request)).await, true);
+    // Nor does an error send people to where it is now, who knew it where it was (RFC 9700 4.11.2).
+    let error = [("response_type", "nonsense"), ("redirect_uri", ELSEWHERE)];
+    assert!(browser.open(&url(&server, id, &error)).await.asks_before_leaving());
     // As it was, it may have what it was allowed.
     put(&server, &client, album()).await;
     assert_eq!(silently(&mut browser, &server, id, &[]).await, None);
