@@ -58,6 +58,8 @@ async fn noticed(run: Run) -> Report {
         let file = site.directory().join("grantlog.db-wal");
         let (wal, frame) = loop {
             let working = load.begin().await;
+            // A command that outlives the server would be the last to close the file, and take the WAL away.
+            working.operator_ended().await;
             tokio::time::sleep(Duration::from_millis(700)).await;
             load.world.server().kill();
             load.end(working).await;
