@@ -1,5 +1,6 @@
 //! How far a client may go that no operator answers for, and how far others may take one that an operator has set. The one
 //! set of these rules, whoever asks and from where: registration over HTTP, a page, the command line.
+//! Tokens that APIs read by themselves (RFC 9068) are for an operator to give.
 
 use serde::{Deserialize, Serialize};
 
