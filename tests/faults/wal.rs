@@ -56,7 +56,7 @@ async fn noticed(run: Run) -> Report {
         let site = Site::new(Store::Sqlite, SETTINGS);
         let mut load = Load::new(&run, &site, &[]).await;
         let file = site.directory().join("grantlog.db-wal");
-        let (wal, frame) = loop {
+        let half = loop {
             let working = load.begin().await;
             // A command that outlives the server would be the last to close the file, and take the WAL away.
             working.operator_ended().await;
@@ -65,12 +65,12 @@ async fn noticed(run: Run) -> Report {
             load.end(working).await;
             let wal = Wal::read(&file);
             let frame = FRAME_HEADER + wal.page;
-            if (wal.end - HEADER) / frame >= FRAMES_MIN {
-                break (wal, frame);
+            let kept = (wal.end - HEADER) / frame / 2;
+            if kept >= FRAMES_MIN / 2 && kept >= backfilled(&file) {
+                break HEADER + kept * frame;
             }
             load.world.restart().await;
         };
-        let half = HEADER + (wal.end - HEADER) / frame / 2 * frame;
         OpenOptions::new().write(true).open(&file).and_then(|wal| wal.set_len(half)).expect("cut");
         load.world.restart().await;
         load.verify().await;
@@ -120,6 +120,13 @@ impl Wal {
         }
         Wal { page, end: end as u64 }
     }
+}
+
+/// How many frames of the WAL a checkpoint may have copied to the database (`nBackfillAttempted`,
+/// https://sqlite.org/walformat.html#ckpt). Without one of these the file is malformed, which SQLite itself would notice.
+fn backfilled(wal: &Path) -> u64 {
+    let index = fs::read(wal.with_extension("db-shm")).expect("the WAL's index");
+    u32::from_ne_bytes(index[128..132].try_into().expect("four bytes")).into()
 }
 
 fn checksum(big_endian: bool, (mut a, mut b): (u32, u32), bytes: &[u8]) -> (u32, u32) {
