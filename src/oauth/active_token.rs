@@ -8,7 +8,7 @@ use grantlog_domain::grant::RequestedClaims;
 use grantlog_domain::{ClientId, Timestamp, UserId};
 use grantlog_projections::live::LiveScope;
 
-use super::jwt_access_token;
+use super::{jwt_access_token, scopes};
 use crate::app::App;
 use crate::standing;
 use crate::store::StoreError;
@@ -34,8 +34,8 @@ pub struct ActiveToken {
 /// When the live models are stale and the streams cannot be read.
 pub async fn active_token(app: &App, presented: &str) -> Result<Option<ActiveToken>, StoreError> {
     let Some((grant_id, hash)) = jwt_access_token::parse(app, presented).await? else { return Ok(None) };
-    let token = standing::access_token(app, grant_id, &hash).await?;
-    Ok(token.map(|token| ActiveToken {
+    let Some(token) = standing::access_token(app, grant_id, &hash).await? else { return Ok(None) };
+    let mut active = ActiveToken {
         client_id: token.client_id,
         user_id: token.user_id,
         scope: token.scope,
@@ -43,5 +43,16 @@ pub async fn active_token(app: &App, presented: &str) -> Result<Option<ActiveTok
         pairwise: token.pairwise,
         issued_at: token.issued_at,
         expires_at: token.expires_at,
-    }))
+    };
+    if let Some(user_id) = active.user_id.filter(|_| scopes::depends_on_user(app, &active.scope)) {
+        // In a box, so that the future of the fast path stays small.
+        let left = Box::pin(scopes::of_user(app, &active.scope, user_id)).await?;
+        if left.is_empty() {
+            return Ok(None);
+        }
+        if left != active.scope.scope {
+            active.scope = Arc::new(LiveScope { text: left.to_string(), scope: left });
+        }
+    }
+    Ok(Some(active))
 }

@@ -13,6 +13,7 @@ use warp::reply::Response;
 use super::active_token::{ActiveToken, active_token};
 use super::error::{OAuthError, no_store};
 use super::posted::{Posted, not_read, posted};
+use super::scopes;
 use crate::app::App;
 use crate::http::form::Encodings;
 use crate::http::handler::Handler;
@@ -108,7 +109,10 @@ async fn refresh_token(
 ) -> Result<Option<Vec<u8>>, StoreError> {
     let grant = app.store.load::<Grant>(&grant_id.to_string()).await?.aggregate;
     let Some(authorization) = grant.authorization() else { return Ok(None) };
-    let allowed = &asking.metadata.scope;
+    let allowed = match authorization.user_id {
+        Some(user_id) => &scopes::of_user(app, &asking.metadata.scope, user_id).await?,
+        None => &asking.metadata.scope,
+    };
     let stands = authorization.client_id == asking.id
         && grant.is_current_refresh_token(&hash.into())
         && app.now() < authorization.expires_at

@@ -32,15 +32,23 @@ pub fn known(scope: &Scope, others: &[&Scope]) -> Scope {
 /// Of `scope`, what this client is registered for now and this user may have (`oauth.user_scopes`).
 ///
 /// # Errors
-/// When the names cannot be looked up. Nothing is, as long as the scope has no word that is for some users only.
+/// See [`of_user`].
 pub async fn allowed(app: &App, scope: &Scope, client: &ClientMetadata, user_id: UserId) -> Result<Scope, StoreError> {
+    of_user(app, &scope.filtered(|word| client.scope.contains(word)), user_id).await
+}
+
+/// Of `scope`, what this user may have (`oauth.user_scopes`).
+///
+/// # Errors
+/// When the names cannot be looked up. Nothing is, as long as the scope has no word that is for some users only.
+pub async fn of_user(app: &App, scope: &Scope, user_id: UserId) -> Result<Scope, StoreError> {
     let mut withheld = Vec::new();
     for rule in app.settings.oauth.user_scopes.iter().filter(|rule| scope.contains(&rule.scope)) {
         if !is_named(app, &rule.names, user_id).await? {
             withheld.push(rule.scope.as_str());
         }
     }
-    Ok(scope.filtered(|word| client.scope.contains(word) && !withheld.contains(&word)))
+    Ok(scope.filtered(|word| !withheld.contains(&word)))
 }
 
 /// Whether it depends on the user how much of `scope` may be given.

@@ -4,7 +4,7 @@ use aws_lc_rs::digest;
 use grantlog_domain::grant::{Grant, GrantCommand, GrantError, RedeemCode, RevocationReason};
 use grantlog_domain::{CodeChallenge, Verifier};
 
-use super::{NOT_VALID, NewTokens, TokenRequest, TokenResponse, parse};
+use super::{NOT_VALID, NewTokens, TokenRequest, TokenResponse, allowed, parse};
 use crate::app::App;
 use crate::oauth::error::OAuthError;
 use crate::secrets::Kind;
@@ -20,7 +20,7 @@ pub(super) async fn redeem(app: &App, request: TokenRequest) -> Result<TokenResp
         code: code.into(),
         redirect_uri: request.posted.parameters.get("redirect_uri").map(str::to_owned),
         verifier,
-        allowed: request.client.metadata.scope.clone(),
+        allowed: allowed(app, &request, grant_id).await?,
         access_token: tokens.access_token(app, request.at),
         refresh_token: tokens.refresh_token(),
         at: request.at,

@@ -25,6 +25,7 @@ use super::error::{ErrorCode, OAuthError, no_store};
 use super::jwt_access_token::{self, kind};
 use super::posted::{Posted, not_executed, not_read, posted};
 use super::profiles::not_told;
+use super::scopes;
 use crate::app::App;
 use crate::http::form::{Encodings, Parameters};
 use crate::http::handler::Handler;
@@ -165,6 +166,22 @@ impl TokenResponse {
         no_store(headers);
         response
     }
+}
+
+/// What the client may have now for the user of this grant, who is looked up only where a scope is not for every user.
+async fn allowed(app: &App, request: &TokenRequest, grant_id: GrantId) -> Result<Scope, OAuthError> {
+    let client = &request.client.metadata;
+    if !scopes::depends_on_user(app, &client.scope) {
+        return Ok(client.scope.clone());
+    }
+    // In a box, so that the future of the fast path stays small.
+    let grant = Box::pin(app.store.load::<Grant>(&grant_id.to_string())).await;
+    let grant = grant.map_err(|error| not_read(&error, &request.posted.context))?.aggregate;
+    let Some(user_id) = grant.authorization().and_then(|authorization| authorization.user_id) else {
+        return Ok(client.scope.clone());
+    };
+    let allowed = scopes::allowed(app, &client.scope, client, user_id).await;
+    allowed.map_err(|error| not_read(&error, &request.posted.context))
 }
 
 /// The grant of a code or refresh token, which carry its id (no lookup is needed), and the hash of what was presented.

@@ -10,12 +10,11 @@ use grantlog_domain::grant::{
 };
 use grantlog_domain::{GrantId, Scope};
 
-use super::{NOT_VALID, NewTokens, TokenRequest, TokenResponse, parse, refused};
+use super::{NOT_VALID, NewTokens, TokenRequest, TokenResponse, allowed, parse, refused};
 use crate::app::App;
 use crate::oauth::error::{ErrorCode, OAuthError};
 use crate::oauth::jwt_access_token::kind;
 use crate::oauth::posted::not_read;
-use crate::oauth::scopes;
 use crate::secrets::Kind;
 use crate::store::ExecuteError;
 
@@ -93,22 +92,6 @@ fn not_valid() -> OAuthError {
 fn scope(request: &TokenRequest) -> Result<Option<Scope>, OAuthError> {
     let scope = request.posted.parameters.get("scope").map(Scope::parse).transpose();
     scope.map_err(|error| OAuthError::new(ErrorCode::InvalidScope, error.to_string()))
-}
-
-/// What the client may have now for the user of this grant, who is looked up only where a scope is not for every user.
-async fn allowed(app: &App, request: &TokenRequest, grant_id: GrantId) -> Result<Scope, OAuthError> {
-    let client = &request.client.metadata;
-    if !scopes::depends_on_user(app, &client.scope) {
-        return Ok(client.scope.clone());
-    }
-    // In a box, so that the future of the fast path stays small.
-    let grant = Box::pin(app.store.load::<Grant>(&grant_id.to_string())).await;
-    let grant = grant.map_err(|error| not_read(&error, &request.posted.context))?.aggregate;
-    let Some(user_id) = grant.authorization().and_then(|authorization| authorization.user_id) else {
-        return Ok(client.scope.clone());
-    };
-    let allowed = scopes::allowed(app, &client.scope, client, user_id).await;
-    allowed.map_err(|error| not_read(&error, &request.posted.context))
 }
 
 fn mint(app: &App, request: &TokenRequest, grant_id: GrantId) -> NewTokens {

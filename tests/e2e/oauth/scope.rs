@@ -76,12 +76,23 @@ async fn a_scope_is_given_to_those_who_may_have_it(store: Store) {
     }
     let refused = browser.open(&url("admin")).await.callback();
     assert_eq!(query_of(&refused)["error"], "invalid_scope");
-    // What somebody may not have any more does not come back by a refresh.
+    // What somebody may not have any more is in no token that is out, and does not come back by a code or a refresh.
     let tokens = password(&server, &client, &ann, "profile admin").await.expect(200).json();
-    let refresh = tokens["refresh_token"].as_str().expect("a refresh token").to_owned();
+    let [access, refresh] =
+        ["access_token", "refresh_token"].map(|name| tokens[name].as_str().expect("a token").to_owned());
+    let only = password(&server, &client, &ann, "admin").await.expect(200).json();
+    let callback = Browser::new(&server).authorize(&url("profile admin"), &ann).await.callback();
+    let code = query_of(&callback).remove("code").expect("a code");
     server.stop();
     rules(&site, r#""admin: root""#);
     let server = Server::on(&site, &[]).await;
+    for token in [&access, &refresh] {
+        assert_eq!(server.introspect_as(&client, token).await["scope"], "profile");
+    }
+    let only = only["access_token"].as_str().expect("a token");
+    assert_eq!(server.introspect_as(&client, only).await["active"], false);
+    let form = [("grant_type", "authorization_code"), ("code", code.as_str()), ("redirect_uri", CALLBACK)];
+    assert_eq!(server.token_as(&client, &form).await.expect(200).json()["scope"], "profile");
     let form = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
     assert_eq!(server.token_as(&client, &form).await.expect(200).json()["scope"], "profile");
 }
