@@ -32,6 +32,15 @@ async fn values_come_back_as_they_went_in() {
     assert!(matches!(rows[1].int(1), Err(DbError::Malformed(_))));
 }
 
+/// Before 3.51.3 a checkpoint beside a commit of another connection could lose pages of the WAL (docs/dependencies.md).
+#[tokio::test]
+async fn the_sqlite_that_is_linked_is_one_and_not_an_old_one() {
+    let (_folder, db) = file().await;
+    let version = db.fetch("SELECT sqlite_version()", &[]).await.unwrap()[0].text(0).unwrap();
+    assert_eq!(version, rusqlite::version());
+    assert!(rusqlite::version_number() >= 3_051_003, "{version}");
+}
+
 #[tokio::test]
 async fn a_second_row_with_the_same_key_is_a_conflict() {
     let (_folder, db) = file().await;
