@@ -8,6 +8,7 @@ use grantlog_projections::live::LiveClient;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::active_token::{ActiveToken, active_token};
@@ -16,13 +17,12 @@ use super::posted::{Posted, not_read, posted};
 use super::scopes;
 use crate::app::App;
 use crate::http::form::Encodings;
-use crate::http::handler::Handler;
 use crate::oidc::subject;
 use crate::secrets::Kind;
 use crate::standing::parties_stand;
 use crate::store::StoreError;
 
-pub fn route(app: &App) -> Handler {
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     posted(app, Encodings::UrlEncoded, introspect)
 }
 
