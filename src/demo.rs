@@ -12,6 +12,7 @@ use grantlog_domain::redirect_uri::RedirectUriError;
 use grantlog_domain::session::EndReason;
 use grantlog_domain::{Actor, ClientId, RedirectUri, Scope, SecretHash, Timestamp};
 use grantlog_projections::tables::grants::GrantsOf;
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -63,6 +64,36 @@ pub fn curl_line(app: &App) -> String {
         client_secret(app).expose(),
         app.settings.issuer.url("/oauth/token")
     )
+}
+
+/// What is told of a user of that name in a demo: something for every claim, so that whoever tries a client sees what each
+/// scope opens. None of it is anybody's.
+#[must_use]
+pub fn claims(username: &str, at: Timestamp) -> Map<String, Value> {
+    let letters: String = username.chars().filter(char::is_ascii_alphanumeric).collect();
+    let mailbox = if letters.is_empty() { "somebody".to_owned() } else { letters.to_lowercase() };
+    let claims = json!({
+        "name": format!("{} Demo", username.trim()),
+        "given_name": username.trim(),
+        "middle_name": "Example",
+        "family_name": "Demo",
+        "nickname": username.trim(),
+        "profile": "https://example.com/profile",
+        "picture": "https://example.com/picture.png",
+        "website": "https://example.com/",
+        "gender": "not told",
+        "birthdate": "2000-01-01",
+        "zoneinfo": "Etc/UTC",
+        "locale": "en",
+        "updated_at": at,
+        "email": format!("{mailbox}@example.com"),
+        "email_verified": true,
+        "address": { "formatted": "1 Example Street, Example", "street_address": "1 Example Street",
+                     "locality": "Example", "country": "Example" },
+        "phone_number": "+1 555 0100",
+        "phone_number_verified": true,
+    });
+    if let Value::Object(claims) = claims { claims } else { Map::new() }
 }
 
 /// Makes the demo client, or brings the one of an earlier demo up to date. Done at every start, before the first

@@ -11,6 +11,7 @@ use grantlog_domain::{Actor, UserId};
 use grantlog_projections::live::LiveUser;
 
 use crate::app::App;
+use crate::demo;
 use crate::http::per_address::network;
 use crate::http::request_id::RequestContext;
 use crate::secrets::Secret;
@@ -43,6 +44,12 @@ pub enum SignInError {
     /// For the log.
     #[error("{0}")]
     Fault(String),
+}
+
+/// What a name and a password prove (RFC 8176): nothing in a demo.
+#[must_use]
+pub fn amr(app: &App) -> Vec<String> {
+    if app.settings.demo { Vec::new() } else { vec!["pwd".to_owned()] }
 }
 
 /// Where the passwords of a caller come from that speaks for itself.
@@ -145,6 +152,7 @@ pub async fn demo_user(app: &App, username: &str, context: &RequestContext) -> R
         Err(VaultError::UsernameTaken) => return app.vault.find(username).await?.ok_or(SignInError::Refused),
         Err(error) => return Err(error.into()),
     }
+    app.vault.set_claims(user_id, demo::claims(username, app.now())).await?;
     let by = app.command_context(Actor::System, context, None);
     match app.store.create::<User>(&user_id.to_string(), UserCommand::Register { at: app.now() }, &by).await {
         Ok(_) => Ok(user_id),

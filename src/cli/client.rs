@@ -115,7 +115,8 @@ struct Choices {
     /// code, token, id_token, "id_token token", "code id_token", "code token" or "code id_token token"; may be repeated [default: what fits the grant types]
     #[arg(long = "response-type", value_name = "TYPE", value_parser = one_of(ResponseType::ALL, ResponseType::as_str), hide_possible_values = true)]
     response_types: Vec<ResponseType>,
-    /// The widest scope that it may ask for, separated by blanks [default: profile]
+    /// The widest scope that it may ask for, separated by blanks [default: openid profile email where there
+    /// are users, none for machine and api]
     #[arg(long)]
     scope: Option<String>,
     /// How it proves who it is (token_endpoint_auth_method) [default: client_secret_basic]

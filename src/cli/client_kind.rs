@@ -20,6 +20,11 @@ impl Kind {
             Self::Web | Self::Machine | Self::Api => (TokenEndpointAuthMethod::ClientSecretBasic, ApplicationType::Web),
         };
         let is_api = self == Self::Api;
+        // What OpenID libraries ask for who say nothing; a machine has no user, and what its API wants only its people know.
+        let scope = match self {
+            Self::Web | Self::Native => "openid profile email",
+            Self::Machine | Self::Api => "",
+        };
         ClientMetadata {
             client_name,
             client_uri: None,
@@ -30,7 +35,7 @@ impl Kind {
                 Self::Api => Vec::new(),
             },
             response_types: Vec::new(),
-            scope: if is_api { Scope::default() } else { Scope::parse("profile").unwrap_or_default() },
+            scope: Scope::parse(scope).unwrap_or_default(),
             token_endpoint_auth_method: method,
             application_type,
             require_pkce: false,

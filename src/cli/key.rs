@@ -61,6 +61,15 @@ pub(super) async fn run(command: Key, settings: &Settings, json: bool) -> Result
         Key::List => {}
         Key::Rotate(rotate) => {
             for alg in Algorithm::ALL.iter().filter(|alg| rotate.alg.is_none_or(|only| only == **alg)) {
+                if let Some(waiting) = keys.waiting(*alg).await?.filter(|_| !rotate.now) {
+                    let (id, due) = (&waiting.id, waiting.due(&settings.keys));
+                    output::message(&format!(
+                        "{alg}: no key was made, because {id} waits since {}: a running server signs with it from {} on \
+                         (keys.publish_seconds), and at once with --now",
+                        output::moment(waiting.created_at),
+                        output::moment(due),
+                    ));
+                }
                 let next = keys.make_next(*alg).await?;
                 if rotate.now {
                     keys.activate(&next).await?;

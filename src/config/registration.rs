@@ -5,6 +5,7 @@ use super::{
     ErrorRedirects, InitialAccessToken, RegistrationMode, RegistrationSettings, count, flag, number, parsed, text,
 };
 use crate::secrets::Secret;
+use grantlog_domain::Scope;
 
 /// Shortest token of the settings, in characters: what a program makes at random is longer.
 const TOKEN_CHARS_MIN: usize = 32;
@@ -15,6 +16,8 @@ const NAME_CHARS_MAX: usize = 32;
 const DEMO_PER_ADDRESS: u32 = 1000;
 
 const PER_ADDRESS: &str = "registration.per_address";
+const DEFAULT_SCOPE: &str = "registration.default_scope";
+const SCOPE: &str = "a scope (RFC 6749 3.3)";
 const TOKENS: &str = "registration.initial_access_tokens";
 
 pub(super) fn read(values: &Values) -> Result<RegistrationSettings, ConfigError> {
@@ -30,12 +33,21 @@ pub(super) fn read(values: &Values) -> Result<RegistrationSettings, ConfigError>
         "token" => RegistrationMode::Token,
         _ => RegistrationMode::Off,
     };
+    let scope: Scope = parsed(values, "registration.scope", SCOPE)?;
+    let default_scope: Scope = match flag(values, "demo") && !values.is_given(DEFAULT_SCOPE) {
+        true => scope.clone(),
+        false => parsed(values, DEFAULT_SCOPE, SCOPE)?,
+    };
+    if values.is_given(DEFAULT_SCOPE) && !default_scope.is_subset_of(&scope) {
+        return Err(values.refuse(DEFAULT_SCOPE, "must be within registration.scope".to_owned()));
+    }
     let per_address = number(values, PER_ADDRESS);
     let is_tried = flag(values, "demo") && !values.is_given(PER_ADDRESS);
     Ok(RegistrationSettings {
         mode,
         initial_access_tokens,
-        scope: parsed(values, "registration.scope", "a scope (RFC 6749 3.3)")?,
+        scope,
+        default_scope,
         per_address: if is_tried { DEMO_PER_ADDRESS } else { per_address },
         per_hour: number(values, "registration.per_hour"),
         error_redirects: match text(values, "registration.error_redirects") {
@@ -93,6 +105,16 @@ mod tests {
         assert_eq!(per_address(&[]), 20);
         assert_eq!(per_address(&[("demo", "true")]), 1000);
         assert_eq!(per_address(&[("demo", "true"), (PER_ADDRESS, "20")]), 20);
+    }
+
+    #[test]
+    fn who_names_no_scope_gets_the_default_and_in_a_demo_all() {
+        let default = |flags: &[(&str, &str)]| settings(flags).map(|read| read.default_scope.to_string());
+        assert_eq!(default(&[]).unwrap(), "email openid profile");
+        assert_eq!(default(&[("demo", "true"), ("registration.scope", "openid phone")]).unwrap(), "openid phone");
+        assert_eq!(default(&[("demo", "true"), (DEFAULT_SCOPE, "openid")]).unwrap(), "openid");
+        assert!(default(&[("registration.scope", "openid")]).is_ok(), "the rest is left out");
+        assert!(default(&[("registration.scope", "openid"), (DEFAULT_SCOPE, "email")]).is_err());
     }
 
     #[test]

@@ -190,6 +190,8 @@ pub struct RegistrationSettings {
     pub initial_access_tokens: Vec<InitialAccessToken>,
     /// The widest scope that they may have.
     pub scope: Scope,
+    /// The scope of those that name none.
+    pub default_scope: Scope,
     /// Registrations and changes in an hour, of one address.
     pub per_address: u32,
     /// The same of all addresses.

@@ -286,6 +286,12 @@ pub const SETTINGS: &[Setting] = &[
         "openid profile email address phone offline_access",
         "The widest scope that a client may have that registers itself, separated by blanks.",
     ),
+    text(
+        "registration.default_scope",
+        "openid profile email",
+        "The scope of a client that registers itself and names none (RFC 7591 2), as far as `registration.scope` has it. In a demo \
+         all of that, unless it is said here.",
+    ),
     number(
         "registration.per_address",
         [20, 1, 100_000],

@@ -29,6 +29,9 @@ use crate::pages::visit::Proof;
 /// Longest `state`, in bytes.
 pub const STATE_BYTES_MAX: usize = 2048;
 
+/// Most bytes of scope words that an error names.
+const SCOPE_BYTES_TOLD: usize = 200;
+
 /// Longest request, in bytes of this endpoint's path and query: what browsers and proxies carry. It is as long again
 /// when the browser comes back from the sign-in page.
 pub const REQUEST_BYTES_MAX: usize = 8000;
@@ -86,7 +89,7 @@ impl AuthorizationRequest {
             check_repeats(parameters)?;
             check_state(parameters)?;
             let response_type = response_type(parameters, client)?;
-            response_mode(parameters, response_type)?;
+            response_mode(parameters, Some(response_type))?;
             check_unsupported(parameters)?;
             let scope = understood_scope(parameters, client, &settings.registration.scope)?;
             let scope = without_needless_offline_access(scope, client, response_type);
@@ -220,13 +223,10 @@ impl Prompt {
 #[must_use]
 pub fn way_back(redirect: VerifiedRedirect, parameters: &Parameters) -> VerifiedRedirect {
     let redirect = redirect.with_state(parameters.get("state").filter(|state| state.len() <= STATE_BYTES_MAX));
-    match parameters.get("response_type").and_then(|text| ResponseType::parse(text).ok()) {
-        Some(response_type) => {
-            let mode = response_mode(parameters, response_type).ok().flatten();
-            redirect.answering(response_type, mode)
-        }
-        None => redirect,
-    }
+    // Without a response type, or with one that is not known, the client may still say how it wants to hear so.
+    let response_type = parameters.get("response_type").and_then(|text| ResponseType::parse(text).ok());
+    let mode = response_mode(parameters, response_type).ok().flatten();
+    redirect.answering(response_type, mode)
 }
 
 /// RFC 6749 3.1: parameters MUST NOT be included more than once.
@@ -254,11 +254,14 @@ fn response_type(parameters: &Parameters, client: &ClientMetadata) -> Result<Res
 
 /// OAuth 2.0 Multiple Response Type Encoding Practices 2.1 and 5; OAuth 2.0 Form Post Response Mode 2. Only a code alone
 /// may go into the query, which servers log and browsers remember.
-fn response_mode(parameters: &Parameters, response_type: ResponseType) -> Result<Option<ResponseMode>, OAuthError> {
+fn response_mode(
+    parameters: &Parameters,
+    response_type: Option<ResponseType>,
+) -> Result<Option<ResponseMode>, OAuthError> {
     let Some(text) = parameters.get("response_mode") else { return Ok(None) };
     let mode = ResponseMode::ALL.iter().copied().find(|mode| mode.as_str() == text);
     let mode = mode.ok_or_else(|| OAuthError::invalid_request("response_mode is not supported"))?;
-    if mode == ResponseMode::Query && response_type != ResponseType::Code {
+    if mode == ResponseMode::Query && response_type.is_some_and(|asked| asked != ResponseType::Code) {
         return Err(OAuthError::invalid_request("response_mode query is for response_type code only"));
     }
     Ok(Some(mode))
@@ -292,12 +295,26 @@ fn asked_scope(parameters: &Parameters) -> Result<Option<Scope>, OAuthError> {
     scope.map_err(|error| OAuthError::new(ErrorCode::InvalidScope, error.to_string()))
 }
 
+/// OpenID Connect Core 11: `offline_access` is ignored where it cannot be given.
 fn within_registration(asked: Option<Scope>, client: &ClientMetadata) -> Result<Scope, OAuthError> {
-    match asked {
-        None => Ok(client.scope.clone()),
-        Some(scope) if scope.is_subset_of(&client.scope) => Ok(scope),
-        Some(_) => Err(OAuthError::new(ErrorCode::InvalidScope, "the client is not registered for all of this scope")),
+    let Some(scope) = asked else { return Ok(client.scope.clone()) };
+    let is_openid = scope.contains("openid");
+    let scope = scope.filtered(|word| word != OFFLINE_ACCESS || !is_openid || client.scope.contains(word));
+    if scope.is_subset_of(&client.scope) { Ok(scope) } else { Err(not_registered(&scope, &client.scope)) }
+}
+
+/// Words of a scope are printable ASCII without quotes (RFC 6749 3.3), as an `error_description` is.
+fn not_registered(asked: &Scope, registered: &Scope) -> OAuthError {
+    let mut named = String::new();
+    for word in asked.tokens().filter(|word| !registered.contains(word)) {
+        if named.len() + word.len() > SCOPE_BYTES_TOLD {
+            named.push_str(" and more");
+            break;
+        }
+        named.push(' ');
+        named.push_str(word);
     }
+    OAuthError::new(ErrorCode::InvalidScope, format!("the client is not registered for this scope:{named}"))
 }
 
 /// OpenID Connect Core 11: `offline_access` is ignored where no code comes back; and where the client cannot refresh. The

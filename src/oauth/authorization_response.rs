@@ -92,8 +92,11 @@ impl VerifiedRedirect {
     /// Answers as the request says, or else where that response type is answered (RFC 6749 4.2.2; OAuth 2.0 Multiple
     /// Response Type Encoding Practices 5).
     #[must_use]
-    pub fn answering(mut self, response_type: ResponseType, asked: Option<ResponseMode>) -> Self {
-        let usual = if response_type == ResponseType::Code { ResponseMode::Query } else { ResponseMode::Fragment };
+    pub fn answering(mut self, response_type: Option<ResponseType>, asked: Option<ResponseMode>) -> Self {
+        let usual = match response_type {
+            None | Some(ResponseType::Code) => ResponseMode::Query,
+            Some(_) => ResponseMode::Fragment,
+        };
         self.mode = asked.unwrap_or(usual);
         self.mode_in_request = asked.is_some();
         self
@@ -241,7 +244,7 @@ mod tests {
         let expected = "https://app.example/cb?x=1&code=c&state=a+b%26&iss=https%3A%2F%2Fid.example";
         assert_eq!(location(&answer), expected);
         let error = OAuthError::new(super::super::error::ErrorCode::AccessDenied, "no");
-        let answer = redirect.answering(ResponseType::Token, None).refuse(&issuer(), &error);
+        let answer = redirect.answering(Some(ResponseType::Token), None).refuse(&issuer(), &error);
         let expected = "https://app.example/cb?x=1#error=access_denied&error_description=no&state=a+b%26&iss=";
         assert!(location(&answer).starts_with(expected), "{}", location(&answer));
     }

@@ -13,7 +13,6 @@ use grantlog_projections::live::{Consented, LiveClient};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use self::chosen::{chosen, counts_for_this_answer, is_recent, must_be_asked, names_somebody, visible};
@@ -23,10 +22,12 @@ use super::authorization_response::{VerifiedRedirect, see_other};
 use super::error::{AuthorizationError, ErrorCode, OAuthError};
 use super::posted::{limits, not_read};
 use super::profiles::not_told;
+use super::request_object::NotOpened;
 use super::shown::{counted, shown};
 use super::{request_object, scopes};
 use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
+use crate::http::handler::Handler;
 use crate::http::request_id::{RequestContext, request_context};
 use crate::oidc::hint::{self, BadHint};
 use crate::oidc::id_token::may_be_unsigned;
@@ -34,9 +35,9 @@ use crate::pages::failure::PageError;
 use crate::pages::{self, SignedIn};
 use crate::standing::{self, is_fresh};
 
-pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+pub fn route(app: &App) -> Handler {
     let limits = limits(app);
-    warp::method()
+    let route = warp::method()
         .and(warp::header::headers_cloned())
         .and(request_context())
         .map(|method: Method, headers, context| Visit { posted: method == Method::POST, headers, context })
@@ -47,8 +48,8 @@ pub fn route(app: &App) -> BoxedFilter<(Response,)> {
         .then(async |(visit, parameters): (Visit, _), app: App| match authorize(&app, &visit, parameters).await {
             Ok(response) => response,
             Err(error) => answer(&app, &visit, error).await,
-        })
-        .boxed()
+        });
+    Handler::filter(route.boxed())
 }
 
 /// What a browser sends beside the parameters.
@@ -268,7 +269,7 @@ async fn checked(
     let client = client.filter(|client| client.is_enabled()).ok_or_else(OAuthError::unknown_client)?;
     let opened = match request_object::opened(app, &client, parameters).await {
         Ok(opened) => opened,
-        Err(error) => return Err(not_opened(app, &client, parameters, error)),
+        Err(refused) => return Err(not_opened(app, &client, parameters, refused)),
     };
     let arrival = parameters.get("arrival");
     let parameters = opened.as_ref().unwrap_or(parameters);
@@ -289,12 +290,16 @@ async fn checked(
     Ok(request)
 }
 
-/// What a client hears of a request object that cannot be read: at the redirect URI beside it, or else nothing (a page).
-fn not_opened(app: &App, client: &LiveClient, parameters: &Parameters, error: OAuthError) -> AuthorizationError {
-    match verified(app, client, parameters) {
-        Ok(redirect) => AuthorizationError::Redirect { to: Box::new(way_back(redirect, parameters)), error },
-        Err(_) => AuthorizationError::Page(error),
+/// What a client hears of a request object that is not read: where the object wants the answer, or what stands beside it, or
+/// else nothing (a page).
+fn not_opened(app: &App, client: &LiveClient, outside: &Parameters, refused: NotOpened) -> AuthorizationError {
+    let NotOpened { error, says } = refused;
+    for parameters in says.iter().chain([outside]) {
+        if let Ok(redirect) = verified(app, client, parameters) {
+            return AuthorizationError::Redirect { to: Box::new(way_back(redirect, parameters)), error };
+        }
     }
+    AuthorizationError::Page(error)
 }
 
 fn verified(app: &App, client: &LiveClient, parameters: &Parameters) -> Result<VerifiedRedirect, OAuthError> {

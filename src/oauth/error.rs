@@ -169,13 +169,6 @@ impl OAuthError {
         Self::new(ErrorCode::InvalidGrant, description)
     }
 
-    /// The body is not of the type that the endpoint takes.
-    #[must_use]
-    pub fn not_json() -> Self {
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        Self { status, ..Self::invalid_request("the body must be application/json") }
-    }
-
     /// The store is down, busy, or lost too many races: nothing was done, the client may try again.
     #[must_use]
     pub fn unavailable() -> Self {
@@ -351,10 +344,13 @@ impl From<FormError> for OAuthError {
     fn from(error: FormError) -> Self {
         let status = match error {
             FormError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            FormError::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            FormError::TooMany | FormError::Repeated | FormError::Encoding | FormError::Nul | FormError::Broken => {
-                StatusCode::BAD_REQUEST
-            }
+            // RFC 6749 5.2: an `invalid_request` is a 400, whatever is wrong with it.
+            FormError::ContentType
+            | FormError::TooMany
+            | FormError::Repeated
+            | FormError::Encoding
+            | FormError::Nul
+            | FormError::Broken => StatusCode::BAD_REQUEST,
         };
         Self { status, ..Self::invalid_request(error.to_string()) }
     }

@@ -5,24 +5,23 @@ use grantlog_domain::client::GrantType;
 use grantlog_domain::grant::Grant;
 use grantlog_domain::{GrantId, SecretHash, Timestamp};
 use grantlog_projections::live::LiveClient;
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
 use serde::Serialize;
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::active_token::{ActiveToken, active_token};
-use super::error::{OAuthError, no_store};
-use super::posted::{Posted, not_read, posted};
+use super::error::OAuthError;
+use super::jwt_access_token::{self, Audience, Said};
+use super::posted::{Posted, json, not_read, posted};
 use super::scopes;
 use crate::app::App;
 use crate::http::form::Encodings;
+use crate::http::handler::Handler;
 use crate::oidc::subject;
 use crate::secrets::Kind;
 use crate::standing::parties_stand;
 use crate::store::StoreError;
 
-pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+pub fn route(app: &App) -> Handler {
     posted(app, Encodings::UrlEncoded, introspect)
 }
 
@@ -35,11 +34,11 @@ async fn introspect(posted: Result<Posted, OAuthError>, app: App) -> Result<Resp
     Ok(introspected.map_or_else(inactive, json))
 }
 
-async fn introspected(app: &App, asking: &LiveClient, token: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    if let Some((id, hash)) = app.secrets.parse(Kind::RefreshToken, token) {
+async fn introspected(app: &App, asking: &LiveClient, presented: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    if let Some((id, hash)) = app.secrets.parse(Kind::RefreshToken, presented) {
         return Box::pin(refresh_token(app, asking, GrantId(id), hash)).await;
     }
-    let Some(token) = active_token(app, token).await?.filter(|token| may_hear_of(asking, token)) else {
+    let Some(token) = active_token(app, presented).await?.filter(|token| may_hear_of(asking, token)) else {
         return Ok(None);
     };
     // The name is for those to whom the user shows it; it would also undo a pairwise subject (OpenID Connect Core 8.1).
@@ -48,11 +47,12 @@ async fn introspected(app: &App, asking: &LiveClient, token: &str) -> Result<Opt
         None => None,
     };
     let username = profile.as_ref().map(|profile| profile.username.as_str());
+    let said = jwt_access_token::said(presented);
     if token.pairwise {
         let sub = Box::pin(subject::of_token(app, &token)).await?;
-        return Ok(Some(access_token(app, &token, Some(&sub), username)));
+        return Ok(Some(access_token(app, &token, (Some(&sub), username), said)));
     }
-    Ok(Some(access_token(app, &token, None, username)))
+    Ok(Some(access_token(app, &token, (None, username), said)))
 }
 
 /// RFC 7662 4: a client hears of its own tokens, a resource server of all that it is shown. To others every token is one
@@ -79,10 +79,25 @@ struct Introspection<'a> {
     /// The user, as the token's client knows them; the client itself when it acts for itself (RFC 9068 2.2).
     sub: &'a str,
     iss: &'a str,
+    /// As a JSON Web Token says it, or would say it. Of access tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<Audience<'a>>,
+    /// Of JSON Web Tokens. They have no `nbf`: what goes out may be used at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<&'a str>,
 }
 
-/// `pairwise`: the `sub` that is not the user's own identifier.
-fn access_token(app: &App, token: &ActiveToken, pairwise: Option<&str>, username: Option<&str>) -> Vec<u8> {
+/// `pairwise`: the `sub` that is not the user's own identifier. `said`: what the token says itself.
+fn access_token(
+    app: &App,
+    token: &ActiveToken,
+    (pairwise, username): (Option<&str>, Option<&str>),
+    said: Option<Said>,
+) -> Vec<u8> {
+    let (aud, jti) = match &said {
+        Some(Said { aud, jti }) => (Audience::Said(aud), Some(jti.as_str())),
+        None => (jwt_access_token::audience(app, |word| token.scope.contains(word)), None),
+    };
     let (mut client_id, mut user_id) = ([0; 36], [0; 36]);
     let client_id: &str = token.client_id.0.hyphenated().encode_lower(&mut client_id);
     let user_id: Option<&str> = token.user_id.map(|id| &*id.0.hyphenated().encode_lower(&mut user_id));
@@ -96,6 +111,8 @@ fn access_token(app: &App, token: &ActiveToken, pairwise: Option<&str>, username
         iat: Some(token.issued_at),
         sub: pairwise.or(user_id).unwrap_or(client_id),
         iss: app.settings.issuer.as_str(),
+        aud: Some(aud),
+        jti,
     })
 }
 
@@ -137,6 +154,8 @@ async fn refresh_token(
         iat: None,
         sub: &sub,
         iss: app.settings.issuer.as_str(),
+        aud: None,
+        jti: None,
     })))
 }
 
@@ -149,12 +168,5 @@ fn written(introspection: &Introspection<'_>) -> Vec<u8> {
 
 /// RFC 7662 2.2: nothing else is said of a token that is not active.
 fn inactive() -> Response {
-    json(br#"{"active":false}"#.to_vec())
-}
-
-fn json(body: Vec<u8>) -> Response {
-    let mut response = Response::new(body.into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    no_store(response.headers_mut());
-    response
+    json(r#"{"active":false}"#)
 }

@@ -5,10 +5,12 @@
 //! introspected and revoked like any other. A `jti` alone opens nothing here: it has a prefix of its own, and is looked up
 //! only when it comes in a signed token.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantlog_domain::client::{AccessTokenFormat, ClientMetadata};
 use grantlog_domain::grant::Authentication;
 use grantlog_domain::{ClientId, GrantId, Scope, SecretHash, Timestamp, UserId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
@@ -65,7 +67,7 @@ impl AccessToken<'_> {
         let mut claims = Map::new();
         let mut say = |name: &str, value: Value| claims.insert(name.to_owned(), value);
         say("iss", app.settings.issuer.as_str().into());
-        say("aud", audience(app, self.scope));
+        say("aud", json!(audience(app, |word| self.scope.contains(word))));
         say("sub", sub.unwrap_or_else(|| client_id.clone()).into());
         say("client_id", client_id.into());
         say("iat", self.at.0.into());
@@ -85,19 +87,44 @@ impl AccessToken<'_> {
     }
 }
 
-/// RFC 9068 3: the default resource indicator, and this server where it is a resource itself (UserInfo, `/api/me`).
-fn audience(app: &App, scope: &Scope) -> Value {
+/// Whom a token is for.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Audience<'a> {
+    One(&'a str),
+    Both([&'a str; 2]),
+    /// As the token itself says it.
+    Said(&'a Value),
+}
+
+/// RFC 9068 3: the default resource indicator, and this server where it is a resource itself (UserInfo, `/api/me`). `has`
+/// says which words the token's scope has.
+pub fn audience(app: &App, has: impl Fn(&str) -> bool) -> Audience<'_> {
     let issuer = app.settings.issuer.as_str();
     match app.settings.oauth.access_token_audience.as_deref() {
-        Some(audience) if scope.contains("openid") || scope.contains("profile") => json!([audience, issuer]),
-        Some(audience) => audience.into(),
-        None => issuer.into(),
+        Some(audience) if has("openid") || has("profile") => Audience::Both([audience, issuer]),
+        Some(audience) => Audience::One(audience),
+        None => Audience::One(issuer),
     }
 }
 
 #[derive(Deserialize)]
 struct Presented {
     jti: String,
+}
+
+/// What a JSON Web Token says that no other access token does.
+#[derive(Deserialize)]
+pub struct Said {
+    pub aud: Value,
+    pub jti: String,
+}
+
+/// Reads a token that was found to be active; `None` when it is no JSON Web Token.
+#[must_use]
+pub fn said(active: &str) -> Option<Said> {
+    let claims = active.split('.').nth(1)?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
 }
 
 /// Which grant a presented access token is of, and its hash there; `None` when it is none of this server's making. It says

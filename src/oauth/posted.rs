@@ -3,20 +3,21 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Buf;
-use futures::Stream;
+use bytes::Bytes;
 use grantlog_projections::live::LiveClient;
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use warp::Filter;
-use warp::filters::BoxedFilter;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request};
+use http_body_util::BodyExt as _;
 use warp::reply::Response;
 
-use super::error::OAuthError;
-use crate::app::{App, with};
+use super::error::{OAuthError, no_store};
+use crate::app::App;
 use crate::http::client_auth::{self, AuthenticationError};
 use crate::http::form::{self, Encodings, FormLimits, Parameters};
-use crate::http::request_id::{RequestContext, request_context};
+use crate::http::handler::Handler;
+use crate::http::request::RequestBody;
+use crate::http::request_id::RequestContext;
 use crate::store::vault::VaultError;
 use crate::store::{ExecuteError, StoreError};
 
@@ -61,32 +62,37 @@ pub fn limits(app: &App) -> FormLimits {
     FormLimits { body_bytes: app.settings.http.body_bytes, parameters: app.settings.http.parameters }
 }
 
-/// The route of a handler that is given the form of a request, or why it is none.
-pub fn posted<F, A>(app: &App, encodings: Encodings, handler: F) -> BoxedFilter<(Response,)>
+/// A handler that reads a form first, and hears of one that is none.
+pub fn posted<F, A>(app: &App, encodings: Encodings, handler: F) -> Handler
 where
     F: Fn(Result<Posted, OAuthError>, App) -> A + Copy + Send + Sync + 'static,
     A: Future<Output = Result<Response, OAuthError>> + Send + 'static,
 {
-    let limits = limits(app);
-    warp::header::headers_cloned()
-        .and(request_context())
-        .and(warp::body::stream())
-        .and(with(app))
-        .then(move |headers, context, body, app: App| async move {
-            answer(handler(read(headers, context, body, encodings, limits).await, app).await)
-        })
-        .boxed()
+    let (app, limits) = (app.clone(), limits(app));
+    Handler::new(move |request, context| {
+        let app = app.clone();
+        Box::pin(async move { answer(handler(read(request, context, encodings, limits).await, app).await) })
+    })
 }
 
-async fn read<B: Buf>(
-    headers: HeaderMap,
+async fn read(
+    request: Request<RequestBody>,
     context: RequestContext,
-    body: impl Stream<Item = Result<B, warp::Error>>,
     encodings: Encodings,
     limits: FormLimits,
 ) -> Result<Posted, OAuthError> {
-    let parameters = form::read(headers.get(CONTENT_TYPE), body, encodings, limits).await?;
+    let (Parts { headers, .. }, body) = request.into_parts();
+    let parameters = form::read(headers.get(CONTENT_TYPE), body.into_data_stream(), encodings, limits).await?;
     Ok(Posted { headers, parameters, context })
+}
+
+/// JSON that nobody keeps (RFC 6749 5.1).
+pub fn json(body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(body.into().into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    no_store(headers);
+    response
 }
 
 /// The answer of a handler.

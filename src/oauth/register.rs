@@ -11,32 +11,33 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use bytes::{Buf, Bytes};
-use futures::Stream;
+use bytes::Bytes;
 use grantlog_domain::client::{Author, Client, ClientCommand, ClientError, ClientMetadata, Registration, Stage};
 use grantlog_domain::{Actor, ClientId, Scope, SecretHash};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, json};
-use warp::Filter;
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use self::members::Members;
 use self::requested::{Allowed, metadata};
 use super::error::{ErrorCode, OAuthError, no_store};
 use super::metadata::announced;
-use super::posted::{answer, not_executed, not_read};
+use super::posted::{self, answer, not_executed, not_read};
 use super::profiles::not_told;
 use crate::app::App;
 use crate::client_fields::to_json;
 use crate::config::{RegistrationMode, RegistrationSettings};
 use crate::http::bearer::{self, BearerFault};
 use crate::http::failure::Failure;
-use crate::http::form::{FormError, Parameters, raw_query, read_body};
+use crate::http::form::{FormError, Parameters, read_body};
+use crate::http::handler::Handler;
 use crate::http::lately::Lately;
 use crate::http::per_address::network;
-use crate::http::request_id::{RequestContext, request_context};
+use crate::http::request::RequestBody;
+use crate::http::request_id::RequestContext;
 use crate::oidc::sector;
 use crate::secrets::{Kind, Secret};
 
@@ -51,20 +52,14 @@ struct Registrar {
     lately: Lately<IpAddr>,
 }
 
-pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+pub fn route(app: &App) -> Handler {
     let RegistrationSettings { per_address, per_hour, .. } = app.settings.registration;
     let lately = Lately::new(per_address, per_hour);
     let registrar = Arc::new(Registrar { app: app.clone(), announced: announced(app), lately });
-    warp::method()
-        .and(warp::header::headers_cloned())
-        .and(raw_query())
-        .and(request_context())
-        .and(warp::body::stream())
-        .then(move |method, headers, query, context, body| {
-            let registrar = Arc::clone(&registrar);
-            async move { answer(registrar.answer(method, Asked { headers, query, context }, body).await) }
-        })
-        .boxed()
+    Handler::new(move |request, context| {
+        let registrar = Arc::clone(&registrar);
+        Box::pin(async move { answer(registrar.answer(request, context).await) })
+    })
 }
 
 /// What a registrant hears when no handler answered: metadata that are too large are invalid (RFC 7591 3.2.2).
@@ -72,11 +67,6 @@ pub fn not_answered(failure: Failure) -> OAuthError {
     let error = OAuthError::not_answered(failure);
     if failure == Failure::BodyTooLarge { error.called(ErrorCode::InvalidClientMetadata) } else { error }
 }
-
-/// A body as filters of warp hand it on.
-trait Body<B>: Stream<Item = Result<B, warp::Error>> + Send {}
-
-impl<B, S: Stream<Item = Result<B, warp::Error>> + Send> Body<B> for S {}
 
 /// A request but for its body.
 struct Asked {
@@ -86,7 +76,9 @@ struct Asked {
 }
 
 impl Registrar {
-    async fn answer<B: Buf>(&self, method: Method, asked: Asked, body: impl Body<B>) -> Result<Response, OAuthError> {
+    async fn answer(&self, request: Request<RequestBody>, context: RequestContext) -> Result<Response, OAuthError> {
+        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+        let asked = Asked { headers, query: uri.query().unwrap_or_default().to_owned(), context };
         match method {
             Method::POST => self.register(asked, body).await,
             Method::PUT => self.update(asked, body).await,
@@ -96,7 +88,7 @@ impl Registrar {
     }
 
     /// RFC 7591 3.1 and 3.2.1.
-    async fn register<B: Buf>(&self, asked: Asked, body: impl Body<B>) -> Result<Response, OAuthError> {
+    async fn register(&self, asked: Asked, body: RequestBody) -> Result<Response, OAuthError> {
         let app = &self.app;
         let actor = who_registers(&app.settings.registration, &asked.headers)?;
         let members = self.members(&asked, body).await?;
@@ -150,7 +142,7 @@ impl Registrar {
     }
 
     /// RFC 7592 2.2: all of the metadata anew; what is not there is taken away.
-    async fn update<B: Buf>(&self, asked: Asked, body: impl Body<B>) -> Result<Response, OAuthError> {
+    async fn update(&self, asked: Asked, body: RequestBody) -> Result<Response, OAuthError> {
         let (app, held) = (&self.app, self.held(&asked).await?);
         let members = self.members(&asked, body).await?;
         held.check_same(app, &members)?;
@@ -212,12 +204,13 @@ impl Registrar {
         }
     }
 
-    async fn members<B: Buf>(&self, asked: &Asked, body: impl Body<B>) -> Result<Members, OAuthError> {
+    async fn members(&self, asked: &Asked, body: RequestBody) -> Result<Members, OAuthError> {
         let essence = asked.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !essence.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-            return Err(OAuthError::not_json());
+            return Err(invalid("the body must be application/json"));
         }
-        let body: Result<Bytes, FormError> = read_body(body, self.app.settings.http.body_bytes).await;
+        let body: Result<Bytes, FormError> =
+            read_body(body.into_data_stream(), self.app.settings.http.body_bytes).await;
         Members::parse(&body.map_err(|error| match error {
             FormError::TooLarge => not_answered(Failure::BodyTooLarge),
             error => error.into(),
@@ -225,7 +218,8 @@ impl Registrar {
     }
 
     fn allowed<'a>(&'a self, by: Author, held: Option<&'a Registration>) -> Allowed<'a> {
-        Allowed { announced: &self.announced, scope: &self.app.settings.registration.scope, by, held }
+        let RegistrationSettings { scope, default_scope, .. } = &self.app.settings.registration;
+        Allowed { announced: &self.announced, scope, default_scope, by, held }
     }
 
     /// Every client is kept in memory, so those for whom nobody answers are bounded.
@@ -338,9 +332,7 @@ fn insert_secret(document: &mut Map<String, Value>, secret: Option<&Secret<Strin
 }
 
 fn respond(status: StatusCode, document: Map<String, Value>) -> Response {
-    let mut response = Response::new(Value::Object(document).to_string().into());
+    let mut response = posted::json(Value::Object(document).to_string());
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    no_store(response.headers_mut());
     response
 }

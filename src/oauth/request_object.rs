@@ -5,9 +5,6 @@
 //! other only the object counts (RFC 9101 6.3). What comes out is a request like any other: it is checked as such, and goes
 //! to the sign-in page and back as its parameters, without the object.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use form_urlencoded::Serializer;
 use grantlog_domain::client::{JwsAlgorithm, ResponseType};
 use grantlog_projections::live::LiveClient;
@@ -26,32 +23,59 @@ const OBJECT_BYTES_MAX: usize = 2 * REQUEST_BYTES_MAX;
 /// Claims that are about the object itself (RFC 9101 4), and names that only this server uses.
 const NOT_PARAMETERS: [&str; 10] = ["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "arrival", "decision", "csrf"];
 
-/// `request_object_signing_alg_values_supported`; `none` for clients that registered it, or where they keep the object.
+/// `request_object_signing_alg_values_supported`; `none` for clients that registered it, or no algorithm.
 pub fn algorithms() -> impl Iterator<Item = JwsAlgorithm> {
     JwsAlgorithm::ALL.iter().copied().filter(|alg| !alg.is_symmetric())
+}
+
+/// Why an object is not read.
+pub struct NotOpened {
+    pub error: OAuthError,
+    /// What the object says all the same, as far as it can be read: where the client wants its answer. Nobody proved it,
+    /// and nobody need: it could stand in a request without an object.
+    pub says: Option<Parameters>,
+}
+
+impl From<OAuthError> for NotOpened {
+    fn from(error: OAuthError) -> Self {
+        Self { error, says: None }
+    }
 }
 
 /// The parameters of a request with those of its object in them; `None` when it has no object.
 ///
 /// # Errors
 /// `invalid_request_object`, `invalid_request_uri`, and those for what is not supported.
-pub async fn opened(app: &App, client: &LiveClient, outside: &Parameters) -> Result<Option<Parameters>, OAuthError> {
+pub async fn opened(app: &App, client: &LiveClient, outside: &Parameters) -> Result<Option<Parameters>, NotOpened> {
     let repeated = ["request", "request_uri"].into_iter().any(|name| outside.is_repeated(name));
     let object = match (outside.get("request"), outside.get("request_uri")) {
         (None, None) if !repeated => return Ok(None),
-        _ if outside.has_repeats() => return Err(OAuthError::invalid_request("a parameter is repeated")),
+        _ if outside.has_repeats() => return Err(OAuthError::invalid_request("a parameter is repeated").into()),
         (None, None) => return Ok(None),
         // Core 6.2, RFC 9101 5.
-        (Some(_), Some(_)) => return Err(OAuthError::invalid_request("request goes without request_uri")),
+        (Some(_), Some(_)) => return Err(OAuthError::invalid_request("request goes without request_uri").into()),
         (Some(object), None) => object.to_owned(),
         (None, Some(uri)) => fetched(app, client, uri).await?,
     };
     let jwt = ClientJwt::parse(object.trim(), OBJECT_BYTES_MAX).map_err(|error| refused(client, &error))?;
-    check_signature(app, client, &jwt, outside.get("request_uri").is_some()).await?;
-    check_claims(app, client, &jwt).map_err(|error| refused(client, &error))?;
     let is_openid = outside.get("scope").is_some_and(|scope| scope.split(' ').any(|word| word == "openid"));
-    check_outside(client, &jwt, outside, is_openid)?;
-    merged(app, client, &jwt, outside, is_openid).map(Some)
+    let merged = merged(app, client, &jwt, outside, is_openid)?;
+    match check(app, client, &jwt, outside, is_openid).await {
+        Ok(()) => Ok(Some(merged)),
+        Err(error) => Err(NotOpened { error, says: Some(merged) }),
+    }
+}
+
+async fn check(
+    app: &App,
+    client: &LiveClient,
+    jwt: &ClientJwt<'_>,
+    outside: &Parameters,
+    is_openid: bool,
+) -> Result<(), OAuthError> {
+    check_signature(app, client, jwt).await?;
+    check_claims(app, client, jwt).map_err(|error| refused(client, &error))?;
+    check_outside(client, jwt, outside, is_openid)
 }
 
 fn invalid(why: &'static str) -> OAuthError {
@@ -63,15 +87,15 @@ fn refused(client: &LiveClient, error: &JwtError) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidRequestObject, format!("the request object cannot be used: {error}"))
 }
 
-/// Core 6.2, RFC 9101 5.2: only from where the client registered, so nobody makes this server ask anybody else. A hash of
-/// the document behind `#` must be the document's.
+/// Core 6.2, RFC 9101 5.2: only from where the client registered, so nobody makes this server ask anybody else. What stands
+/// behind `#` tells a server that keeps documents when one has changed. This one keeps none, so it reads past it.
 async fn fetched(app: &App, client: &LiveClient, uri: &str) -> Result<String, OAuthError> {
     let registered = &client.metadata.openid.request_uris;
     if registered.is_empty() {
         return Err(OAuthError::new(ErrorCode::RequestUriNotSupported, "the client registered no request_uris"));
     }
     let invalid = |why: &'static str| OAuthError::new(ErrorCode::InvalidRequestUri, why);
-    let (document, fragment) = uri.split_once('#').map_or((uri, None), |(document, hash)| (document, Some(hash)));
+    let document = uri.split_once('#').map_or(uri, |(document, _)| document);
     let is_registered = |held: &String| held.split('#').next() == Some(document);
     if !registered.iter().any(is_registered) {
         return Err(invalid("the request_uri is not one that the client registered"));
@@ -83,28 +107,14 @@ async fn fetched(app: &App, client: &LiveClient, uri: &str) -> Result<String, OA
             invalid("the document of the request_uri cannot be fetched")
         }
     })?;
-    let hash = fragment.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).filter(|hash| hash.len() == 32);
-    if hash.is_some_and(|hash| digest(&SHA256, &body).as_ref() != hash) {
-        return Err(invalid("the document of the request_uri is not the one of its hash"));
-    }
     String::from_utf8(body.into()).map_err(|_| invalid("the document of the request_uri is not a request object"))
 }
 
-/// Core 6.1, RFC 9101 6.2, RFC 8725 3.1: with the algorithm that the client registered. Without one, any that is supported
-/// (OpenID Connect Dynamic Registration 2); but without a signature only by reference: who can write where the client
-/// registered that its objects are, is the client, and by value it could be anybody.
-async fn check_signature(
-    app: &App,
-    client: &LiveClient,
-    jwt: &ClientJwt<'_>,
-    by_reference: bool,
-) -> Result<(), OAuthError> {
-    let registered = client.metadata.openid.request_object_signing_alg;
-    match (registered, jwt.alg) {
-        (None, JwsAlgorithm::None) if !by_reference => {
-            let why = "unsigned request objects by value are for clients that registered them";
-            Err(OAuthError::new(ErrorCode::RequestNotSupported, why))
-        }
+/// Core 6.1, RFC 9101 6.2, RFC 8725 3.1: with the algorithm that the client registered. Without one, any that is supported,
+/// and `none` is (OpenID Connect Dynamic Registration 2 `request_object_signing_alg`): an unsigned object is worth as much as
+/// the same parameters without an object.
+async fn check_signature(app: &App, client: &LiveClient, jwt: &ClientJwt<'_>) -> Result<(), OAuthError> {
+    match (client.metadata.openid.request_object_signing_alg, jwt.alg) {
         (Some(registered), alg) if registered != alg => Err(refused(client, &JwtError::Algorithm)),
         (_, JwsAlgorithm::None) => {
             if jwt.is_unsigned() {

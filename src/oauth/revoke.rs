@@ -2,19 +2,19 @@
 
 use grantlog_domain::grant::{Grant, GrantCommand, GrantError, RevocationReason};
 use grantlog_domain::{Actor, ClientId, GrantId};
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::error::{OAuthError, no_store};
+use super::error::OAuthError;
 use super::jwt_access_token;
-use super::posted::{Posted, not_executed, not_read, posted};
+use super::posted::{Posted, json, not_executed, not_read, posted};
 use super::token::refused;
 use crate::app::App;
 use crate::http::form::Encodings;
+use crate::http::handler::Handler;
 use crate::secrets::Kind;
 use crate::store::ExecuteError;
 
-pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+pub fn route(app: &App) -> Handler {
     posted(app, Encodings::UrlEncoded, revoke)
 }
 
@@ -33,10 +33,9 @@ async fn revoke(posted: Result<Posted, OAuthError>, app: App) -> Result<Response
         let command = GrantCommand::RevokeRefreshToken { client_id, token: hash.into(), reason, at };
         end(&app, &posted, client_id, GrantId(id), command).await?;
     }
-    // RFC 7009 2.2: an unknown token is not an error.
-    let mut response = Response::new(String::new().into());
-    no_store(response.headers_mut());
-    Ok(response)
+    // RFC 7009 2.2: an unknown token is not an error, and clients ignore what the answer holds. Some libraries read every
+    // answer as JSON, so it is that.
+    Ok(json("{}"))
 }
 
 async fn end(

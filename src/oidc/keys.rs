@@ -44,6 +44,14 @@ pub struct HeldKey {
     pub changed_at: Timestamp,
 }
 
+impl HeldKey {
+    /// When a key that waits will sign.
+    #[must_use]
+    pub fn due(&self, settings: &KeySettings) -> Timestamp {
+        self.created_at.plus_seconds(whole_seconds(settings.publish))
+    }
+}
+
 /// The keys of one database.
 #[derive(Clone)]
 pub struct Keys {
@@ -82,16 +90,26 @@ impl Keys {
         Ok(keys)
     }
 
+    /// The next key of that algorithm, if it was made already: it is published and does not sign yet.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub async fn waiting(&self, alg: Algorithm) -> Result<Option<HeldKey>, KeyError> {
+        Ok(self.newest(alg).await?.filter(|key| key.stage == Stage::Created))
+    }
+
+    async fn newest(&self, alg: Algorithm) -> Result<Option<HeldKey>, KeyError> {
+        Ok(self.all().await?.into_iter().rev().find(|key| key.algorithm == alg))
+    }
+
     /// Makes the next key of that algorithm, or finds the one that waits already. It is published and does not sign yet.
     ///
     /// # Errors
     /// See [`KeyError`].
     pub async fn make_next(&self, alg: Algorithm) -> Result<KeyId, KeyError> {
-        let keys = self.all().await?;
-        let newest = keys.iter().rev().find(|key| key.algorithm == alg);
-        match newest {
-            Some(key) if key.stage == Stage::Created => Ok(key.id.clone()),
-            _ => self.make(alg, newest.map(|key| &key.id)).await,
+        match self.newest(alg).await? {
+            Some(key) if key.stage == Stage::Created => Ok(key.id),
+            newest => self.make(alg, newest.as_ref().map(|key| &key.id)).await,
         }
     }
 

@@ -19,7 +19,7 @@ use super::visit::{ACCOUNTS_MAX, SignedIn, Visit, bare_chrome, chrome, kept};
 use crate::app::App;
 use crate::http::form::Parameters;
 use crate::secrets::{Kind, Secret};
-use crate::sign_in::{SignInError, caller, check_password, demo_user, enabled};
+use crate::sign_in::{SignInError, amr, caller, check_password, demo_user, enabled};
 use crate::store::ExecuteError;
 
 #[derive(Template)]
@@ -192,11 +192,6 @@ pub(super) async fn reauthenticate(visit: &Visit, old: &SignedIn) -> Result<Opti
         Err(ExecuteError::Refused(SessionError::Ended | SessionError::Expired | SessionError::NotFound)) => Ok(None),
         Err(error) => Err(PageError::not_executed(error, |refusal| PageError::Fault(refusal.to_string()))),
     }
-}
-
-/// RFC 8176; nothing was proved in the demo.
-fn amr(app: &App) -> Vec<String> {
-    if app.settings.demo { Vec::new() } else { vec!["pwd".to_owned()] }
 }
 
 fn expires_at(app: &App, at: Timestamp) -> Timestamp {

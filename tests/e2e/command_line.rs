@@ -152,6 +152,11 @@ async fn a_key_can_be_rotated(server: Server) {
     server.site().run_well(&["key", "rotate"]).await;
     let keys = server.site().run_json(&["key", "list"]).await;
     assert!(keys.as_array().is_some_and(|keys| !keys.is_empty()), "{keys}");
+    // Before the new ones sign, a second time makes none, and says so.
+    let again = server.site().run(&["key", "rotate"]).await;
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.success() && said.contains("RS256: no key was made") && said.contains("--now"), "{said}");
+    assert_eq!(server.site().run_json(&["key", "list"]).await, keys);
 }
 
 async fn a_rebuild_beside_a_running_server_changes_no_answer(store: Store) {

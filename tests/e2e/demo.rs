@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::conformance::dynamic::{registered, with};
+use crate::conformance::rp::Rp;
 use crate::harness::{
     Browser, Server, Site, Store, User, poll, secrets,
     site::query,
@@ -232,4 +233,16 @@ async fn a_test_suite_registers_its_clients_with_the_demo(store: Store) {
     for _ in 0..60 {
         registered(&server, &with(serde_json::json!({}))).await;
     }
+    // Its people have something to tell for every claim, and clients that name no scope may ask for all of it.
+    let rp = Rp::registered(&server, "code", serde_json::json!({})).await;
+    let ann = User { username: "Ann Ä".to_owned(), password: "valid".to_owned() };
+    let scope = [("scope", "openid profile email address phone")];
+    let login = rp.login(&mut Browser::new(&server), &ann, &scope).await;
+    let told = rp.userinfo(login.access_token().expect("an access token")).await;
+    let configuration = server.get("/.well-known/openid-configuration").send().await.expect(200).json();
+    let in_id_tokens = ["iss", "aud", "azp", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid"];
+    for claim in configuration["claims_supported"].as_array().expect("a list").iter().filter_map(|name| name.as_str()) {
+        assert!(in_id_tokens.contains(&claim) || !told[claim].is_null(), "{claim} is not in {told}");
+    }
+    assert_eq!((&told["email"], &told["given_name"]), (&"ann@example.com".into(), &"Ann Ä".into()));
 }

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::invalid;
 use crate::oauth::error::OAuthError;
 
-/// The members that have a value: RFC 7591 2 and RFC 7592 2.2 treat `null` as left out.
+/// The members that have a value: RFC 7591 2 and RFC 7592 2.2 treat `null` as left out, and clients that have nothing to say
+/// of a member send an empty text.
 #[derive(Debug)]
 pub(super) struct Members(Map<String, Value>);
 
@@ -48,7 +49,7 @@ impl<'de> Deserialize<'de> for Members {
                         return Err(A::Error::custom("repeated"));
                     }
                 }
-                members.retain(|_, value| !value.is_null());
+                members.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
                 Ok(Members(members))
             }
         }
@@ -74,8 +75,8 @@ mod tests {
     }
 
     #[test]
-    fn null_is_no_value() {
-        let members = parse("{\"a\":null,\"b\":false}").expect("members");
-        assert_eq!((members.get("a"), members.get("b")), (None, Some(&Value::Bool(false))));
+    fn null_and_an_empty_text_are_no_values() {
+        let members = parse("{\"a\":null,\"b\":false,\"c\":\"\"}").expect("members");
+        assert_eq!((members.get("a"), members.get("b"), members.get("c")), (None, Some(&Value::Bool(false)), None));
     }
 }

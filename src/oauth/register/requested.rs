@@ -25,6 +25,8 @@ pub(super) struct Allowed<'a> {
     pub(super) announced: &'a Map<String, Value>,
     /// The widest scope.
     pub(super) scope: &'a Scope,
+    /// What it gets of that when it names none.
+    pub(super) default_scope: &'a Scope,
     pub(super) by: Author,
     /// What it is registered as already: that, it may keep.
     pub(super) held: Option<&'a Registration>,
@@ -240,12 +242,12 @@ fn redirect_uri(why: &'static str) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidRedirectUri, why)
 }
 
-/// All that is allowed, unless it asks for less. Words that are not known here are left out (RFC 7591 2: the server may
+/// What it asks for, or the default; both within what is allowed. Words that are not known here are left out (RFC 7591 2: the server may
 /// replace what was asked for); the answer says what was registered.
 fn scope(members: &mut Members, allowed: &Allowed<'_>) -> Result<Scope, OAuthError> {
     let widest = allowed.held.map_or_else(|| allowed.scope.clone(), |held| held.widest_scope(allowed.scope));
     let Some(text) = text(members, "scope")? else {
-        return Ok(widest.filtered(|word| allowed.scope.contains(word)));
+        return Ok(allowed.default_scope.filtered(|word| widest.contains(word)));
     };
     let asked = Scope::parse(&text).map_err(|error| invalid(error.to_string()))?;
     let scope = scopes::known(&asked, &[&widest]);

@@ -16,19 +16,17 @@ use grantlog_domain::grant::{
 };
 use grantlog_domain::{Actor, Event, GrantId, Scope, SecretHash, Timestamp};
 use grantlog_projections::live::LiveClient;
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
 use serde::Serialize;
-use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::error::{ErrorCode, OAuthError, no_store};
+use super::error::{ErrorCode, OAuthError};
 use super::jwt_access_token::{self, kind};
-use super::posted::{Posted, not_executed, not_read, posted};
+use super::posted::{Posted, json, not_executed, not_read, posted};
 use super::profiles::not_told;
 use super::scopes;
 use crate::app::App;
 use crate::http::form::{Encodings, Parameters};
+use crate::http::handler::Handler;
 use crate::oidc::claims::opened_by;
 use crate::oidc::id_token::IdToken;
 use crate::oidc::signing::SigningError;
@@ -36,7 +34,7 @@ use crate::secrets::{Kind, Secret};
 use crate::standing;
 use crate::store::{CommandContext, ExecuteError, Executed};
 
-pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+pub fn route(app: &App) -> Handler {
     posted(app, Encodings::UrlEncodedOrMultipart, token)
 }
 
@@ -160,11 +158,7 @@ impl TokenResponse {
             id_token: self.id_token.as_deref(),
         };
         // Strings and a number: this always serializes.
-        let mut response = Response::new(serde_json::to_vec(&wire).unwrap_or_default().into());
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        no_store(headers);
-        response
+        json(serde_json::to_vec(&wire).unwrap_or_default())
     }
 }
 

@@ -51,5 +51,5 @@ fn an_answer_without_scope_or_refresh_token_does_not_name_them() {
     };
     let response = tokens.into_response();
     assert_eq!(response.headers()["cache-control"], "no-store");
-    assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+    assert_eq!(response.headers()[http::header::CONTENT_TYPE], "application/json");
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::rp::{Login, RESPONSE_TYPES, Rp, now, until_after};
 use crate::harness::{
     Browser, CALLBACK, Server, User,
+    signer::unsigned,
     suite::{Case, shared},
 };
 
@@ -42,10 +43,17 @@ pub const CASES: &[&[Case]] = &[shared![
 ]];
 
 async fn oidcc_response_type_missing(server: Server) {
+    // Form Post Response Mode 2, Multiple Response Types 2.1: in the mode that the request names, errors too.
     for rp in Rp::of_every_plan(&server).await {
-        let page = Browser::new(&server).open(&rp.url(&[("response_type", "")])).await;
-        assert_eq!(rp.response(&page)["error"], "invalid_request");
+        for (response_type, expected) in [("", "invalid_request"), ("carrier_pigeon", "unsupported_response_type")] {
+            let page = Browser::new(&server).open(&rp.url(&[("response_type", response_type)])).await;
+            assert_eq!(page.form("form-post").is_some(), rp.response_mode.is_some(), "{}", page.answer);
+            assert_eq!(rp.response(&page)["error"], expected);
+        }
     }
+    let rp = Rp::new(&server, "code").await;
+    let page = Browser::new(&server).open(&rp.url(&[("response_type", ""), ("response_mode", "fragment")])).await;
+    assert!(page.callback().fragment().is_some_and(|fragment| fragment.contains("error=invalid_request")));
 }
 
 async fn oidcc_ensure_request_without_nonce_succeeds_for_code_flow(server: Server) {
@@ -275,6 +283,11 @@ async fn scope_words_that_nobody_knows_are_ignored(server: Server) {
     assert_eq!(login.tokens["scope"], "email openid");
     let login = Rp::new(&server, "id_token token").await.login(&mut Browser::new(&server), &user, &more).await;
     assert_eq!(login.response["scope"], "email openid");
+    // Core 11: offline_access where it was not registered.
+    let (registered, asked) = (["--scope", "openid email"], [("scope", "openid email offline_access")]);
+    let client = server.client(&[&["--redirect-uri", CALLBACK][..], &registered].concat()).await;
+    let rp = Rp { client, ..Rp::new(&server, "code").await };
+    assert_eq!(rp.login(&mut Browser::new(&server), &user, &asked).await.tokens["scope"], "email openid");
     // What is known, and not for this client, is an error; and so is what no OpenID request asks for.
     let rp = Rp::registered(&server, "code", json!({ "scope": "openid email" })).await;
     for (scope, error) in
@@ -283,6 +296,8 @@ async fn scope_words_that_nobody_knows_are_ignored(server: Server) {
         let page = Browser::new(&server).open(&rp.url(&[("scope", scope), ("prompt", "none")])).await;
         assert_eq!(rp.response(&page)["error"], error, "{scope}");
     }
+    let page = Browser::new(&server).open(&rp.url(&[("scope", "openid phone address email")])).await;
+    assert_eq!(rp.response(&page)["error_description"], "the client is not registered for this scope: address phone");
 }
 
 async fn oidcc_login_hint(server: Server) {
@@ -295,19 +310,14 @@ async fn oidcc_login_hint(server: Server) {
     }
 }
 
-/// An unsigned request object (6.1) for another redirect URI.
-fn unsigned_request(redirect_uri: &str) -> String {
-    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-    let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
-    let header = part(json!({ "alg": "none" }));
-    format!("{header}.{}.", part(json!({ "redirect_uri": redirect_uri, "response_type": "code" })))
-}
-
 async fn oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupported(server: Server) {
-    // 6.1, 3.1.2.6: never silently ignored.
+    // 6.1, 3.1.2.6: never silently ignored. These clients registered no algorithm, so `none` is one of theirs.
     for rp in Rp::of_every_plan(&server).await {
-        let page = Browser::new(&server).open(&rp.url(&[("request", &unsigned_request(CALLBACK))])).await;
-        assert_eq!(rp.response(&page)["error"], "request_not_supported");
+        let claims =
+            json!({ "redirect_uri": CALLBACK, "response_type": rp.response_type, "prompt": "none", "state": "inside" });
+        let page = Browser::new(&server).open(&rp.url(&[("request", &unsigned(&claims))])).await;
+        let response = rp.response(&page);
+        assert_eq!((&*response["error"], &*response["state"]), ("login_required", "inside"));
     }
 }
 

@@ -17,6 +17,7 @@ pub const CASES: &[&[Case]] = &[
     shared![
         a_signed_request_object_is_a_request,
         an_unsigned_request_object_is_for_those_who_registered_it,
+        a_refusal_goes_where_the_object_says,
         oidcc_ensure_request_object_with_redirect_uri,
         what_is_inside_counts_and_what_is_outside_must_agree,
         a_request_without_openid_is_what_the_object_says,
@@ -108,8 +109,25 @@ async fn an_unsigned_request_object_is_for_those_who_registered_it(server: Serve
     let signer = Signer::new("ES256");
     let rp = signing(&server, &signer, &["--request-object-signing-alg", "ES256"]).await;
     assert_eq!(outcome(&rp, "request", &unsigned(&claims(&rp, &json!({})))).await, "invalid_request_object");
+    // Dynamic Registration 2 `request_object_signing_alg`: who registered none, may sign, or not.
     let rp = signing(&server, &signer, &[]).await;
-    assert_eq!(outcome(&rp, "request", &unsigned(&claims(&rp, &json!({})))).await, "request_not_supported");
+    let held = claims(&rp, &json!({}));
+    login(&rp, "request", &unsigned(&held), &held).await;
+}
+
+async fn a_refusal_goes_where_the_object_says(server: Server) {
+    // Core 6.1, Form Post Response Mode 2: the response mode of the request is the one in its object.
+    let rp = Rp::with(&server, "code", &["--redirect-uri", OTHER]).await;
+    let refused = claims(&rp, &json!({ "redirect_uri": OTHER, "response_mode": "form_post", "exp": now() - 120 }));
+    let page = Browser::new(&server).open(&url(&rp, "request", &unsigned(&refused))).await;
+    let form = page.form("form-post").unwrap_or_else(|| panic!("no form: {}", page.answer));
+    assert_eq!(form.action, OTHER);
+    assert!(form.fields.contains(&("error".to_owned(), "invalid_request_object".to_owned())), "{form:?}");
+    assert!(form.fields.contains(&("state".to_owned(), refused["state"].as_str().expect("a state").to_owned())));
+    // Only where the client registered that it may go; else what stands beside the object counts.
+    let evil = claims(&rp, &json!({ "redirect_uri": "https://evil.example/", "exp": now() - 120 }));
+    let page = Browser::new(&server).open(&url(&rp, "request", &unsigned(&evil))).await;
+    assert_eq!(rp.response(&page)["error"], "invalid_request_object");
 }
 
 async fn oidcc_ensure_request_object_with_redirect_uri(server: Server) {
@@ -232,7 +250,7 @@ async fn server_and_documents(store: Store) -> (Server, Documents) {
 }
 
 async fn oidcc_request_uri_signed_rs256(store: Store) {
-    // Core 6.2, with the hash of the document behind `#`.
+    // Core 6.2; what stands behind `#` tells servers that keep documents of a new one, and is no check of it.
     let (server, documents) = server_and_documents(store).await;
     let (signer, uri) = (Signer::new("RS256"), documents.url("/request.jwt"));
     let (signer, metadata) =
@@ -243,14 +261,10 @@ async fn oidcc_request_uri_signed_rs256(store: Store) {
     documents.put("/request.jwt", format!("{object}\n"));
     login(&rp, "request_uri", &uri, &held).await;
     assert_eq!(documents.asked("/request.jwt"), 1, "what was read once goes through the sign-in");
-    let hash = |text: &str| {
-        use base64::Engine as _;
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash)
-    };
     documents.put("/request.jwt", &object);
-    assert_eq!(outcome(&rp, "request_uri", &format!("{uri}#{}", hash(&object))).await, "login");
-    assert_eq!(outcome(&rp, "request_uri", &format!("{uri}#{}", hash("other"))).await, "invalid_request_uri");
+    for fragment in ["", "1", &"A".repeat(43), &"x".repeat(500)] {
+        assert_eq!(outcome(&rp, "request_uri", &format!("{uri}#{fragment}")).await, "login", "{fragment}");
+    }
     documents.put("/request.jwt", Signer::new("RS256").sign(&held));
     assert_eq!(outcome(&rp, "request_uri", &uri).await, "invalid_request_object");
 }
@@ -289,7 +303,7 @@ async fn oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupport
 }
 
 async fn an_unsigned_request_object_at_a_registered_address_is_unsigned(store: Store) {
-    // RFC 8725 3.1: not one with half a signature, not where an algorithm was registered, and not by value.
+    // RFC 8725 3.1: not one with half a signature, and not where an algorithm was registered.
     let (server, documents) = server_and_documents(store).await;
     let (signer, uri) = (Signer::new("ES256"), documents.url("/request.jwt"));
     let open = Rp::registered(&server, "code", json!({ "request_uris": [uri], "jwks": signer.jwks() })).await;
@@ -303,7 +317,7 @@ async fn an_unsigned_request_object_at_a_registered_address_is_unsigned(store: S
         }
     }
     assert_eq!(documents.asked("/jwks"), 0);
-    assert_eq!(outcome(&open, "request", &unsigned(&held)).await, "request_not_supported");
+    assert_eq!(outcome(&open, "request", &unsigned(&held)).await, "login");
     let strict = json!({ "request_uris": [uri], "request_object_signing_alg": "ES256", "jwks": signer.jwks() });
     let strict = Rp::registered(&server, "code", strict).await;
     documents.put("/request.jwt", unsigned(&claims(&strict, &json!({}))));

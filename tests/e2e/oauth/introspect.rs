@@ -39,6 +39,8 @@ async fn an_active_token_is_described(server: Server) {
     assert!(json["sub"].as_str().is_some_and(|sub| !sub.is_empty()), "{json}");
     let (issued, expires) = (json["iat"].as_i64().expect("iat"), json["exp"].as_i64().expect("exp"));
     assert!(expires > issued && expires - issued <= 86_400, "{json}");
+    assert_eq!((&json["aud"], json.get("jti")), (&json!(server.base()), None), "{json}");
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{answer}");
 }
 
 async fn a_service_token_names_no_user(server: Server) {

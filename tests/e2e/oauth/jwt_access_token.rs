@@ -61,7 +61,7 @@ async fn it_is_introspected_and_revoked_like_any_other(server: Server) {
     let token = login.access_token().expect("a token").to_owned();
     let said = server.introspect_as(&rp.client, &token).await;
     let (_, claims) = parts(&token);
-    for name in ["sub", "client_id", "scope", "exp", "iat", "iss"] {
+    for name in ["sub", "client_id", "scope", "exp", "iat", "iss", "aud", "jti"] {
         assert_eq!(said[name], claims[name], "{name}");
     }
     let refresh_token = login.tokens["refresh_token"].as_str().expect("a refresh token");

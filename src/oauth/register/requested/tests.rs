@@ -27,7 +27,8 @@ fn read(members: Value, trusted: bool, held: Option<&ClientMetadata>) -> Result<
     });
     let scope = Scope::parse("openid profile").expect("a scope");
     let members = Members::parse(&Bytes::from(members.to_string())).expect("an object");
-    metadata(members, &Allowed { announced: &announced(), scope: &scope, by, held: held.as_ref() })
+    let default_scope = &Scope::parse("openid profile email").expect("a scope");
+    metadata(members, &Allowed { announced: &announced(), scope: &scope, default_scope, by, held: held.as_ref() })
 }
 
 fn error(members: Value) -> (&'static str, String) {
@@ -124,7 +125,8 @@ fn scope_words_that_nobody_knows_are_left_out() {
     let members = json!({ "redirect_uris": [URI], "scope": "openid groups" });
     assert_eq!(read(members, false, None).expect("metadata").scope.to_string(), "openid");
     let none = json!({ "redirect_uris": [URI], "scope": "" });
-    assert!(read(none, false, None).expect("metadata").scope.is_empty());
+    // An empty text says nothing, so it is the default, as far as it is allowed.
+    assert_eq!(read(none, false, None).expect("metadata").scope.to_string(), "openid profile");
 }
 
 #[test]

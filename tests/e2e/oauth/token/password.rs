@@ -1,5 +1,8 @@
 //! Resource owner password credentials: RFC 6749 4.3, only for clients that registered for it.
 
+use serde_json::json;
+
+use crate::conformance::rp::Rp;
 use crate::harness::{
     Server, Store, User, poll, random,
     suite::{Case, own, shared},
@@ -8,6 +11,7 @@ use crate::harness::{
 pub const CASES: &[&[Case]] = &[
     shared![
         a_password_gives_tokens_that_speak_for_the_user,
+        with_openid_it_says_who_the_user_is,
         right_passwords_at_the_same_time_lock_nobody_out,
         a_wrong_password_is_invalid_grant,
         an_unknown_user_hears_the_same_as_a_wrong_password,
@@ -36,6 +40,30 @@ async fn a_password_gives_tokens_that_speak_for_the_user(server: Server) {
     let me = server.get("/api/me").bearer(&tokens.access).send().await.expect(200);
     assert!(me.text().contains(&user.username), "{me}");
     server.refresh(&client, &tokens.refresh).await.expect(200);
+}
+
+async fn with_openid_it_says_who_the_user_is(server: Server) {
+    // OpenID Connect Core 2, 3.1.3.6, 12.2: kubelogin and other command lines sign in like this.
+    let user = server.user().await;
+    let grants = ["--grant-type", "password", "--grant-type", "refresh_token", "--scope", "openid profile"];
+    let rp = Rp { client: server.client(&grants).await, ..Rp::new(&server, "code").await };
+    let (username, password) = (user.username.as_str(), user.password.as_str());
+    // Core 11: an offline_access that was not registered is left out.
+    let scope = ("scope", "openid offline_access");
+    let form = [("grant_type", "password"), ("username", username), ("password", password), scope];
+    let tokens = server.token_as(&rp.client, &form).await.expect(200).json();
+    assert_eq!(tokens["scope"], "openid");
+    let claims = rp.validated(tokens["id_token"].as_str().expect("an ID token")).await;
+    assert_eq!((&claims["amr"], claims.get("nonce"), claims.get("sid")), (&json!(["pwd"]), None, None), "{claims}");
+    let access = tokens["access_token"].as_str().expect("an access token");
+    assert_eq!(rp.userinfo(access).await["sub"], claims["sub"]);
+    let refresh = tokens["refresh_token"].as_str().expect("a refresh token");
+    let again = server.refresh(&rp.client, refresh).await.expect(200).json();
+    let second = rp.validated(again["id_token"].as_str().expect("an ID token")).await;
+    assert_eq!((&second["sub"], &second["auth_time"]), (&claims["sub"], &claims["auth_time"]));
+    // Who did not ask for it, gets none.
+    let form = [("grant_type", "password"), ("username", username), ("password", password), ("scope", "profile")];
+    assert!(server.token_as(&rp.client, &form).await.expect(200).json().get("id_token").is_none());
 }
 
 async fn right_passwords_at_the_same_time_lock_nobody_out(server: Server) {
