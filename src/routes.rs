@@ -10,12 +10,12 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use crate::app::App;
-use crate::http::handler::{Handler, Route, Routes};
 use crate::http::operations::{self, Listener};
+use crate::http::routes::{Manner, Routes};
 use crate::oauth::endpoints;
 use crate::pages;
 
-/// Every route of the server: the endpoints of the protocol by their path, what is left through filters.
+/// Every route of the server, those that are asked most first.
 pub fn routes(app: &App, handle: PrometheusHandle) -> Routes {
     let rest = operations::routes(app, handle, Listener::Main)
         // Takes every path that is left.
@@ -24,13 +24,13 @@ pub fn routes(app: &App, handle: PrometheusHandle) -> Routes {
         .recover(rejected)
         .map(Reply::into_response)
         .boxed();
-    Routes::new(endpoints::routes(app), Route::page(Handler::filter(rest)))
+    Routes::new(endpoints::routes(app, rest), endpoints::manner)
 }
 
 /// The routes of the listener of its own for operations.
 pub fn operations_routes(app: &App, handle: PrometheusHandle) -> Routes {
     let rest = operations::routes(app, handle, Listener::Own).recover(rejected).map(Reply::into_response).boxed();
-    Routes::new(Vec::new(), Route::page(Handler::filter(rest)))
+    Routes::new(rest, |_| Manner::PAGE)
 }
 
 /// No route took the request. Says no more than the status: what was asked is not repeated.

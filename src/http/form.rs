@@ -281,26 +281,15 @@ pub async fn read_body<B: Buf, E: Into<FormError>>(
 /// The body as filters of warp hand it on.
 impl From<warp::Error> for FormError {
     fn from(error: warp::Error) -> Self {
-        reason(&error)
-    }
-}
-
-/// The body as the server hands it to a handler: [`RequestBody`](super::request::RequestBody).
-impl From<Box<dyn Error + Send + Sync>> for FormError {
-    fn from(error: Box<dyn Error + Send + Sync>) -> Self {
-        reason(&*error)
-    }
-}
-
-fn reason(error: &(dyn Error + 'static)) -> FormError {
-    let mut source = Some(error);
-    while let Some(error) = source {
-        if error.is::<LengthLimitError>() {
-            return FormError::TooLarge;
+        let mut source: Option<&dyn Error> = Some(&error);
+        while let Some(error) = source {
+            if error.is::<LengthLimitError>() {
+                return Self::TooLarge;
+            }
+            source = error.source();
         }
-        source = error.source();
+        Self::Broken
     }
-    FormError::Broken
 }
 
 #[cfg(test)]

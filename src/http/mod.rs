@@ -4,7 +4,7 @@
 //! - `open_files`: the system's limit that connections run into
 //! - `head_timer`: the deadline for the head of a request
 //! - `lately`: how much an address may ask of what is for everybody
-//! - `handler`: what answers the requests of a route; `failure`: how one hears that there is no answer
+//! - `routes`: all routes of a listener as one service; `failure`: how one hears that there is no answer
 //! - `hosts`: whom a server on this machine alone is asked as
 //! - `request`: what happens around every request: id, deadline, body limit, panic, metrics, log
 //! - `request_id`: the id of a request and the address of its caller
@@ -19,7 +19,6 @@ pub mod client_auth;
 pub mod cross_origin;
 pub mod failure;
 pub mod form;
-pub mod handler;
 pub mod head_timer;
 pub mod health;
 mod hosts;
@@ -30,6 +29,7 @@ pub mod operations;
 pub mod per_address;
 pub mod request;
 pub mod request_id;
+pub mod routes;
 pub mod security_headers;
 pub mod server;
 #[cfg(test)]

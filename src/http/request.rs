@@ -20,10 +20,10 @@ use warp::reply::Response;
 
 use super::cross_origin;
 use super::failure::Failure;
-use super::handler::{Route, Routes};
 use super::hosts::Hosts;
 use super::metrics::{HTTP_PANICS, HttpMetrics, RouteIndex};
 use super::request_id::{RequestContext, RequestIds, X_REQUEST_ID};
+use super::routes::{Manner, Routes};
 use crate::config::{HttpSettings, TrustedProxies};
 
 /// The body as handlers see it: reading past `http.body_bytes` is an error.
@@ -68,7 +68,7 @@ pub(super) async fn answer(connection: Arc<Connection>, request: Request<Incomin
     let (ids, proxies) = (&surroundings.ids, &surroundings.trusted_proxies);
     let context = RequestContext::new(ids, proxies, connection.peer, request.headers());
     let path = request.uri().path();
-    let (counted, route) = (RouteIndex::of(path), connection.routes.find(path));
+    let (counted, manner) = (RouteIndex::of(path), connection.routes.manner(path));
     // The path, never the query: that may hold what should not be in a log.
     let span = tracing::debug_span!(
         target: "grantlog::http",
@@ -78,14 +78,14 @@ pub(super) async fn answer(connection: Arc<Connection>, request: Request<Incomin
         route = counted.pattern()
     );
     let id = context.id.header();
-    let answering = respond(&connection, route, context, request);
+    let answering = respond(&connection, manner, context, request);
     // At the default level nobody sees the span, and nothing is wrapped.
     let mut response =
         if span.is_disabled() { answering.await } else { Box::pin(answering).instrument(span.clone()).await };
     response.headers_mut().insert(X_REQUEST_ID, id);
     // Of every kind of answer: what is JSON is not to be read as a page.
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if route.any_origin {
+    if manner.any_origin {
         cross_origin::allow(response.headers_mut());
     }
 
@@ -110,32 +110,32 @@ fn log(response: &Response, route: RouteIndex, elapsed: Duration) {
 
 async fn respond(
     connection: &Connection,
-    route: &Route,
+    manner: Manner,
     context: RequestContext,
     request: Request<Incoming>,
 ) -> Response {
     let surroundings = &*connection.surroundings;
     if !connection.hosts.has(&request) {
-        return closing((route.failed)(Failure::ForeignHost));
+        return closing((manner.failed)(Failure::ForeignHost));
     }
     if announced_bytes(&request) > surroundings.body_bytes as u64 {
-        return closing((route.failed)(Failure::BodyTooLarge));
+        return closing((manner.failed)(Failure::BodyTooLarge));
     }
     if request.headers().len() > surroundings.headers {
-        return closing((route.failed)(Failure::TooManyHeaders));
+        return closing((manner.failed)(Failure::TooManyHeaders));
     }
-    let request = request.map(|body| Limited::new(body, surroundings.body_bytes));
-    // The call itself may panic too, before there is a future.
-    let answering = pin!(AssertUnwindSafe(async { route.handler.answer(request, context).await }).catch_unwind());
+    let mut request = request.map(|body| Limited::new(body, surroundings.body_bytes));
+    request.extensions_mut().insert(context);
+    let answering = pin!(AssertUnwindSafe(connection.routes.answer(request)).catch_unwind());
     match within(surroundings.request_timeout, answering).await {
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
             // The panic hook has already written where; its text may quote input, so it is not repeated here.
             counter!(HTTP_PANICS).increment(1);
-            (route.failed)(Failure::Panicked)
+            (manner.failed)(Failure::Panicked)
         }
         Err(_elapsed) => {
-            let mut response = closing((route.failed)(Failure::TooSlow));
+            let mut response = closing((manner.failed)(Failure::TooSlow));
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
             response
         }

@@ -21,12 +21,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::reply::Response;
 
-use super::handler::Routes;
 use super::head_timer::HeadTimer;
 use super::hosts::Hosts;
 use super::metrics::{HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED};
 use super::per_address::{Counted, PerAddress};
 use super::request::{Connection, Surroundings, answer};
+use super::routes::Routes;
 use super::tls::Tls;
 use crate::config::{HttpSettings, Settings};
 

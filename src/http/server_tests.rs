@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use warp::Filter;
 
-use super::handler::{Handler, Route, Routes};
 use super::request::Surroundings;
 use super::request_id::{RequestContext, request_context};
+use super::routes::{Manner, Routes};
 use super::server::{Server, ServerError};
 use crate::config::Settings;
 
@@ -34,7 +34,7 @@ async fn start(flags: &[(&str, &str)]) -> Running {
     let address = server.local_addr().unwrap();
     let (gate, entered) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let surroundings = Arc::new(Surroundings::new(&settings.http, 7));
-    let routes = Routes::new(Vec::new(), Route::page(Handler::filter(routes(gate.clone(), entered.clone()))));
+    let routes = Routes::new(routes(gate.clone(), entered.clone()), |_| Manner::PAGE);
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(server.run(routes, surroundings, async {
         let _ = stopped.await;

@@ -13,6 +13,7 @@ use grantlog_projections::live::{Consented, LiveClient};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use warp::Filter;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use self::chosen::{chosen, counts_for_this_answer, is_recent, must_be_asked, names_somebody, visible};
@@ -27,7 +28,6 @@ use super::shown::{counted, shown};
 use super::{request_object, scopes};
 use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
-use crate::http::handler::Handler;
 use crate::http::request_id::{RequestContext, request_context};
 use crate::oidc::hint::{self, BadHint};
 use crate::oidc::id_token::may_be_unsigned;
@@ -35,9 +35,9 @@ use crate::pages::failure::PageError;
 use crate::pages::{self, SignedIn};
 use crate::standing::{self, is_fresh};
 
-pub fn route(app: &App) -> Handler {
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     let limits = limits(app);
-    let route = warp::method()
+    warp::method()
         .and(warp::header::headers_cloned())
         .and(request_context())
         .map(|method: Method, headers, context| Visit { posted: method == Method::POST, headers, context })
@@ -48,8 +48,8 @@ pub fn route(app: &App) -> Handler {
         .then(async |(visit, parameters): (Visit, _), app: App| match authorize(&app, &visit, parameters).await {
             Ok(response) => response,
             Err(error) => answer(&app, &visit, error).await,
-        });
-    Handler::filter(route.boxed())
+        })
+        .boxed()
 }
 
 /// What a browser sends beside the parameters.

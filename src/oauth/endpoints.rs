@@ -2,15 +2,20 @@
 //! what is there is announced. It also says whose the endpoints are: how their callers hear of errors, and which of them may
 //! be pages of other origins (OpenID Connect Core 5.3).
 
+use std::future::ready;
+
 use http::Method;
+use warp::filters::BoxedFilter;
+use warp::path::Tail;
 use warp::reply::Response;
+use warp::{Filter, Rejection};
 
 use super::error::{OAuthError, method_not_allowed};
 use super::{authorize, introspect, jwks, metadata, register, revoke, token, userinfo};
 use crate::app::App;
 use crate::http::cross_origin::preflight;
 use crate::http::failure::{Failure, plain};
-use crate::http::handler::{Handler, Route, at_once};
+use crate::http::routes::Manner;
 use crate::oidc::{check_session, logout};
 
 /// One endpoint.
@@ -21,7 +26,7 @@ pub struct Endpoint {
     /// Its name in the metadata document (RFC 8414 2), if it has one.
     pub metadata_name: Option<&'static str>,
     /// What answers a request whose path and method fit.
-    answer: fn(&App) -> Handler,
+    route: fn(&App) -> BoxedFilter<(Response,)>,
 }
 
 /// The methods of an endpoint.
@@ -86,104 +91,125 @@ pub const ENDPOINTS: &[Endpoint] = &[
         methods: Methods::Post,
         callers: Callers::Clients,
         metadata_name: Some("introspection_endpoint"),
-        answer: introspect::route,
+        route: introspect::route,
     },
     Endpoint {
         path: "/oauth/token",
         methods: Methods::Post,
         callers: Callers::ClientsAndPages,
         metadata_name: Some("token_endpoint"),
-        answer: token::route,
+        route: token::route,
     },
     Endpoint {
         path: "/api/me",
         methods: Methods::GetAndPost,
         callers: Callers::ClientsAndPages,
         metadata_name: None,
-        answer: userinfo::me_route,
+        route: userinfo::me_route,
     },
     Endpoint {
         path: "/oauth/userinfo",
         methods: Methods::GetAndPost,
         callers: Callers::ClientsAndPages,
         metadata_name: Some("userinfo_endpoint"),
-        answer: userinfo::route,
+        route: userinfo::route,
     },
     Endpoint {
         path: "/oauth/authorize",
         methods: Methods::GetAndPost,
         callers: Callers::People,
         metadata_name: Some("authorization_endpoint"),
-        answer: authorize::route,
+        route: authorize::route,
     },
     Endpoint {
         path: "/oauth/revoke",
         methods: Methods::Post,
         callers: Callers::ClientsAndPages,
         metadata_name: Some("revocation_endpoint"),
-        answer: revoke::route,
+        route: revoke::route,
     },
     Endpoint {
         path: "/oauth/jwks",
         methods: Methods::Get,
         callers: Callers::ClientsAndPages,
         metadata_name: Some("jwks_uri"),
-        answer: jwks::route,
+        route: jwks::route,
     },
     Endpoint {
         path: "/oauth/logout",
         methods: Methods::GetAndPost,
         callers: Callers::People,
         metadata_name: Some("end_session_endpoint"),
-        answer: logout::route,
+        route: logout::route,
     },
     Endpoint {
         path: "/oauth/check_session",
         methods: Methods::Get,
         callers: Callers::People,
         metadata_name: Some("check_session_iframe"),
-        answer: check_session::route,
+        route: check_session::route,
     },
     Endpoint {
         path: register::PATH,
         methods: Methods::GetPostPutAndDelete,
         callers: Callers::Registrants,
         metadata_name: Some("registration_endpoint"),
-        answer: register::route,
+        route: register::route,
     },
     Endpoint {
         path: "/.well-known/oauth-authorization-server",
         methods: Methods::Get,
         callers: Callers::ClientsAndPages,
         metadata_name: None,
-        answer: metadata::route,
+        route: metadata::route,
     },
     Endpoint {
         path: "/.well-known/openid-configuration",
         methods: Methods::Get,
         callers: Callers::ClientsAndPages,
         metadata_name: None,
-        answer: metadata::route,
+        route: metadata::route,
     },
 ];
 
-/// What answers at the path of each endpoint.
+/// The routes of all endpoints, in the order of the table; `rest` takes what none of them takes.
+pub fn routes(app: &App, rest: BoxedFilter<(Response,)>) -> BoxedFilter<(Response,)> {
+    // Each is in a box with all that stand behind it: the first costs no more than itself, however many there are.
+    ENDPOINTS.iter().rev().fold(rest, |behind, endpoint| endpoint.route(app).or(behind).unify().boxed())
+}
+
+/// How the endpoint at a path answers; what is no endpoint is a page.
 #[must_use]
-pub fn routes(app: &App) -> Vec<(&'static str, Route)> {
-    ENDPOINTS.iter().map(|endpoint| (endpoint.path, endpoint.route(app))).collect()
+pub fn manner(path: &str) -> Manner {
+    ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map_or(Manner::PAGE, Endpoint::manner)
 }
 
 impl Endpoint {
-    fn route(&self, app: &App) -> Route {
-        let (methods, answer) = (self.methods, (self.answer)(app));
-        let any_origin = self.callers == Callers::ClientsAndPages;
-        let handler = Handler::new(move |request, context| match methods.include(request.method()) {
-            true => answer.answer(request, context),
-            false if any_origin && request.method() == Method::OPTIONS => at_once(preflight(methods.allow())),
-            false => at_once(method_not_allowed(methods.allow())),
-        });
-        Route { handler, failed: self.callers.failed(), any_origin }
+    fn manner(&self) -> Manner {
+        Manner { failed: self.callers.failed(), any_origin: self.callers == Callers::ClientsAndPages }
     }
+
+    /// Takes every request for its path: one whose method does not fit hears which do, and goes on to no other route.
+    fn route(&self, app: &App) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
+        let (methods, Manner { any_origin, .. }) = (self.methods, self.manner());
+        let other_methods = warp::method().map(move |method: Method| match any_origin && method == Method::OPTIONS {
+            true => preflight(methods.allow()),
+            false => method_not_allowed(methods.allow()),
+        });
+        at(self.path).and(by(methods).and((self.route)(app)).or(other_methods).unify())
+    }
+}
+
+/// The path of an endpoint: two segments, and nothing behind them. `warp::path::end` would take a slash there too.
+fn at(path: &'static str) -> impl Filter<Extract = (), Error = Rejection> + Copy {
+    let (first, second) = path.trim_start_matches('/').split_once('/').unwrap_or((path, ""));
+    let fits = move |rest: Tail| ready(if rest.as_str() == second { Ok(()) } else { Err(warp::reject::not_found()) });
+    warp::path(first).and(warp::path::tail()).and_then(fits).untuple_one()
+}
+
+fn by(methods: Methods) -> impl Filter<Extract = (), Error = Rejection> + Copy {
+    let fits = move |method| ready(if methods.include(&method) { Ok(()) } else { Err(warp::reject::reject()) });
+    warp::method().and_then(fits).untuple_one()
 }
 
 #[cfg(test)]
@@ -204,6 +230,17 @@ mod tests {
         for path in ["/oauth/authorize", "/oauth/logout", "/oauth/check_session"] {
             let endpoint = ENDPOINTS.iter().find(|endpoint| endpoint.path == path).expect("an endpoint");
             assert_eq!(endpoint.callers, Callers::People, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_route_takes_the_very_path_of_its_endpoint() {
+        for Endpoint { path, .. } in ENDPOINTS {
+            assert!(warp::test::request().path(path).matches(&at(path)).await, "{path}");
+            assert!(warp::test::request().path(&format!("{path}?a=b")).matches(&at(path)).await, "{path}?a=b");
+            for other in [format!("{path}/"), format!("{path}x"), format!("/{path}"), path.to_uppercase()] {
+                assert!(!warp::test::request().path(&other).matches(&at(path)).await, "{other}");
+            }
         }
     }
 

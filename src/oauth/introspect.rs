@@ -6,6 +6,7 @@ use grantlog_domain::grant::Grant;
 use grantlog_domain::{GrantId, SecretHash, Timestamp};
 use grantlog_projections::live::LiveClient;
 use serde::Serialize;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::active_token::{ActiveToken, active_token};
@@ -15,13 +16,12 @@ use super::posted::{Posted, json, not_read, posted};
 use super::scopes;
 use crate::app::App;
 use crate::http::form::Encodings;
-use crate::http::handler::Handler;
 use crate::oidc::subject;
 use crate::secrets::Kind;
 use crate::standing::parties_stand;
 use crate::store::StoreError;
 
-pub fn route(app: &App) -> Handler {
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     posted(app, Encodings::UrlEncoded, introspect)
 }
 

@@ -2,22 +2,22 @@
 
 use bytes::Bytes;
 use serde_json::json;
+use warp::Filter;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::error::OAuthError;
 use super::metadata::{MAX_AGE, public_json};
 use super::posted::{answer, not_read};
-use crate::app::App;
-use crate::http::handler::Handler;
-use crate::http::request_id::RequestContext;
+use crate::app::{App, with};
+use crate::http::request_id::{RequestContext, request_context};
 use crate::standing;
 
-pub fn route(app: &App) -> Handler {
-    let app = app.clone();
-    Handler::new(move |_, context| {
-        let app = app.clone();
-        Box::pin(async move { answer(jwks(&context, &app).await) })
-    })
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
+    request_context()
+        .and(with(app))
+        .then(async |context: RequestContext, app: App| answer(jwks(&context, &app).await))
+        .boxed()
 }
 
 async fn jwks(context: &RequestContext, app: &App) -> Result<Response, OAuthError> {

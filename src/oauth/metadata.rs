@@ -11,6 +11,8 @@ use grantlog_domain::signing_key::Algorithm;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde_json::{Map, Value, json};
+use warp::Filter;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::authorization_response::ResponseMode;
@@ -20,19 +22,20 @@ use crate::app::App;
 use crate::config::{Issuer, RegistrationMode};
 use crate::http::client_assertion;
 use crate::http::client_auth::SUPPORTED;
-use crate::http::handler::Handler;
 use crate::oidc::claims::CLAIMS;
 use crate::oidc::id_token::{ACR_VALUES, may_be_unsigned};
 
-pub fn route(app: &App) -> Handler {
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     let document = Bytes::from(Value::Object(announced(app)).to_string());
     // Made once, with its headers.
     let headers = public_json(Bytes::new(), MAX_AGE).headers().clone();
-    Handler::fixed(move || {
-        let mut response = Response::new(document.clone().into());
-        *response.headers_mut() = headers.clone();
-        response
-    })
+    warp::any()
+        .map(move || {
+            let mut response = Response::new(document.clone().into());
+            *response.headers_mut() = headers.clone();
+            response
+        })
+        .boxed()
 }
 
 /// The metadata document as this server answers it.

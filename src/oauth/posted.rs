@@ -3,21 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use futures::Stream;
 use grantlog_projections::live::LiveClient;
 use http::header::CONTENT_TYPE;
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request};
-use http_body_util::BodyExt as _;
+use http::{HeaderMap, HeaderValue};
+use warp::Filter;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::error::{OAuthError, no_store};
-use crate::app::App;
+use crate::app::{App, with};
 use crate::http::client_auth::{self, AuthenticationError};
 use crate::http::form::{self, Encodings, FormLimits, Parameters};
-use crate::http::handler::Handler;
-use crate::http::request::RequestBody;
-use crate::http::request_id::RequestContext;
+use crate::http::request_id::{RequestContext, request_context};
 use crate::store::vault::VaultError;
 use crate::store::{ExecuteError, StoreError};
 
@@ -62,27 +61,31 @@ pub fn limits(app: &App) -> FormLimits {
     FormLimits { body_bytes: app.settings.http.body_bytes, parameters: app.settings.http.parameters }
 }
 
-/// A handler that reads a form first, and hears of one that is none.
-pub fn posted<F, A>(app: &App, encodings: Encodings, handler: F) -> Handler
+/// The route of a handler that is given the form of a request, or why it is none.
+pub fn posted<F, A>(app: &App, encodings: Encodings, handler: F) -> BoxedFilter<(Response,)>
 where
     F: Fn(Result<Posted, OAuthError>, App) -> A + Copy + Send + Sync + 'static,
     A: Future<Output = Result<Response, OAuthError>> + Send + 'static,
 {
-    let (app, limits) = (app.clone(), limits(app));
-    Handler::new(move |request, context| {
-        let app = app.clone();
-        Box::pin(async move { answer(handler(read(request, context, encodings, limits).await, app).await) })
-    })
+    let limits = limits(app);
+    warp::header::headers_cloned()
+        .and(request_context())
+        .and(warp::body::stream())
+        .and(with(app))
+        .then(move |headers, context, body, app: App| async move {
+            answer(handler(read(headers, context, body, encodings, limits).await, app).await)
+        })
+        .boxed()
 }
 
-async fn read(
-    request: Request<RequestBody>,
+async fn read<B: Buf>(
+    headers: HeaderMap,
     context: RequestContext,
+    body: impl Stream<Item = Result<B, warp::Error>>,
     encodings: Encodings,
     limits: FormLimits,
 ) -> Result<Posted, OAuthError> {
-    let (Parts { headers, .. }, body) = request.into_parts();
-    let parameters = form::read(headers.get(CONTENT_TYPE), body.into_data_stream(), encodings, limits).await?;
+    let parameters = form::read(headers.get(CONTENT_TYPE), body, encodings, limits).await?;
     Ok(Posted { headers, parameters, context })
 }
 

@@ -11,14 +11,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use futures::Stream;
 use grantlog_domain::client::{Author, Client, ClientCommand, ClientError, ClientMetadata, Registration, Stage};
 use grantlog_domain::{Actor, ClientId, Scope, SecretHash};
 use http::header::CONTENT_TYPE;
-use http::request::Parts;
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::BodyExt as _;
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value, json};
+use warp::Filter;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use self::members::Members;
@@ -32,12 +33,10 @@ use crate::client_fields::to_json;
 use crate::config::{RegistrationMode, RegistrationSettings};
 use crate::http::bearer::{self, BearerFault};
 use crate::http::failure::Failure;
-use crate::http::form::{FormError, Parameters, read_body};
-use crate::http::handler::Handler;
+use crate::http::form::{FormError, Parameters, raw_query, read_body};
 use crate::http::lately::Lately;
 use crate::http::per_address::network;
-use crate::http::request::RequestBody;
-use crate::http::request_id::RequestContext;
+use crate::http::request_id::{RequestContext, request_context};
 use crate::oidc::sector;
 use crate::secrets::{Kind, Secret};
 
@@ -52,14 +51,20 @@ struct Registrar {
     lately: Lately<IpAddr>,
 }
 
-pub fn route(app: &App) -> Handler {
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     let RegistrationSettings { per_address, per_hour, .. } = app.settings.registration;
     let lately = Lately::new(per_address, per_hour);
     let registrar = Arc::new(Registrar { app: app.clone(), announced: announced(app), lately });
-    Handler::new(move |request, context| {
-        let registrar = Arc::clone(&registrar);
-        Box::pin(async move { answer(registrar.answer(request, context).await) })
-    })
+    warp::method()
+        .and(warp::header::headers_cloned())
+        .and(raw_query())
+        .and(request_context())
+        .and(warp::body::stream())
+        .then(move |method, headers, query, context, body| {
+            let registrar = Arc::clone(&registrar);
+            async move { answer(registrar.answer(method, Asked { headers, query, context }, body).await) }
+        })
+        .boxed()
 }
 
 /// What a registrant hears when no handler answered: metadata that are too large are invalid (RFC 7591 3.2.2).
@@ -67,6 +72,11 @@ pub fn not_answered(failure: Failure) -> OAuthError {
     let error = OAuthError::not_answered(failure);
     if failure == Failure::BodyTooLarge { error.called(ErrorCode::InvalidClientMetadata) } else { error }
 }
+
+/// A body as filters of warp hand it on.
+trait Body<B>: Stream<Item = Result<B, warp::Error>> + Send {}
+
+impl<B, S: Stream<Item = Result<B, warp::Error>> + Send> Body<B> for S {}
 
 /// A request but for its body.
 struct Asked {
@@ -76,9 +86,7 @@ struct Asked {
 }
 
 impl Registrar {
-    async fn answer(&self, request: Request<RequestBody>, context: RequestContext) -> Result<Response, OAuthError> {
-        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
-        let asked = Asked { headers, query: uri.query().unwrap_or_default().to_owned(), context };
+    async fn answer<B: Buf>(&self, method: Method, asked: Asked, body: impl Body<B>) -> Result<Response, OAuthError> {
         match method {
             Method::POST => self.register(asked, body).await,
             Method::PUT => self.update(asked, body).await,
@@ -88,7 +96,7 @@ impl Registrar {
     }
 
     /// RFC 7591 3.1 and 3.2.1.
-    async fn register(&self, asked: Asked, body: RequestBody) -> Result<Response, OAuthError> {
+    async fn register<B: Buf>(&self, asked: Asked, body: impl Body<B>) -> Result<Response, OAuthError> {
         let app = &self.app;
         let actor = who_registers(&app.settings.registration, &asked.headers)?;
         let members = self.members(&asked, body).await?;
@@ -142,7 +150,7 @@ impl Registrar {
     }
 
     /// RFC 7592 2.2: all of the metadata anew; what is not there is taken away.
-    async fn update(&self, asked: Asked, body: RequestBody) -> Result<Response, OAuthError> {
+    async fn update<B: Buf>(&self, asked: Asked, body: impl Body<B>) -> Result<Response, OAuthError> {
         let (app, held) = (&self.app, self.held(&asked).await?);
         let members = self.members(&asked, body).await?;
         held.check_same(app, &members)?;
@@ -204,13 +212,12 @@ impl Registrar {
         }
     }
 
-    async fn members(&self, asked: &Asked, body: RequestBody) -> Result<Members, OAuthError> {
+    async fn members<B: Buf>(&self, asked: &Asked, body: impl Body<B>) -> Result<Members, OAuthError> {
         let essence = asked.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !essence.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
             return Err(invalid("the body must be application/json"));
         }
-        let body: Result<Bytes, FormError> =
-            read_body(body.into_data_stream(), self.app.settings.http.body_bytes).await;
+        let body: Result<Bytes, FormError> = read_body(body, self.app.settings.http.body_bytes).await;
         Members::parse(&body.map_err(|error| match error {
             FormError::TooLarge => not_answered(Failure::BodyTooLarge),
             error => error.into(),

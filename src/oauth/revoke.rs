@@ -2,6 +2,7 @@
 
 use grantlog_domain::grant::{Grant, GrantCommand, GrantError, RevocationReason};
 use grantlog_domain::{Actor, ClientId, GrantId};
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::error::OAuthError;
@@ -10,11 +11,10 @@ use super::posted::{Posted, json, not_executed, not_read, posted};
 use super::token::refused;
 use crate::app::App;
 use crate::http::form::Encodings;
-use crate::http::handler::Handler;
 use crate::secrets::Kind;
 use crate::store::ExecuteError;
 
-pub fn route(app: &App) -> Handler {
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     posted(app, Encodings::UrlEncoded, revoke)
 }
 

@@ -4,21 +4,22 @@
 use std::iter;
 use std::sync::Arc;
 
-use futures::FutureExt as _;
 use grantlog_domain::Scope;
-use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
+use warp::Filter;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::active_token::ActiveToken;
 use super::error::{OAuthError, no_store};
 use super::posted::{answer, not_read};
 use super::profiles::not_told;
-use crate::app::App;
-use crate::http::handler::Handler;
-use crate::http::request_id::RequestContext;
+use crate::app::{App, with};
+use crate::http::form::raw_query;
+use crate::http::request_id::{RequestContext, request_context};
 use crate::oidc::claims::{Held, opened};
 use crate::oidc::subject;
 use crate::resource::Protected;
@@ -26,30 +27,37 @@ use crate::standing;
 use crate::store::vault::Profile;
 
 /// `/api/me`.
-pub fn me_route(app: &App) -> Handler {
+pub fn me_route(app: &App) -> BoxedFilter<(Response,)> {
     let asked = async |app: App, token, context| Ok(json(&told(&app, &token, &context).await?));
     protected(app, "profile", asked)
 }
 
 /// `/oauth/userinfo`.
-pub fn route(app: &App) -> Handler {
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     protected(app, "", async |app, token, context| userinfo(&app, &token, &context).await)
 }
 
-fn protected<F, A>(app: &App, needed: &str, answered: F) -> Handler
+fn protected<F, A>(app: &App, needed: &str, answered: F) -> BoxedFilter<(Response,)>
 where
     F: Fn(App, ActiveToken, RequestContext) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Result<Response, OAuthError>> + Send + 'static,
 {
-    let (app, protected) = (app.clone(), Arc::new(Protected::new(app, needed)));
-    Handler::new(move |request, context| {
-        let (app, protected, answered) = (app.clone(), Arc::clone(&protected), answered.clone());
-        let asked = async move {
-            let token = protected.check(request).await?;
-            answered(app, token, context).await
-        };
-        Box::pin(asked.map(answer))
-    })
+    let protected = Arc::new(Protected::new(app, needed));
+    warp::method()
+        .and(warp::header::headers_cloned())
+        .and(raw_query())
+        .and(warp::body::stream())
+        .and(request_context())
+        .and(with(app))
+        .then(move |method: Method, headers: HeaderMap, query: String, body, context, app| {
+            let (protected, answered) = (Arc::clone(&protected), answered.clone());
+            let asked = async move {
+                let token = protected.check(&method, &headers, &query, body).await?;
+                answered(app, token, context).await
+            };
+            async { answer(asked.await) }
+        })
+        .boxed()
 }
 
 /// 5.3.2: plain JSON, or a JSON Web Token for clients that registered for one.

@@ -12,39 +12,42 @@ use http::header::{
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use url::Url;
+use warp::Filter;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::app::App;
-use crate::http::handler::Handler;
 use crate::http::security_headers::HSTS;
 use crate::pages::scripts::{CHECK_SESSION, script_source};
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// 3.2, 3.3: the OP iframe.
-pub fn route(app: &App) -> Handler {
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     let page = format!("<!doctype html><meta charset=\"utf-8\"><title>Session</title><script>{CHECK_SESSION}</script>");
     let policy =
         format!("default-src 'none'; script-src {}; base-uri 'none'; form-action 'none'", script_source(CHECK_SESSION));
     let (page, https) = (Bytes::from(page), app.settings.issuer.is_https());
-    Handler::fixed(move || {
-        let mut response = Response::new(page.clone().into());
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        // A hash and fixed words: always a header value.
-        if let Ok(policy) = HeaderValue::try_from(policy.as_str()) {
-            headers.insert(CONTENT_SECURITY_POLICY, policy);
-        }
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        // For pages that load nothing from elsewhere unless it agrees.
-        headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
-        if https {
-            headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
-        }
-        response
-    })
+    warp::any()
+        .map(move || {
+            let mut response = Response::new(page.clone().into());
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            // A hash and fixed words: always a header value.
+            if let Ok(policy) = HeaderValue::try_from(policy.as_str()) {
+                headers.insert(CONTENT_SECURITY_POLICY, policy);
+            }
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            // For pages that load nothing from elsewhere unless it agrees.
+            headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+            if https {
+                headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+            }
+            response
+        })
+        .boxed()
 }
 
 /// `session_state` of an authentication response (2, 3.2): what the frame computes again from the client, the origin of the

@@ -12,13 +12,13 @@ use grantlog_projections::live::LiveClient;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use warp::Filter;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::hint::{self, BadHint, Hint};
 use super::sid::sid;
 use crate::app::{App, with};
 use crate::http::form::{self, Encodings, FormError, FormLimits, Parameters, raw_query};
-use crate::http::handler::Handler;
 use crate::http::request_id::{RequestContext, request_context};
 use crate::oauth::authorization_request::STATE_BYTES_MAX;
 use crate::oauth::authorization_response::see_other;
@@ -31,9 +31,9 @@ use crate::standing;
 
 const PATH: &str = "/oauth/logout";
 
-pub fn route(app: &App) -> Handler {
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     let limits = limits(app);
-    let route = warp::method()
+    warp::method()
         .and(warp::header::headers_cloned())
         .and(request_context())
         .and(raw_query())
@@ -59,8 +59,8 @@ pub fn route(app: &App) -> Handler {
                 logout(&visit, posted).await
             };
             answer.await.unwrap_or_else(|error: PageError| error.into_response(&app, &headers, &context))
-        });
-    Handler::filter(route.boxed())
+        })
+        .boxed()
 }
 
 /// GET with a query, or POST with a form (2).

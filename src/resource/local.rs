@@ -1,14 +1,13 @@
 //! Tokens checked in the same process: the live models, or the log behind them when they are stale.
 
+use bytes::Buf;
+use futures::Stream;
 use grantlog_domain::Scope;
-use http::Request;
-use http::request::Parts;
-use http_body_util::BodyExt as _;
+use http::{HeaderMap, Method};
 
 use super::{Authorized, Unavailable, permitted, presented, read_body};
 use crate::app::App;
 use crate::http::form::FormLimits;
-use crate::http::request::RequestBody;
 use crate::oauth::active_token::{ActiveToken, active_token};
 use crate::oauth::error::OAuthError;
 use crate::oauth::posted::limits;
@@ -72,13 +71,18 @@ impl Protected {
     ///
     /// # Errors
     /// The refusals of RFC 6750 3.1.
-    pub async fn check(&self, request: Request<RequestBody>) -> Result<ActiveToken, OAuthError> {
-        let (Parts { method, uri, headers, .. }, body) = request.into_parts();
+    pub async fn check<B: Buf>(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        query: &str,
+        body: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Result<ActiveToken, OAuthError> {
         let body = match self.body {
-            Some(limits) => Box::pin(read_body(&method, &headers, body.into_data_stream(), limits)).await,
+            Some(limits) => Box::pin(read_body(method, headers, body, limits)).await,
             None => Ok(None),
         };
-        let token = presented(&headers, uri.query().unwrap_or_default(), &body, &self.scope)?;
+        let token = presented(headers, query, &body, &self.scope)?;
         permitted(self.local.active(token).await, &self.scope, |token| &token.scope)
     }
 }

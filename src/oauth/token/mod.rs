@@ -17,6 +17,7 @@ use grantlog_domain::grant::{
 use grantlog_domain::{Actor, Event, GrantId, Scope, SecretHash, Timestamp};
 use grantlog_projections::live::LiveClient;
 use serde::Serialize;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::error::{ErrorCode, OAuthError};
@@ -26,7 +27,6 @@ use super::profiles::not_told;
 use super::scopes;
 use crate::app::App;
 use crate::http::form::{Encodings, Parameters};
-use crate::http::handler::Handler;
 use crate::oidc::claims::opened_by;
 use crate::oidc::id_token::IdToken;
 use crate::oidc::signing::SigningError;
@@ -34,7 +34,7 @@ use crate::secrets::{Kind, Secret};
 use crate::standing;
 use crate::store::{CommandContext, ExecuteError, Executed};
 
-pub fn route(app: &App) -> Handler {
+pub fn route(app: &App) -> BoxedFilter<(Response,)> {
     posted(app, Encodings::UrlEncodedOrMultipart, token)
 }
 
