@@ -1,6 +1,7 @@
 //! What the README and the other pages tell people to type, typed: in an empty folder, with nothing but the binary.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -9,10 +10,14 @@ use crate::harness::{
     suite::{Case, on},
 };
 
-pub const CASES: &[&[Case]] = &[on![Sqlite:
-    the_first_commands_of_the_readme_work_in_an_empty_folder,
-    the_pages_name_only_commands_that_there_are,
-]];
+pub const CASES: &[&[Case]] = &[
+    on![Sqlite:
+        the_first_commands_of_the_readme_work_in_an_empty_folder,
+        what_the_readme_does_by_hand_works_in_a_demo,
+        the_pages_name_only_commands_that_there_are,
+    ],
+    on![Postgres: the_readmes_commands_for_postgresql_work],
+];
 
 /// Where a page is, from the root.
 fn page(path: &str) -> String {
@@ -37,8 +42,17 @@ fn blocks(text: &str, heading: &str) -> Vec<String> {
     blocks
 }
 
-/// Runs a script as on a machine where `grantlog` is installed. A server is asked to stop when it serves.
-fn run(folder: &Path, script: &str) -> Output {
+/// Runs a script as on a machine where `grantlog` is installed. A server is asked to stop when it serves; `grantlog-itself`
+/// goes on.
+async fn run(folder: &Path, script: String) -> String {
+    let folder = folder.to_owned();
+    let ran = tokio::task::spawn_blocking(move || run_here(&folder, &script)).await.expect("it ran");
+    let told = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{told}");
+    told
+}
+
+fn run_here(folder: &Path, script: &str) -> Output {
     let binary = Path::new(env!("CARGO_BIN_EXE_grantlog"));
     let bin = folder.join("bin");
     fs::create_dir_all(&bin).expect("a folder");
@@ -59,9 +73,11 @@ fi
         binary.display()
     );
     let file = bin.join("grantlog");
-    fs::write(&file, wrapper).expect("a file");
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("may be run");
+    if !file.exists() {
+        fs::write(&file, wrapper).expect("a file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("may be run");
+        symlink(binary, bin.join("grantlog-itself")).expect("a link");
+    }
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("bash");
     command.args(["-euo", "pipefail", "-c", script]).current_dir(folder).env("PATH", path);
@@ -79,19 +95,57 @@ async fn the_first_commands_of_the_readme_work_in_an_empty_folder(store: Store) 
     // What is built is here already.
     let script: Vec<&str> = first.lines().filter(|line| !line.starts_with("cargo ")).collect();
     assert!(script.len() < first.lines().count() && script.len() > 4, "{first}");
-    let ran = tokio::task::spawn_blocking({
-        let (folder, script) = (folder.clone(), script.join("\n"));
-        move || run(&folder, &script)
-    })
-    .await
-    .expect("it ran");
-    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    assert!(ran.status.success(), "{out}\n{err}");
-    assert!(out.contains("Grantlog serves https://login.example"), "{out}\n{err}");
-    assert!(err.contains("made sqlite:grantlog.db"), "{err}");
+    let told = run(&folder, script.join("\n")).await;
+    assert!(told.contains("Grantlog serves https://login.example"), "{told}");
+    assert!(told.contains("made sqlite:grantlog.db"), "{told}");
     assert!(folder.join("grantlog.pepper").exists());
     // The printed secret is nobody's; what is left is not searched for it.
     fs::remove_dir_all(&folder).expect("removed");
+}
+
+async fn what_the_readme_does_by_hand_works_in_a_demo(store: Store) {
+    let site = Site::new(store, &[]);
+    let folder = site.directory().join("empty");
+    fs::create_dir(&folder).expect("a folder");
+    let start = blocks(&page("README.md"), "## Start").remove(0);
+    let serve = start.trim().strip_prefix("cargo run --release -- ").expect("a command that builds and runs");
+    let by_hand = blocks(&page("README.md"), "## By hand").join("\n");
+    // Where it listens and what the first answer was is what the reader puts in by hand.
+    let by_hand = by_hand.replace("cargo run --release --", "grantlog").replace("127.0.0.1:5000", "$ADDRESS");
+    let (before, rest) = by_hand.split_once("curl ").expect("the first call");
+    let (first, rest) = rest.split_once("\n\n").expect("the end of it");
+    let script = format!(
+        r#"grantlog-itself {serve} > out & trap 'kill %1; wait %1' EXIT
+until grep -q 'Or paste this' out; do kill -0 %1; sleep 0.05; done
+ADDRESS=$(sed -n 's|^ *Open *http://\([^/]*\)/$|\1|p' out)
+ID=$(sed -n 's/^ *Client id *//p' out) SECRET=$(sed -n 's/^ *Client secret *//p' out)
+{before}TOKEN=$(curl -fsS {first} | sed -n 's/.*"access_token":"\([^"]*\)".*/\1/p')
+{}"#,
+        rest.replace("curl ", "curl -fsS ")
+    );
+    let told = run(&folder, script).await;
+    for part in [r#""username":"ann""#, r#""active":true"#, "grant.opened", "grant.access_token_revoked"] {
+        assert!(told.contains(part), "no {part} in {told}");
+    }
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
+async fn the_readmes_commands_for_postgresql_work(store: Store) {
+    let site = Site::empty(store, &[]);
+    let readme = page("README.md");
+    let real = blocks(&readme, "## Run it for real");
+    let [first, on_postgresql, rebuild, archive] = &real[..] else { panic!("{} blocks", real.len()) };
+    let api = blocks(&readme, "## Protect an API").remove(0);
+    let (url, rest) = on_postgresql.split_once('\n').expect("lines");
+    assert!(url.starts_with("export GRANTLOG_DATABASE="), "{url}");
+    let archive = archive.replace("/var/lib/grantlog/archive", "archive");
+    let settings = first.lines().find(|line| line.ends_with("> grantlog.toml")).expect("the settings file");
+    let script = format!("{settings}\nexport GRANTLOG_DATABASE='{}'\n{rest}{rebuild}{api}{archive}", site.owner());
+    let told = run(site.directory(), script).await;
+    for part in ["Grantlog serves https://login.example", "tokens", "client_secret"] {
+        assert!(told.contains(part), "no {part} in {told}");
+    }
+    fs::remove_dir_all(site.directory().join("bin")).expect("removed");
 }
 
 /// Every `grantlog NOUN VERB --flag` of every page is one that the binary knows.
