@@ -5,11 +5,12 @@ use http::header::{
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 
-/// Own style sheet and images, nothing else: no script, no frame, no inline style. `form-action` is added by
-/// each page, because browsers hold it against the redirect that follows a form too, and consent ends at the client's URI.
+/// Own style sheet and images, nothing else: no script, no frame, no inline style, no form to elsewhere.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
 );
+
+const FORM_ACTION: &str = "; form-action 'self'";
 
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
@@ -29,6 +30,22 @@ pub fn page(headers: &mut HeaderMap, https: bool) {
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if https {
         headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+}
+
+/// Leaves out what would keep people from coming back to the client that they came from; for what stands on that way, its
+/// redirects and errors included.
+///
+/// Browsers hold `form-action` against every redirect that follows a form (CSP Level 3, 6.4.2), and where a client's
+/// redirect URI leads on to is not known here. A client that waits for its popup loses it for good at the first answer with a
+/// Cross-Origin-Opener-Policy of its own.
+pub fn lead_to_clients(headers: &mut HeaderMap) {
+    let policy = headers.get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok()).unwrap_or_default();
+    if let (true, Ok(wider)) = (policy.contains(FORM_ACTION), HeaderValue::try_from(policy.replace(FORM_ACTION, ""))) {
+        headers.insert(CONTENT_SECURITY_POLICY, wider);
+    }
+    if headers.contains_key(CROSS_ORIGIN_OPENER_POLICY) {
+        headers.insert(CROSS_ORIGIN_OPENER_POLICY, HeaderValue::from_static("unsafe-none"));
     }
 }
 
@@ -60,6 +77,22 @@ mod tests {
         assert!(!policy.contains("unsafe") && !policy.contains("script-src"));
         assert_eq!(headers[REFERRER_POLICY], "no-referrer");
         assert_eq!(headers[CACHE_CONTROL], "no-store");
+    }
+
+    #[test]
+    fn only_what_leads_to_clients_lets_forms_and_openers_through() {
+        let mut headers = HeaderMap::new();
+        page(&mut headers, true);
+        let strict = headers[CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+        assert!(strict.ends_with("; form-action 'self'"), "{strict}");
+        assert_eq!(headers[CROSS_ORIGIN_OPENER_POLICY], "same-origin");
+        lead_to_clients(&mut headers);
+        let wider = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert_eq!(strict, format!("{wider}; form-action 'self'"));
+        assert_eq!(headers[CROSS_ORIGIN_OPENER_POLICY], "unsafe-none");
+        let mut none = HeaderMap::new();
+        lead_to_clients(&mut none);
+        assert!(none.is_empty());
     }
 
     #[test]

@@ -29,9 +29,9 @@ use super::{request_object, scopes};
 use crate::app::{App, with};
 use crate::http::form::{self, FormError, FormLimits, Parameters, raw_query};
 use crate::http::request_id::{RequestContext, request_context};
+use crate::http::security_headers::lead_to_clients;
 use crate::oidc::hint::{self, BadHint};
 use crate::oidc::id_token::may_be_unsigned;
-use crate::pages::failure::PageError;
 use crate::pages::{self, SignedIn};
 use crate::standing::{self, is_fresh};
 
@@ -45,9 +45,13 @@ pub fn route(app: &App) -> BoxedFilter<(Response,)> {
         .and(warp::body::stream())
         .then(move |visit: Visit, query: String, body| parameters(visit, query, body, limits))
         .and(with(app))
-        .then(async |(visit, parameters): (Visit, _), app: App| match authorize(&app, &visit, parameters).await {
-            Ok(response) => response,
-            Err(error) => answer(&app, &visit, error).await,
+        .then(async |(visit, parameters): (Visit, _), app: App| {
+            let mut response = match authorize(&app, &visit, parameters).await {
+                Ok(response) => response,
+                Err(error) => answer(&app, &visit, error).await,
+            };
+            lead_to_clients(response.headers_mut());
+            response
         })
         .boxed()
 }
@@ -224,7 +228,8 @@ async fn decided(
 ) -> Result<Response, AuthorizationError> {
     // RFC 6749 10.12: nothing is decided by a form that was not shown in this browser.
     if !parameters.get("csrf").is_some_and(|csrf| pages::is_csrf_token(app, session, csrf)) {
-        return Ok(PageError::ForeignForm.into_response(app, &visit.headers, &visit.context));
+        // In another tab they may have proved again who they are, or somebody else may have.
+        return Ok(pages::consent_again_page(app, &request, session).await);
     }
     match parameters.get("decision") {
         // What was allowed is what was shown: the client may have changed while the page was open.

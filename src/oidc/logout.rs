@@ -1,14 +1,14 @@
 //! The logout endpoint: OpenID Connect RP-Initiated Logout 1.0, 2 and 3.
 //!
 //! Who shows an ID token of this very session is signed out at once; for anybody else the user is asked (2), because any
-//! site could send them here. Only a `post_logout_redirect_uri` that the client registered is gone to.
+//! site could send them here. Where nobody is signed in, an ID token ends the session that it is of. Only a `post_logout_redirect_uri` that the client registered is gone to.
 
 use std::sync::Arc;
 
 use bytes::Buf;
 use form_urlencoded::Serializer;
 use futures::Stream;
-use grantlog_projections::live::LiveClient;
+use grantlog_projections::live::{LiveClient, LiveSession};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use warp::Filter;
@@ -20,12 +20,13 @@ use super::sid::sid;
 use crate::app::{App, with};
 use crate::http::form::{self, Encodings, FormError, FormLimits, Parameters, raw_query};
 use crate::http::request_id::{RequestContext, request_context};
+use crate::http::security_headers::lead_to_clients;
 use crate::oauth::authorization_request::STATE_BYTES_MAX;
 use crate::oauth::authorization_response::see_other;
 use crate::oauth::posted::limits;
 use crate::pages::failure::PageError;
 use crate::pages::leaving;
-use crate::pages::sign_out::{self, Asking, Onward};
+use crate::pages::sign_out::{self, Asking, Ended, Onward};
 use crate::pages::visit::{SignedIn, Visit, accounts};
 use crate::standing;
 
@@ -58,7 +59,10 @@ pub fn route(app: &App) -> BoxedFilter<(Response,)> {
                 };
                 logout(&visit, posted).await
             };
-            answer.await.unwrap_or_else(|error: PageError| error.into_response(&app, &headers, &context))
+            let answer = answer.await;
+            let mut response = answer.unwrap_or_else(|error: PageError| error.into_response(&app, &headers, &context));
+            lead_to_clients(response.headers_mut());
+            response
         })
         .boxed()
 }
@@ -94,19 +98,21 @@ async fn logout(visit: &Visit, posted: bool) -> Result<Response, PageError> {
         if posted && visit.parameters.get("decision").is_none() {
             return Ok(see_other(&format!("{PATH}?{}", request.to_query())));
         }
-        return sign_out::signed_out(visit, &[], request.onward(visit, &[])).await;
+        let ended = request.session_without_cookie(&visit.app)?;
+        let (ended, client) = (ended.as_slice(), request.client.as_ref().map(|client| client.id));
+        return sign_out::signed_out(visit, ended, client, request.onward(visit, ended)).await;
     }
-    let ended = if posted && visit.parameters.get("decision").is_some() {
-        visit.check_form()?;
+    let decides = posted && visit.parameters.get("decision").is_some();
+    let ended = if decides && visit.is_own_form() {
         sign_out::chosen(visit)?
-    } else if let Some(account) = request.account(visit) {
-        vec![account.clone()]
+    } else if let Some(account) = request.account(visit).filter(|_| !decides) {
+        vec![(account.user_id, account.session_id)]
     } else {
         let client_name = request.client.as_ref().map(|client| client.metadata.client_name.as_str());
-        let asking = Asking { client_name, action: PATH, fields: request.fields, goes_to: request.goes_to.as_deref() };
-        return sign_out::ask(visit, asking).await;
+        let (fields, goes_to) = (request.fields, request.goes_to.as_deref());
+        return sign_out::ask(visit, Asking { client_name, action: PATH, fields, goes_to, out_of_date: decides }).await;
     };
-    sign_out::signed_out(visit, &ended, request.onward(visit, &ended)).await
+    sign_out::signed_out(visit, &ended, None, request.onward(visit, &ended)).await
 }
 
 /// The checks that do not depend on who is signed in. Whatever fails is told on a page, and nobody is redirected (3).
@@ -142,7 +148,15 @@ async fn check(app: &App, parameters: &Parameters) -> Result<LogoutRequest, Page
                 metadata.openid.post_logout_redirect_uris.iter().any(|held| held.matches(uri, metadata.is_native()))
             });
             if !registered {
-                return Err(refused("The post_logout_redirect_uri is not one that the application registered."));
+                return Err(refused(match (&client, client_id) {
+                    (Some(_), _) => "The post_logout_redirect_uri is not one that the application registered.",
+                    (None, Some(_)) => "The application is not known here any more, so nobody is sent back to it.",
+                    // 2, 3: with neither nobody says whose URI it is.
+                    (None, None) => {
+                        "The application sent a post_logout_redirect_uri, but neither an id_token_hint nor a client_id \
+                         that would say which application it is."
+                    }
+                }));
             }
             Some(with_state(uri, state))
         }
@@ -169,12 +183,29 @@ impl LogoutRequest {
         })
     }
 
+    /// OpenID Connect RP-Initiated Logout 2: the session that the hint is an ID token of, where nobody is signed in. Programs of
+    /// clients end sessions like this, which have no cookie. Whoever has an ID token that the client got in a session that lives may end it, and nothing more.
+    /// `None` where the client knows its users by pairwise subjects, from which nobody finds the user.
+    fn session_without_cookie(&self, app: &App) -> Result<Option<Ended>, PageError> {
+        let (Some(hint), Some(client)) = (&self.hint, &self.client) else { return Ok(None) };
+        if !standing::is_fresh(app) {
+            return Err(PageError::Unavailable("which sessions there are".to_owned()));
+        }
+        let sessions = hint.sub.parse().map(|user_id| app.live.sessions_of(user_id)).unwrap_or_default();
+        let named = |session: &Arc<LiveSession>| {
+            app.now() < session.expires_at && hint.sid.as_ref() == Some(&sid(&app.secrets, session.id, client.id))
+        };
+        let found = sessions.into_iter().find(named).map(|session| (session.user_id, session.id));
+        tracing::info!(client_id = %client.id, found = found.is_some(), "a client named a session without a cookie to end it");
+        Ok(found)
+    }
+
     /// Where the browser goes, and whether at once: to a client that somebody vouched for, or that one of those who sign out
     /// has been to.
-    fn onward(&self, visit: &Visit, ended: &[SignedIn]) -> Option<Onward<'_>> {
+    fn onward(&self, visit: &Visit, ended: &[Ended]) -> Option<Onward<'_>> {
         let (app, uri) = (&visit.app, self.goes_to.as_deref()?);
         let asks = self.client.as_ref().is_none_or(|client| {
-            let knows = |account: &SignedIn| leaving::knows(app, account.user_id, client.id, uri);
+            let knows = |(user_id, _): &Ended| leaving::knows(app, *user_id, client.id, uri);
             leaving::asks(app, client) && !ended.iter().any(knows)
         });
         Some(Onward { uri, asks })

@@ -1,10 +1,10 @@
 //! The account: what I allowed, taking it back, where I am signed in, my password.
 
 use askama::Template;
-use grantlog_domain::SessionId;
 use grantlog_domain::grant::RevocationReason;
 use grantlog_domain::session::EndReason;
 use grantlog_domain::user::{User, UserCommand};
+use grantlog_domain::{Actor, SessionId};
 use grantlog_projections::tables::grants::GrantsOf;
 use grantlog_projections::tables::sessions;
 use http::StatusCode;
@@ -139,7 +139,7 @@ async fn end_other_session(visit: &Visit, session: &SignedIn) -> Result<Response
     if !own {
         return Err(PageError::NotFound);
     }
-    end_session(visit, session.user_id, session_id, EndReason::SignedOut).await?;
+    end_session(visit, Actor::User(session.user_id), session_id, EndReason::SignedOut).await?;
     Ok(visit.chrome("").await?.redirect("/account?done=ended"))
 }
 

@@ -7,7 +7,6 @@ use warp::reply::Response;
 
 use super::chrome::Chrome;
 use super::failure::PageError;
-use super::form_action::FormAction;
 use super::next::Next;
 use super::sign_in::{Waiting, waiting};
 use super::visit::{SignedIn, Visit, bare_chrome, chrome, kept, username};
@@ -35,8 +34,11 @@ pub(super) struct Account {
 
 pub async fn show(visit: &Visit) -> Result<Response, PageError> {
     visit.user()?;
-    let next = Next::parse(visit.parameters.get("next").unwrap_or_default());
-    page(&visit.app, &visit.headers, &visit.accounts, next).await
+    page(&visit.app, &visit.headers, &visit.accounts, next(visit), false).await
+}
+
+fn next(visit: &Visit) -> Next {
+    Next::parse(visit.parameters.get("next").unwrap_or_default())
 }
 
 /// The page in the place of an authorization request, which goes on as whom the user chooses. `next` is its path and query.
@@ -46,14 +48,20 @@ pub async fn accounts_page(
     accounts: &[SignedIn],
     next: &str,
 ) -> Result<Response, PageError> {
-    page(app, headers, accounts, Next::parse(next)).await
+    page(app, headers, accounts, Next::parse(next), false).await
 }
 
-async fn page(app: &App, headers: &HeaderMap, accounts: &[SignedIn], next: Next) -> Result<Response, PageError> {
-    let chrome = chrome(app, headers, accounts.first(), "/accounts").await?;
+/// `out_of_date`: the page is shown again, and nothing was done.
+async fn page(
+    app: &App,
+    headers: &HeaderMap,
+    accounts: &[SignedIn],
+    next: Next,
+    out_of_date: bool,
+) -> Result<Response, PageError> {
+    let chrome = Chrome { out_of_date, ..chrome(app, headers, accounts.first(), "/accounts").await? };
+    let status = if out_of_date { StatusCode::FORBIDDEN } else { StatusCode::OK };
     let waits = waiting(app, &next);
-    // With an earlier consent the form leads to the client at once.
-    let leads = waits.as_ref().map(|client| FormAction::also(&client.redirect_uri)).unwrap_or_default();
     let view = AccountsPage {
         chrome: chrome.clone(),
         login: next.login(),
@@ -61,7 +69,7 @@ async fn page(app: &App, headers: &HeaderMap, accounts: &[SignedIn], next: Next)
         waits,
         accounts: shown(app, accounts).await?,
     };
-    Ok(chrome.page_leading_to(StatusCode::OK, &view, &leads))
+    Ok(chrome.page(status, &view))
 }
 
 /// The accounts of a browser, as pages show them.
@@ -79,15 +87,19 @@ pub(super) async fn shown(app: &App, accounts: &[SignedIn]) -> Result<Vec<Accoun
     Ok(shown)
 }
 
-/// The chosen one acts from now on.
-pub fn choose(visit: &Visit) -> Result<Response, PageError> {
-    visit.check_form()?;
+/// The chosen one acts from now on. Where accounts have come and gone in another tab, the page is shown again.
+pub async fn choose(visit: &Visit) -> Result<Response, PageError> {
+    if visit.accounts.is_empty() {
+        return Err(PageError::SignIn(next(visit)));
+    }
     let chosen: Option<SessionId> = visit.parameters.get("session_id").and_then(|id| id.parse().ok());
     let at = visit.accounts.iter().position(|account| Some(account.session_id) == chosen);
-    let at = at.ok_or(PageError::Request("This account is not signed in here any more.".into()))?;
+    let Some(at) = at.filter(|_| visit.is_own_form()) else {
+        return page(&visit.app, &visit.headers, &visit.accounts, next(visit), true).await;
+    };
     let mut accounts = visit.accounts.clone();
     accounts[..=at].rotate_right(1);
     let mut chrome = bare_chrome(&visit.app, true);
     chrome.cookies.extend(kept(&visit.app, &accounts));
-    Ok(chrome.redirect(Next::parse(visit.parameters.get("next").unwrap_or_default()).as_str()))
+    Ok(chrome.redirect(next(visit).as_str()))
 }

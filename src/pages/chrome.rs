@@ -1,14 +1,11 @@
 //! What every page has around its content, and how a page becomes an answer.
 
-use std::collections::BTreeSet;
-
 use askama::Template;
 use http::StatusCode;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
 use warp::reply::Response;
 
 use super::assets;
-use super::form_action::{self, FormAction};
 use super::scripts::script_source;
 use crate::http::security_headers;
 
@@ -29,6 +26,8 @@ pub struct Chrome {
     pub here: &'static str,
     /// Browsers reach this server over TLS.
     pub https: bool,
+    /// The form that was sent was shown before something else happened; nothing was done.
+    pub out_of_date: bool,
     /// `Set-Cookie` values that go with the page.
     pub cookies: Vec<HeaderValue>,
 }
@@ -44,13 +43,8 @@ impl Chrome {
         &assets::logo().path
     }
 
-    /// The page as an answer, never cached. Its forms may lead to this server only.
+    /// The page as an answer, never cached.
     pub fn page(&self, status: StatusCode, template: &impl Template) -> Response {
-        self.page_leading_to(status, template, &FormAction::default())
-    }
-
-    /// The same for a page whose form may end at a client's redirect URI.
-    pub fn page_leading_to(&self, status: StatusCode, template: &impl Template, leads: &FormAction) -> Response {
         // Rendering fails only when a value cannot be formatted; ours are text and numbers.
         let (status, html) = match template.render() {
             Ok(html) => (status, html),
@@ -61,18 +55,19 @@ impl Chrome {
         let headers = response.headers_mut();
         security_headers::page(headers, self.https);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        let policy = headers.get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok()).unwrap_or_default();
-        if let Ok(policy) = HeaderValue::try_from(format!("{policy}; form-action {leads}")) {
-            headers.insert(CONTENT_SECURITY_POLICY, policy);
-        }
         self.finished(response)
     }
 
-    /// The page for who has signed out: it shows these addresses in frames, and none else, and may run that script.
+    /// The page for who has signed out: it shows these addresses in frames, and may run that script. Where the addresses lead
+    /// on to is held against the policy too (CSP Level 3, 4.1.2), and known to the clients only, so it names schemes.
     pub fn page_with_frames(&self, template: &impl Template, frames: &[String], script: Option<&str>) -> Response {
         let mut response = self.page(StatusCode::OK, template);
-        let sources: BTreeSet<String> = frames.iter().map(|frame| form_action::only(frame)).collect();
-        let sources: Vec<String> = sources.into_iter().collect();
+        let plain = frames.iter().any(|frame| frame.starts_with("http:"));
+        let sources: &[&str] = match (frames.is_empty(), plain) {
+            (true, _) => &[],
+            (false, false) => &["https:"],
+            (false, true) => &["https:", "http:"],
+        };
         let policy = response.headers().get(CONTENT_SECURITY_POLICY).and_then(|policy| policy.to_str().ok());
         let mut policy = policy.unwrap_or_default().to_owned();
         if !sources.is_empty() {

@@ -14,7 +14,6 @@ use warp::reply::Response;
 use super::chrome::Chrome;
 use super::destination::destination;
 use super::failure::{PageError, error_without_request};
-use super::form_action::FormAction;
 use super::scopes::{self, Ask};
 use super::visit::{SignedIn, named_chrome};
 use crate::app::App;
@@ -50,14 +49,23 @@ pub(super) struct ConsentPage<'a> {
 
 /// The page that asks the user.
 pub async fn consent_page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Response {
-    match page(app, request, session).await {
-        Ok(response) => response,
-        Err(error) => error_without_request(app, error),
-    }
+    let page = page(app, request, session, false).await;
+    page.unwrap_or_else(|error| error_without_request(app, error))
 }
 
-async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Result<Response, PageError> {
-    let chrome = named_chrome(app, session, "").await?;
+/// The same for who has answered a page that was out of date, so that nothing was done.
+pub async fn consent_again_page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> Response {
+    let page = page(app, request, session, true).await;
+    page.unwrap_or_else(|error| error_without_request(app, error))
+}
+
+async fn page(
+    app: &App,
+    request: &AuthorizationRequest,
+    session: &SignedIn,
+    out_of_date: bool,
+) -> Result<Response, PageError> {
+    let chrome = Chrome { out_of_date, ..named_chrome(app, session, "").await? };
     let seen = counted(app, request);
     let before = Before { app, request, session };
     let allowed = before.allowed(seen.as_ref());
@@ -84,7 +92,7 @@ async fn page(app: &App, request: &AuthorizationRequest, session: &SignedIn) -> 
         shown: shown(request).to_string(),
         fields: request.fields(),
     };
-    let mut response = chrome.page_leading_to(StatusCode::OK, &view, &FormAction::also(redirect_uri));
+    let mut response = chrome.page(if out_of_date { StatusCode::FORBIDDEN } else { StatusCode::OK }, &view);
     if let Some((_, origin)) = logo {
         security_headers::allow_image(response.headers_mut(), &origin);
     }

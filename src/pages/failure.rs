@@ -38,8 +38,12 @@ pub enum PageError {
     SignIn(Next),
     /// What was sent cannot be read.
     Form(FormError),
-    /// The form was not shown in this browser, or before somebody signed in or out.
-    ForeignForm,
+    /// The form was not shown in this browser, or before somebody signed in or out. The page that has it, and whether the
+    /// browser sent a cookie.
+    ForeignForm {
+        page: Next,
+        cookie: bool,
+    },
     NotFound,
     /// With what the `Allow` header says.
     Method(&'static str),
@@ -64,6 +68,8 @@ pub(super) struct ErrorPage {
     pub code: &'static str,
     pub description: String,
     pub request_id: Option<String>,
+    /// The page that has the form.
+    pub load_again: Option<String>,
 }
 
 impl PageError {
@@ -85,7 +91,11 @@ impl PageError {
         }
         self.log(context.id.as_str());
         let (status, title, code, description) = self.words();
-        let said = Said { status, title, code, description };
+        let load_again = match &self {
+            Self::ForeignForm { page, .. } => Some(page.as_str().to_owned()),
+            _ => None,
+        };
+        let said = Said { status, title, code, description, load_again };
         let mut response = respond(app, headers, context, said);
         if let Self::Method(allow) = self {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
@@ -120,12 +130,20 @@ impl PageError {
                 "temporarily_unavailable",
                 "You have made or changed many clients lately. Please try again later.".into(),
             ),
-            Self::ForeignForm => (
+            Self::ForeignForm { cookie: false, .. } => (
+                StatusCode::FORBIDDEN,
+                "Your browser sent no cookie",
+                "invalid_form",
+                "Without it nobody can tell whose form this is, so nothing was done. Either your browser keeps no cookies \
+                 from this site: please allow them. Or the page was open for too long."
+                    .into(),
+            ),
+            Self::ForeignForm { .. } => (
                 StatusCode::FORBIDDEN,
                 "This form is out of date",
                 "invalid_form",
-                "It was not made for this browser as it is now, so nothing was done. Go back, load the page again, and \
-                 send it once more."
+                "Somebody signed in or out since it was shown, so nothing was done. Load the page again, and send it once \
+                 more."
                     .into(),
             ),
             Self::SignIn(_) | Self::NotFound => (
@@ -168,6 +186,7 @@ pub fn error_page(app: &App, headers: &HeaderMap, context: &RequestContext, erro
         title,
         code: error.code().as_str(),
         description: Cow::Owned(capitalized(error.description())),
+        load_again: None,
     };
     respond(app, headers, context, said)
 }
@@ -178,8 +197,15 @@ pub(super) fn error_without_request(app: &App, error: PageError) -> Response {
     let (status, title, code, description) = error.words();
     let chrome = bare_chrome(app, true);
     let description = description.into_owned();
-    let view =
-        ErrorPage { chrome: chrome.clone(), status: status.as_u16(), title, code, description, request_id: None };
+    let view = ErrorPage {
+        chrome: chrome.clone(),
+        status: status.as_u16(),
+        title,
+        code,
+        description,
+        request_id: None,
+        load_again: None,
+    };
     chrome.page(status, &view)
 }
 
@@ -188,6 +214,7 @@ struct Said {
     title: &'static str,
     code: &'static str,
     description: Cow<'static, str>,
+    load_again: Option<String>,
 }
 
 /// A page for browsers; for programs, which do not ask for HTML, the same as JSON.
@@ -212,6 +239,7 @@ fn respond(app: &App, headers: &HeaderMap, context: &RequestContext, said: Said)
             code: said.code,
             description: said.description.into_owned(),
             request_id: Some(context.id.as_str().to_owned()),
+            load_again: said.load_again,
         },
     )
 }

@@ -11,7 +11,6 @@ use warp::reply::Response;
 
 use super::chrome::Chrome;
 use super::destination::destination;
-use super::form_action::FormAction;
 use super::visit::{bare_chrome, seems_signed_in};
 use crate::app::App;
 use crate::config::ErrorRedirects;
@@ -54,7 +53,6 @@ pub fn knows(app: &App, user_id: UserId, client_id: ClientId, uri: &str) -> bool
 pub fn leaving_page(app: &App, headers: &HeaderMap, to: &VerifiedRedirect, error: &OAuthError) -> Response {
     let fields = to.refusal(&app.settings.issuer, error);
     let link = to.location(&fields);
-    let leads = if link.is_some() { FormAction::default() } else { FormAction::also(to.redirect_uri()) };
     let chrome = bare_chrome(app, seems_signed_in(app, headers));
     let view = LeavingPage {
         chrome: chrome.clone(),
@@ -65,5 +63,5 @@ pub fn leaving_page(app: &App, headers: &HeaderMap, to: &VerifiedRedirect, error
         action: to.redirect_uri(),
         fields: &fields,
     };
-    chrome.page_leading_to(StatusCode::OK, &view, &leads)
+    chrome.page(StatusCode::OK, &view)
 }

@@ -4,7 +4,7 @@
 //! - `sign_in`, `sign_out`, `accounts`, `consent`, `form_post`, `leaving`, `home`, `create_client`, `client`, `account`, `profile`, `demo`: one page (or
 //!   a few) each
 //! - `chrome`: what is around every page; `assets`: style sheet and logo; `scripts`: the few scripts; `templates/`: the HTML
-//! - `csrf`, `cookies`, `next`, `form_action`: the rules that protect a browser, each in one place
+//! - `csrf`, `cookies`, `next`: the rules that protect a browser, each in one place
 //! - `further`: the fields of a client that are folded away; `start_login`: the link that begins a login at a client
 //! - `scopes`, `words`, `moment`, `destination`: how scopes, events, times and addresses are said; `settled`: reading one's own writes; `paging`: long
 //!   lists
@@ -27,7 +27,6 @@ pub mod csrf;
 pub mod demo;
 pub mod destination;
 pub mod failure;
-pub mod form_action;
 pub mod form_post;
 pub mod further;
 pub mod home;
@@ -49,7 +48,7 @@ pub mod visit;
 pub mod words;
 
 pub use accounts::accounts_page;
-pub use consent::consent_page;
+pub use consent::{consent_again_page, consent_page};
 pub use failure::error_page;
 pub use form_post::form_post_page;
 pub use leaving::leaving_page;

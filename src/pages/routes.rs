@@ -16,6 +16,7 @@ use super::{account, accounts, assets, client, create_client, demo, home, profil
 use crate::app::{App, with};
 use crate::http::form::{self, Encodings, FormLimits, Parameters};
 use crate::http::request_id::{RequestContext, request_context};
+use crate::http::security_headers::lead_to_clients;
 
 /// Every page and asset, and the answer to every other path.
 pub fn routes(app: &App) -> BoxedFilter<(Response,)> {
@@ -83,6 +84,22 @@ impl Route<'_> {
         })
     }
 
+    /// The page that a form stands on which has none of its own.
+    fn page_of_form(self) -> Option<String> {
+        match self {
+            Route::ClientChange(id, _) => Some(format!("/clients/{id}")),
+            Route::AccountChange(_) => Some("/account".to_owned()),
+            Route::Demo(demo::Page::Try) => Some("/".to_owned()),
+            Route::Demo(_) => Some("/demo".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether it stands between a client and its answer.
+    const fn leads_to_clients(self) -> bool {
+        matches!(self, Route::SignIn | Route::SignOut | Route::Accounts)
+    }
+
     /// As the `Allow` header says it.
     const fn allow(self) -> &'static str {
         match self {
@@ -113,10 +130,13 @@ async fn answer<B: Buf>(app: &App, asked: Asked, body: impl Stream<Item = Result
         return bare_chrome(app, false).redirect(&target);
     }
     let (headers, context) = (asked.headers.clone(), asked.context.clone());
-    match page(app, asked, body).await {
-        Ok(response) => response,
-        Err(error) => error.into_response(app, &headers, &context),
+    let leads_to_clients = Route::find(&asked.path).is_some_and(Route::leads_to_clients);
+    let page = page(app, asked, body).await;
+    let mut response = page.unwrap_or_else(|error| error.into_response(app, &headers, &context));
+    if leads_to_clients {
+        lead_to_clients(response.headers_mut());
     }
+    response
 }
 
 /// In the demo, somebody who typed `localhost` for `127.0.0.1` goes to the address that the demo client comes back to:
@@ -153,7 +173,11 @@ async fn page<B: Buf>(
     } else {
         Parameters::parse(query.as_bytes(), limits.parameters)?
     };
-    let target = if query.is_empty() { path.clone() } else { format!("{path}?{query}") };
+    let target = match route.page_of_form().filter(|_| posted) {
+        Some(page) => page,
+        None if query.is_empty() => path.clone(),
+        None => format!("{path}?{query}"),
+    };
     let accounts = super::visit::accounts(app, &headers).await?;
     let visit = Visit { app: app.clone(), context, headers, target, parameters, accounts };
     match (route, posted) {
@@ -163,7 +187,7 @@ async fn page<B: Buf>(
         (Route::SignOut, false) => sign_out::show(&visit).await,
         (Route::SignOut, true) => sign_out::submit(&visit).await,
         (Route::Accounts, false) => accounts::show(&visit).await,
-        (Route::Accounts, true) => accounts::choose(&visit),
+        (Route::Accounts, true) => accounts::choose(&visit).await,
         (Route::CreateClient, false) => create_client::show(&visit).await,
         (Route::CreateClient, true) => create_client::submit(&visit).await,
         (Route::Client(id), false) => client::show(&visit, id).await,

@@ -4,15 +4,13 @@
 
 use askama::Template;
 use grantlog_domain::session::{EndReason, Session, SessionCommand, SessionError};
-use grantlog_domain::{SessionId, Timestamp, UserId};
+use grantlog_domain::{Actor, SessionId, Timestamp, UserId};
 use http::{HeaderMap, StatusCode};
 use warp::reply::Response;
 
 use super::chrome::Chrome;
-use super::cookies::Cookie;
 use super::destination::destination;
 use super::failure::{PageError, TOO_MANY, too_many};
-use super::form_action::FormAction;
 use super::next::Next;
 use super::sign_out::end_session;
 use super::visit::{ACCOUNTS_MAX, SignedIn, Visit, bare_chrome, chrome, kept};
@@ -21,6 +19,7 @@ use crate::http::form::Parameters;
 use crate::secrets::{Kind, Secret};
 use crate::sign_in::{SignInError, amr, caller, check_password, demo_user, enabled};
 use crate::store::ExecuteError;
+use crate::store::vault::VaultError;
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -52,6 +51,13 @@ impl Waiting {
 const REFUSED: &str =
     "This name and password do not fit, or there were too many attempts. Please try again in a while.";
 
+/// The form was shown before somebody signed in or out here.
+const OUT_OF_DATE: &str = "This page was out of date, so nobody was signed in. Please sign in again.";
+
+/// It came without its cookie.
+const NO_COOKIE: &str = "Your browser sent no cookie with this form, so nobody was signed in. Either it keeps no cookies from this site: \
+                         please allow them. Or the page was open for too long: just sign in again.";
+
 pub async fn show(visit: &Visit) -> Result<Response, PageError> {
     page(&visit.app, visit.chrome("/login").await?, next(visit), String::new(), None)
 }
@@ -81,7 +87,6 @@ fn page(
 ) -> Result<Response, PageError> {
     let waits = waiting(app, &next);
     let status = if error.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    let leads = waits.as_ref().map(|client| FormAction::also(&client.redirect_uri)).unwrap_or_default();
     let view = LoginPage {
         chrome: chrome.clone(),
         next: next.as_str().to_owned(),
@@ -90,7 +95,7 @@ fn page(
         waits,
         error,
     };
-    Ok(chrome.page_leading_to(status, &view, &leads))
+    Ok(chrome.page(status, &view))
 }
 
 /// The name that a client proposes (OpenID Connect Core 3.1.2.1 `login_hint`).
@@ -100,8 +105,7 @@ fn login_hint(app: &App, next: &Next) -> String {
     parameters.get("login_hint").unwrap_or_default().to_owned()
 }
 
-/// The client that waits behind the sign-in page, when its redirect URI is one that was registered: with an earlier consent
-/// the form leads there at once.
+/// The client that waits behind the sign-in page, when its redirect URI is one that was registered.
 pub(super) fn waiting(app: &App, next: &Next) -> Option<Waiting> {
     let query = next.as_str().strip_prefix("/oauth/authorize?")?;
     let parameters = Parameters::parse(query.as_bytes(), app.settings.http.parameters).ok()?;
@@ -115,8 +119,10 @@ pub(super) fn waiting(app: &App, next: &Next) -> Option<Waiting> {
 }
 
 pub async fn submit(visit: Visit) -> Result<Response, PageError> {
-    visit.check_form()?;
     let username = visit.parameters.get("username").unwrap_or_default().to_owned();
+    if !visit.is_own_form() && !visit.is_form_of_nobody() {
+        return out_of_date(&visit, username).await;
+    }
     let password = Secret::new(visit.parameters.get("password").unwrap_or_default().to_owned());
     match who(&visit, &username, password).await {
         Ok(user_id) => start_session(&visit, user_id).await,
@@ -131,6 +137,23 @@ pub async fn submit(visit: Visit) -> Result<Response, PageError> {
 
 async fn refused(visit: &Visit, username: String, error: &'static str) -> Result<Response, PageError> {
     page(&visit.app, visit.chrome("/login").await?, next(visit), username, Some(error))
+}
+
+/// A form that was not shown in this browser as it is now signs nobody in. Who did sign in meanwhile goes on where it leads,
+/// unless it is for somebody else; others get a new one.
+async fn out_of_date(visit: &Visit, username: String) -> Result<Response, PageError> {
+    if let Some(current) = visit.current() {
+        let named = match visit.app.vault.find(&username).await {
+            Ok(named) => named,
+            Err(error @ VaultError::Database(_)) => return Err(error.into()),
+            // No name that anybody could have.
+            Err(_) => None,
+        };
+        if named == Some(current.user_id) {
+            return Ok(bare_chrome(&visit.app, true).redirect(next(visit).as_str()));
+        }
+    }
+    refused(visit, username, if visit.has_cookie() { OUT_OF_DATE } else { NO_COOKIE }).await
 }
 
 /// In the demo any name will do; otherwise name and password must fit.
@@ -157,11 +180,11 @@ async fn start_session(visit: &Visit, user_id: UserId) -> Result<Response, PageE
     };
     accounts.insert(0, signed_in);
     for old in accounts.split_off(ACCOUNTS_MAX.min(accounts.len())) {
-        end_session(visit, old.user_id, old.session_id, EndReason::Replaced).await?;
+        end_session(visit, Actor::User(old.user_id), old.session_id, EndReason::Replaced).await?;
     }
     let mut chrome = bare_chrome(app, true);
+    // The cookie of forms stays: sign-in forms in other tabs were made with it.
     chrome.cookies.extend(kept(app, &accounts));
-    chrome.cookies.extend(Cookie::Form.clear(chrome.https));
     Ok(chrome.redirect(next(visit).as_str()))
 }
 

@@ -4,7 +4,7 @@
 
 use askama::Template;
 use grantlog_domain::session::{EndReason, Session, SessionCommand, SessionError};
-use grantlog_domain::{SessionId, UserId};
+use grantlog_domain::{Actor, ClientId, SessionId, UserId};
 use http::StatusCode;
 use warp::reply::Response;
 
@@ -12,7 +12,6 @@ use super::accounts::{Account, shown};
 use super::chrome::Chrome;
 use super::cookies::Cookie;
 use super::failure::PageError;
-use super::form_action::FormAction;
 use super::scripts::CONTINUE;
 use super::visit::{SignedIn, Visit, bare_chrome, kept, username};
 use crate::oidc::frontchannel;
@@ -37,6 +36,7 @@ pub(super) struct LogoutPage<'a> {
 #[template(path = "logged_out.html")]
 pub(super) struct LoggedOutPage<'a> {
     pub chrome: Chrome,
+    pub what: What,
     /// Who is still signed in here.
     pub others: Vec<String>,
     /// Pages of clients, shown in frames that nobody sees.
@@ -44,6 +44,16 @@ pub(super) struct LoggedOutPage<'a> {
     /// Where the browser goes when they have loaded, or by a click.
     pub goes_to: Option<Onward<'a>>,
     pub script: &'static str,
+}
+
+/// What has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// Sessions of this browser.
+    Here,
+    /// The session that a client named, of which this browser has no cookie: it may be a program of the client.
+    Elsewhere,
+    Nothing,
 }
 
 /// Where the browser goes after signing out: an address that a client registered.
@@ -61,61 +71,81 @@ pub struct Asking<'a> {
     pub fields: Vec<(&'static str, String)>,
     /// Where the browser goes afterwards: an address that the client registered.
     pub goes_to: Option<&'a str>,
+    /// It was answered, but not in this browser as it is now.
+    pub out_of_date: bool,
 }
 
+/// A session that has ended, and whose.
+pub type Ended = (UserId, SessionId);
+
 pub async fn show(visit: &Visit) -> Result<Response, PageError> {
+    asked(visit, false).await
+}
+
+async fn asked(visit: &Visit, out_of_date: bool) -> Result<Response, PageError> {
     if visit.accounts.is_empty() {
-        return signed_out(visit, &[], None).await;
+        return signed_out(visit, &[], None, None).await;
     }
-    ask(visit, Asking { client_name: None, action: "/logout", fields: Vec::new(), goes_to: None }).await
+    let (fields, goes_to) = (Vec::new(), None);
+    ask(visit, Asking { client_name: None, action: "/logout", fields, goes_to, out_of_date }).await
 }
 
 /// Asks whether to sign out, and which account where there are several.
 pub async fn ask(visit: &Visit, asking: Asking<'_>) -> Result<Response, PageError> {
-    let chrome = visit.chrome("/logout").await?;
-    let Asking { client_name, action, fields, goes_to } = asking;
-    let leads = goes_to.map(FormAction::also).unwrap_or_default();
+    let chrome = Chrome { out_of_date: asking.out_of_date, ..visit.chrome("/logout").await? };
+    let status = if asking.out_of_date { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    let Asking { client_name, action, fields, goes_to, .. } = asking;
     let accounts = shown(&visit.app, &visit.accounts).await?;
     let ends_grants = visit.app.settings.session_end_grants;
     let page = LogoutPage { chrome: chrome.clone(), client_name, goes_to, action, fields, ends_grants, accounts };
-    Ok(chrome.page_leading_to(StatusCode::OK, &page, &leads))
+    Ok(chrome.page(status, &page))
 }
 
 pub async fn submit(visit: &Visit) -> Result<Response, PageError> {
-    visit.check_form()?;
+    if !visit.is_own_form() {
+        return asked(visit, true).await;
+    }
     let chosen = chosen(visit)?;
-    signed_out(visit, &chosen, None).await
+    signed_out(visit, &chosen, None, None).await
 }
 
 /// Whom the form signs out: the account that acts, another one, or all of them.
-pub fn chosen(visit: &Visit) -> Result<Vec<SignedIn>, PageError> {
-    let accounts = &visit.accounts;
+pub fn chosen(visit: &Visit) -> Result<Vec<Ended>, PageError> {
+    let accounts = visit.accounts.iter().map(|account| (account.user_id, account.session_id));
     match visit.parameters.get("account") {
-        None => Ok(accounts.iter().take(1).cloned().collect()),
-        Some("all") => Ok(accounts.clone()),
+        None => Ok(accounts.take(1).collect()),
+        Some("all") => Ok(accounts.collect()),
         Some(id) => {
-            let found = accounts.iter().find(|account| account.session_id.to_string() == id);
-            let found = found.ok_or(PageError::Request("This account is not signed in here any more.".into()))?;
-            Ok(vec![found.clone()])
+            let found: Vec<Ended> = accounts.filter(|(_, session_id)| session_id.to_string() == id).collect();
+            match found.is_empty() {
+                true => Err(PageError::Request("This account is not signed in here any more.".into())),
+                false => Ok(found),
+            }
         }
     }
 }
 
 /// Ends these sessions and says so, on a page or by going to where the client wants the user to go; nothing of them stays
-/// in the browser.
-pub async fn signed_out(visit: &Visit, ended: &[SignedIn], goes_to: Option<Onward<'_>>) -> Result<Response, PageError> {
+/// in the browser. `client`: it ends them, without the user.
+pub async fn signed_out(
+    visit: &Visit,
+    ended: &[Ended],
+    client: Option<ClientId>,
+    goes_to: Option<Onward<'_>>,
+) -> Result<Response, PageError> {
     let app = &visit.app;
-    for account in ended {
-        end_session(visit, account.user_id, account.session_id, EndReason::SignedOut).await?;
+    for &(user_id, session_id) in ended {
+        let by = client.map_or(Actor::User(user_id), Actor::Client);
+        end_session(visit, by, session_id, EndReason::SignedOut).await?;
     }
-    let left = |account: &&SignedIn| !ended.iter().any(|ended| ended.session_id == account.session_id);
+    let left = |account: &&SignedIn| !ended.iter().any(|(_, ended)| *ended == account.session_id);
     let left: Vec<SignedIn> = visit.accounts.iter().filter(left).cloned().collect();
     let mut chrome = bare_chrome(app, !left.is_empty());
     chrome.cookies.extend(kept(app, &left));
     if left.is_empty() {
         chrome.cookies.extend(Cookie::Demo.clear(chrome.https));
     }
-    let sessions: Vec<SessionId> = ended.iter().map(|account| account.session_id).collect();
+    let sessions: Vec<SessionId> = ended.iter().map(|(_, session_id)| *session_id).collect();
     let frames = frontchannel::frames(app, &sessions).await?;
     if let Some(next) = goes_to.filter(|next| frames.is_empty() && !next.asks) {
         return Ok(chrome.redirect(next.uri));
@@ -125,20 +155,20 @@ pub async fn signed_out(visit: &Visit, ended: &[SignedIn], goes_to: Option<Onwar
         others.push(username(app, account.user_id).await?);
     }
     let framed = frames.clone();
-    let page = LoggedOutPage { chrome: chrome.clone(), others, frames, goes_to, script: CONTINUE };
+    let what = match client {
+        _ if ended.is_empty() => What::Nothing,
+        Some(_) => What::Elsewhere,
+        None => What::Here,
+    };
+    let page = LoggedOutPage { chrome: chrome.clone(), what, others, frames, goes_to, script: CONTINUE };
     let goes_on = goes_to.is_some_and(|next| !next.asks);
     Ok(chrome.page_with_frames(&page, &framed, goes_on.then_some(CONTINUE)))
 }
 
 /// Ends a session; one that has ended already stays as it is.
-pub async fn end_session(
-    visit: &Visit,
-    user_id: UserId,
-    session_id: SessionId,
-    reason: EndReason,
-) -> Result<(), PageError> {
+pub async fn end_session(visit: &Visit, by: Actor, session_id: SessionId, reason: EndReason) -> Result<(), PageError> {
     let id = session_id.to_string();
-    let by = visit.by_user(user_id, Some(id.clone()));
+    let by = visit.app.command_context(by, &visit.context, Some(id.clone()));
     let command = SessionCommand::End { reason, at: visit.app.now() };
     match visit.app.store.execute::<Session>(&id, command, &by).await {
         Ok(_) => Ok(()),
@@ -162,6 +192,7 @@ mod tests {
         let frames = vec!["https://a.example/out?sid=1".to_owned(), "https://b.example:8443/\"><script>x".to_owned()];
         let page = LoggedOutPage {
             chrome: Chrome::default(),
+            what: What::Here,
             others: Vec::new(),
             frames: frames.clone(),
             goes_to: Some(Onward { uri: "https://c.example/\"><script>y", asks: false }),
@@ -172,10 +203,7 @@ mod tests {
         assert_eq!(html.matches("<iframe").count(), 2, "{html}");
         let response = Chrome::default().page_with_frames(&page, &frames, Some(CONTINUE));
         let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().expect("ASCII");
-        assert!(
-            policy.contains("; frame-src https://a.example https://b.example:8443; script-src 'sha256-"),
-            "{policy}"
-        );
+        assert!(policy.contains("; frame-src https:; script-src 'sha256-"), "{policy}");
         assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
         let plain = Chrome::default().page_with_frames(&page, &[], None);
         let policy = plain.headers()[CONTENT_SECURITY_POLICY].to_str().expect("ASCII");

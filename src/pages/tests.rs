@@ -109,6 +109,7 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
         }),
         Box::new(sign_out::LoggedOutPage {
             chrome: chrome(),
+            what: sign_out::What::Here,
             others: vec![HOSTILE.into()],
             frames: vec![HOSTILE.into()],
             goes_to: Some(sign_out::Onward { uri: HOSTILE, asks: true }),
@@ -128,6 +129,7 @@ fn sign_in_and_out() -> Vec<Box<dyn DynTemplate>> {
             code: HOSTILE,
             description: HOSTILE.into(),
             request_id: Some(HOSTILE.into()),
+            load_again: Some(HOSTILE.into()),
         }),
         Box::new(hostile_leaving(Some(HOSTILE.into()))),
         Box::new(hostile_leaving(None)),

@@ -132,7 +132,7 @@ pub struct Visit {
     pub app: App,
     pub context: RequestContext,
     pub headers: HeaderMap,
-    /// The path and query as they were asked for.
+    /// The path and query as they were asked for; of a form that has no page of its own, the page that it stands on.
     pub target: String,
     /// From the query of a GET, from the body of a POST.
     pub parameters: Parameters,
@@ -146,20 +146,43 @@ impl Visit {
         self.accounts.first()
     }
 
+    /// Whether the form was shown in this browser, to who acts now (RFC 6749 10.12).
+    pub fn is_own_form(&self) -> bool {
+        match self.current() {
+            Some(session) => self.is_form_of(session.cookie.expose()),
+            None => self.is_form_of_nobody(),
+        }
+    }
+
+    /// Whether it was shown in this browser while nobody was signed in: somebody may be now, in another tab.
+    pub fn is_form_of_nobody(&self) -> bool {
+        form_cookie(&self.app, &self.headers).is_some_and(|cookie| self.is_form_of(&cookie))
+    }
+
+    fn is_form_of(&self, cookie: &str) -> bool {
+        csrf::verify(&self.app.secrets, cookie, self.parameters.get(csrf::FIELD))
+    }
+
+    /// Whether the browser sent a cookie that forms are tied to.
+    pub fn has_cookie(&self) -> bool {
+        let https = self.app.settings.issuer.is_https();
+        [Cookie::Session, Cookie::Form].iter().any(|cookie| cookie.read(&self.headers, https).is_some())
+    }
+
     /// Who is signed in, or the way to the sign-in page and back here.
     pub fn user(&self) -> Result<SignedIn, PageError> {
         self.current().cloned().ok_or_else(|| PageError::SignIn(Next::parse(&self.target)))
     }
 
-    /// RFC 6749 10.12: nothing is done for a form that was not shown in this browser.
+    /// RFC 6749 10.12: nothing is done for a form that was not shown in this browser. Who sent it learns where its page is, and
+    /// who has signed out meanwhile signs in first.
     pub fn check_form(&self) -> Result<(), PageError> {
-        let presented = self.parameters.get(csrf::FIELD);
-        let own = match self.current() {
-            Some(session) => csrf::verify(&self.app.secrets, session.cookie.expose(), presented),
-            None => form_cookie(&self.app, &self.headers)
-                .is_some_and(|cookie| csrf::verify(&self.app.secrets, &cookie, presented)),
-        };
-        if own { Ok(()) } else { Err(PageError::ForeignForm) }
+        let (page, cookie) = (Next::parse(&self.target), self.has_cookie());
+        match self.is_own_form() {
+            true => Ok(()),
+            false if cookie && self.accounts.is_empty() => Err(PageError::SignIn(page)),
+            false => Err(PageError::ForeignForm { page, cookie }),
+        }
     }
 
     /// The frame of a page. `here` is its entry in the navigation.
@@ -185,11 +208,10 @@ pub async fn chrome(
     }
     let mut chrome = bare_chrome(app, false);
     chrome.here = here;
-    let cookie = form_cookie(app, headers).unwrap_or_else(|| {
-        let new = URL_SAFE_NO_PAD.encode(app.secrets.entropy().bytes::<32>());
-        chrome.cookies.extend(Cookie::Form.set(&new, Some(FORM_COOKIE_LIFE), chrome.https));
-        new
-    });
+    let cookie = form_cookie(app, headers);
+    let cookie = cookie.unwrap_or_else(|| URL_SAFE_NO_PAD.encode(app.secrets.entropy().bytes::<32>()));
+    // Each time, or a page that is shown late has a cookie for minutes.
+    chrome.cookies.extend(Cookie::Form.set(&cookie, Some(FORM_COOKIE_LIFE), chrome.https));
     chrome.csrf = csrf::token(&app.secrets, &cookie);
     Ok(chrome)
 }

@@ -88,6 +88,7 @@ const CASES: &[&[&[Case]]] = &[
     pages::forms::CASES,
     pages::clients::CASES,
     pages::headers::CASES,
+    pages::tabs::CASES,
     command_line::CASES,
     operator::CASES,
     peppers::CASES,
@@ -105,6 +106,9 @@ const CASES: &[&[&[Case]]] = &[
     authlib::CASES,
     browser::CASES,
     browser::logout::CASES,
+    browser::onward::CASES,
+    browser::popup::CASES,
+    browser::tabs::CASES,
 ];
 
 fn main() -> ExitCode {

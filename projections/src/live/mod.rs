@@ -130,6 +130,13 @@ impl Live {
         self.0.sessions.get(id)
     }
 
+    /// The user's sessions that have not ended, in no order. Takes as long as there are sessions, so nothing that is asked
+    /// often rests on it.
+    #[must_use]
+    pub fn sessions_of(&self, user_id: UserId) -> Vec<Arc<LiveSession>> {
+        self.0.sessions.of_user(user_id)
+    }
+
     /// RFC 7662 2.2: the token if it is active at `now`. That is: issued here, neither expired nor revoked, its grant
     /// neither revoked nor quarantined, its client known and enabled, its user (if any) known and enabled. Its scope is what
     /// the client may still have of it.

@@ -97,6 +97,17 @@ impl Sessions {
         self.0[shard_of(id.0)].read().get(&id)?.current.clone()
     }
 
+    /// Looks at all of them.
+    pub(super) fn of_user(&self, user_id: UserId) -> Vec<Arc<LiveSession>> {
+        let mut found = Vec::new();
+        for shard in &self.0 {
+            let shard = shard.read();
+            let own = shard.values().filter(|entry| entry.user_id == Some(user_id));
+            found.extend(own.filter_map(|entry| entry.current.clone()));
+        }
+        found
+    }
+
     pub(super) fn apply(&self, id: SessionId, sequence: i64, event: &SessionEvent) {
         self.change(id, |entry| entry.apply(sequence, event));
     }

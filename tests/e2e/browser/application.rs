@@ -1,5 +1,6 @@
-//! A client's site in a real browser: a callback, a page that signs out, one that never answers, one that the browser is
-//! sent to afterwards, one that asks the server's frame whether anything has changed, and one that is a client by itself.
+//! A client's site in a real browser: a callback, one that leads on, a page that signs out, one that never answers, one that
+//! the browser is sent to afterwards, one that asks the server's frame whether anything has changed, one that is a client by
+//! itself, and one that opens a popup.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +10,9 @@ use tokio::{
 };
 use url::Url;
 
-use super::cross_origin;
+use crate::harness::{browser::query_of, http::encode};
+
+use super::{cross_origin, popup};
 
 /// Answers on a port of this machine, for as long as the runtime lives.
 pub struct Application {
@@ -49,8 +52,11 @@ impl Application {
                     let page = match url.path() {
                         "/asking" => ASKING,
                         cross_origin::PATH => cross_origin::PAGE,
+                        popup::OPENER_PATH => popup::OPENER,
+                        popup::POPUP_PATH => popup::POPUP,
                         _ => PAGE,
                     };
+                    let onward = query_of(&url).remove("to").filter(|_| url.path() == "/leads-on");
                     let hangs = url.path() == "/hangs";
                     asked.lock().expect("not poisoned").push(url);
                     if hangs {
@@ -58,12 +64,22 @@ impl Application {
                         while stream.read(&mut [0; 64]).await.is_ok_and(|bytes| bytes > 0) {}
                         return;
                     }
-                    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: ";
-                    let _ = stream.write_all(format!("{head}{}\r\n\r\n{page}", page.len()).as_bytes()).await;
+                    let (status, page) = match onward {
+                        Some(to) => (format!("303 See Other\r\nLocation: {to}"), ""),
+                        None => ("200 OK".to_owned(), page),
+                    };
+                    let head = "Content-Type: text/html\r\nConnection: close\r\nContent-Length:";
+                    let answer = format!("HTTP/1.1 {status}\r\n{head} {}\r\n\r\n{page}", page.len());
+                    let _ = stream.write_all(answer.as_bytes()).await;
                 });
             }
         });
         Application { base, asked }
+    }
+
+    /// A URI of this site that leads on to another address.
+    pub fn leading_to(&self, to: &str) -> String {
+        self.url(&format!("/leads-on?{}", encode(&[("to", to)])))
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -40,8 +40,31 @@ impl WebDriverCompatibleCommand for Devtools {
     }
 }
 
+/// What the browser has asked the network for since this was last asked.
+#[derive(Debug)]
+struct Network;
+
+impl WebDriverCompatibleCommand for Network {
+    fn endpoint(&self, base: &url::Url, session: Option<&str>) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        (http::Method::POST, Some(json!({ "type": "performance" }).to_string()))
+    }
+}
+
 impl Driver {
     pub async fn start(name: &str) -> Driver {
+        Self::with(name, json!({})).await
+    }
+
+    /// One that writes down what it asks the network for.
+    pub async fn watching(name: &str) -> Driver {
+        Self::with(name, json!({ "performance": "ALL" })).await
+    }
+
+    async fn with(name: &str, logs: Value) -> Driver {
         let port = free_port();
         let log = site::artefacts().join(format!("chromedriver-{name}.log"));
         let profile = tempfile::tempdir().expect("a directory for the profile");
@@ -52,7 +75,7 @@ impl Driver {
             .spawn()
             .expect("chromedriver is missing: run tests/run browser, or apt-get install chromium chromium-driver");
         let url = format!("http://127.0.0.1:{port}");
-        let capabilities = capabilities(&profile.path().display().to_string());
+        let capabilities = capabilities(&profile.path().display().to_string(), &logs);
         let client = poll::until("chromedriver starts a browser", async || {
             let mut builder = ClientBuilder::new(HttpConnector::new());
             builder.capabilities(capabilities.clone()).connect(&url).await.ok()
@@ -90,6 +113,21 @@ impl Driver {
     pub async fn follow(&self, element: Element, what: &str) {
         element.click().await.unwrap_or_else(|error| panic!("{what} cannot be clicked: {error}"));
         poll::until(&format!("{what} leads to another page"), async || element.tag_name().await.err()).await;
+    }
+
+    /// What the browser has asked the network for since this was last asked; of one that is watched.
+    pub async fn network(&self) -> String {
+        let asked: Result<Value, CmdError> = self.client.issue_cmd(Network).await;
+        asked.expect("the log of a browser that is watched").to_string()
+    }
+
+    /// The window that is not this one, once it is there; it is driven from now on.
+    pub async fn other_window(&self) {
+        let here = self.client.window().await.expect("a window");
+        let other = poll::until("another window", async || {
+            self.client.windows().await.ok()?.into_iter().find(|window| *window != here)
+        });
+        self.client.switch_to_window(other.await).await.expect("the other window");
     }
 
     pub async fn write(&self, id: &str, text: &str) {
@@ -182,7 +220,7 @@ fn screens() -> PathBuf {
     site::artefacts().join("screens")
 }
 
-fn capabilities(profile: &str) -> serde_json::Map<String, Value> {
+fn capabilities(profile: &str, logs: &Value) -> serde_json::Map<String, Value> {
     let arguments = [
         "--headless",
         "--no-sandbox",
@@ -198,8 +236,11 @@ fn capabilities(profile: &str) -> serde_json::Map<String, Value> {
     ];
     let options = json!({ "args": arguments });
     // Sites of clients have certificates of their own making here.
-    json!({ "browserName": "chrome", "acceptInsecureCerts": true, "goog:chromeOptions": options })
-        .as_object()
-        .expect("an object")
-        .clone()
+    let capabilities = json!({
+        "browserName": "chrome",
+        "acceptInsecureCerts": true,
+        "goog:chromeOptions": options,
+        "goog:loggingPrefs": logs,
+    });
+    capabilities.as_object().expect("an object").clone()
 }

@@ -6,6 +6,9 @@ mod consent;
 mod cross_origin;
 mod driver;
 pub mod logout;
+pub mod onward;
+pub mod popup;
+pub mod tabs;
 
 use consent::a_client_shows_its_logo_policy_and_terms;
 use cross_origin::a_page_of_another_origin_gets_its_tokens_and_userinfo;

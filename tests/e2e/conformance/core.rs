@@ -55,7 +55,8 @@ async fn oidcc_form_post(server: Server) {
         let page = Browser::new(&server).authorize(&rp.url(&form_post), &user).await;
         let policy = page.answer.header("content-security-policy").expect("a policy").to_owned();
         assert!(policy.contains("script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
-        assert!(policy.contains("form-action https://client.example"), "{policy}");
+        // Where the client leads on to is not known here.
+        assert!(!policy.contains("form-action"), "{policy}");
         assert!(page.answer.header("cache-control").is_some_and(|rule| rule.contains("no-store")), "{}", page.answer);
         // Errors go the same way.
         let refused = Browser::new(&server).open(&rp.url(&[("response_mode", "form_post"), ("prompt", "none")])).await;

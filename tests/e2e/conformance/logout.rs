@@ -23,6 +23,9 @@ pub const CASES: &[&[Case]] = &[shared![
     oidcc_rp_initiated_logout_bad_id_token_hint,
     the_request_may_be_posted,
     a_hint_of_another_session_does_not_sign_out_unasked,
+    a_program_of_the_client_ends_its_session,
+    who_is_not_signed_in_reads_what_was_ended,
+    who_does_not_say_which_application_it_is_is_told_so,
 ]];
 
 struct Setup {
@@ -183,4 +186,55 @@ async fn a_hint_of_another_session_does_not_sign_out_unasked(server: Server) {
     let answer = setup.browser.send(request).await;
     assert_eq!(answer.status, 403, "{answer}");
     assert!(setup.is_signed_in().await);
+}
+
+async fn a_program_of_the_client_ends_its_session(server: Server) {
+    // A back end has the ID token and no cookie (`--backend-logout-url` of oauth2-proxy).
+    let mut setup = Setup::new(&server).await;
+    let hint = setup.login.id_token().to_owned();
+    let mut other = setup.browser.clone();
+    let other_login = setup.rp.login(&mut Browser::new(&server), &server.user().await, &[]).await;
+    let page = Browser::new(&server).open(&format!("/oauth/logout?{}", encode(&[("id_token_hint", &hint)]))).await;
+    let said = page.text_of("logged-out").expect("a page");
+    assert!(page.answer.status == 200 && said.contains("A session has ended"), "{said}");
+    assert!(!setup.is_signed_in().await);
+    assert!(!other.open("/").await.is_signed_in());
+    // That session and no other.
+    let query = encode(&[("id_token_hint", other_login.id_token()), ("post_logout_redirect_uri", SIGNED_OUT)]);
+    let page = Browser::new(&server).open(&format!("/oauth/logout?{query}")).await;
+    assert_eq!(page.callback().as_str(), SIGNED_OUT);
+}
+
+async fn who_is_not_signed_in_reads_what_was_ended(server: Server) {
+    let setup = Setup::new(&server).await;
+    let hint = setup.login.id_token().to_owned();
+    let pairwise = Rp::with(&server, "code", &["--subject-type", "pairwise"]).await;
+    let login = pairwise.login(&mut setup.browser.clone(), &server.user().await, &[]).await;
+    let nothing = async |parameters: &[(&str, &str)]| {
+        let page = Browser::new(&server).open(&format!("/oauth/logout?{}", encode(parameters))).await;
+        assert!(page.text_of("nothing-ended").is_some(), "{parameters:?}: {}", page.answer);
+    };
+    nothing(&[]).await;
+    nothing(&[("client_id", &setup.rp.client.id)]).await;
+    // Nobody finds the user of a pairwise subject.
+    nothing(&[("id_token_hint", login.id_token())]).await;
+    Browser::new(&server).open(&format!("/oauth/logout?{}", encode(&[("id_token_hint", &hint)]))).await;
+    nothing(&[("id_token_hint", &hint)]).await;
+    // What was never shown to anybody ends nothing either.
+    let mut setup = Setup::new(&server).await;
+    let request = [("id_token_hint", setup.login.id_token()), ("client_id", pairwise.client.id.as_str())];
+    let page = Browser::new(&server).open(&format!("/oauth/logout?{}", encode(&request))).await;
+    page.expect_error_page("invalid_request");
+    assert!(setup.is_signed_in().await);
+}
+
+async fn who_does_not_say_which_application_it_is_is_told_so(server: Server) {
+    let mut setup = Setup::new(&server).await;
+    let page = setup.logout(&[("post_logout_redirect_uri", SIGNED_OUT)]).await;
+    let said = page.text_of("error-page").expect("an error page");
+    assert!(said.contains("id_token_hint") && !said.contains("registered"), "{said}");
+    let client_id = setup.rp.client.id.clone();
+    let request = [("client_id", client_id.as_str()), ("post_logout_redirect_uri", "https://other.example/")];
+    let page = setup.logout(&request).await;
+    assert!(page.text_of("error-page").is_some_and(|said| said.contains("registered")), "{}", page.answer);
 }

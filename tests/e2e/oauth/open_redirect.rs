@@ -66,8 +66,8 @@ async fn the_page_says_where_it_leads_and_a_click_goes_there(server: Server) {
         assert_eq!(response["iss"], server.base(), "{mode}");
         let policy = page.answer.header("content-security-policy").expect("a policy");
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
-        let posts = policy.contains("form-action 'self' https://client.example");
-        assert_eq!(posts, mode == "form_post", "{policy}");
+        // Where the client leads on to is not known here.
+        assert!(!policy.contains("form-action"), "{policy}");
     }
 }
 

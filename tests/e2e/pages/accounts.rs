@@ -192,11 +192,11 @@ async fn an_account_is_only_chosen_by_the_form(server: Server) {
     let (_, of_ann) = choice(&page, &ann);
     let forged = server.post("/accounts").form(&[("session_id", of_ann.as_str()), ("csrf", "x")]);
     assert_eq!(browser.send(forged).await.status, 403);
-    // A session of another browser.
+    // A session of another browser: the page is shown again.
     let elsewhere = Browser::signed_in(&server, &ann).await.open("/accounts").await;
     let (form, _) = choice(&page, &ann);
     let (_, foreign) = choice(&elsewhere, &ann);
-    browser.submit_form(&page, &form, "", &[("session_id", &foreign)]).await.expect(400);
+    browser.submit_form(&page, &form, "", &[("session_id", &foreign)]).await.expect(403);
     assert_eq!(acting(&mut browser).await, Some(ben.username));
 }
 

@@ -9,7 +9,8 @@ pub const CASES: &[&[Case]] = &[shared![
     every_page_has_a_strict_policy,
     no_page_can_be_framed,
     pages_with_secrets_are_not_stored,
-    the_form_of_a_page_may_lead_to_the_client,
+    forms_lead_here_unless_a_client_waits,
+    the_opener_is_kept_where_a_client_may_wait,
 ]];
 
 async fn pages(server: &Server) -> Vec<Answer> {
@@ -54,13 +55,30 @@ async fn pages_with_secrets_are_not_stored(server: Server) {
     }
 }
 
-async fn the_form_of_a_page_may_lead_to_the_client(server: Server) {
-    // A strict `form-action` also stops the redirect to the client that follows the consent form.
-    let (user, client) = (server.user().await, server.web_client().await);
-    let request = [("response_type", "code"), ("client_id", &*client.id), ("redirect_uri", CALLBACK)];
-    let page = Browser::signed_in(&server, &user).await.open(&server.authorize_url(&request)).await;
-    let policy = page.answer.header("content-security-policy").unwrap_or_default();
-    if let Some(action) = policy.split(';').map(str::trim).find(|part| part.starts_with("form-action")) {
-        assert!(action.contains("https://client.example"), "{action}");
+/// Whether it stands between a client and its answer.
+fn leads_to_clients(page: &Answer) -> bool {
+    ["/login", "/accounts", "/logout", "/oauth/authorize", "/oauth/logout"].contains(&page.url.path())
+}
+
+async fn forms_lead_here_unless_a_client_waits(server: Server) {
+    // Browsers hold `form-action` against every redirect that follows a form (CSP Level 3, 6.4.2), also beyond the client.
+    for page in pages(&server).await {
+        let policy = page.header("content-security-policy").unwrap_or_default();
+        let action = policy.split(';').map(str::trim).find(|part| part.starts_with("form-action"));
+        assert_eq!(action, (!leads_to_clients(&page)).then_some("form-action 'self'"), "{page}");
+    }
+}
+
+async fn the_opener_is_kept_where_a_client_may_wait(server: Server) {
+    // HTML, 7.1.3: an answer with another policy than the opener's cuts it off for good, a redirect and an error too.
+    let mut browser = Browser::new(&server);
+    let login = browser.open("/login").await;
+    let user = server.user().await;
+    let fields = [("username", user.username.as_str()), ("password", user.password.as_str())];
+    let redirect = browser.submit_once(&login, "login-form", "login-submit", &fields).await.expect(303);
+    let refused = Browser::new(&server).open("/oauth/logout?id_token_hint=x").await.answer.expect(400);
+    for page in pages(&server).await.into_iter().chain([redirect, refused]) {
+        let wanted = if leads_to_clients(&page) { "unsafe-none" } else { "same-origin" };
+        assert_eq!(page.header("cross-origin-opener-policy"), Some(wanted), "{page}");
     }
 }

@@ -7,3 +7,4 @@ pub mod consent;
 pub mod forms;
 pub mod headers;
 pub mod sign_in;
+pub mod tabs;
