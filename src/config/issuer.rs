@@ -6,10 +6,16 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
-/// Scheme, host and port, without a slash at the end: `https://id.example.org`, `http://127.0.0.1:5000`.
+/// Longest path of an issuer.
+const PATH_BYTES_MAX: usize = 128;
+
+/// Scheme, host, port, and a path if it has one, without a slash at the end: `https://id.example.org`,
+/// `https://example.org/auth`, `http://127.0.0.1:5000`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     text: String,
+    /// Bytes of `text` before the path.
+    origin: usize,
     https: bool,
     loopback: bool,
 }
@@ -29,12 +35,22 @@ impl Issuer {
         &self.text
     }
 
+    /// What stands before every path of this server: empty, or `/auth`.
+    pub fn path(&self) -> &str {
+        &self.text[self.origin..]
+    }
+
+    /// Host and port, as they stand in the `Host` header of requests for it.
+    pub fn authority(&self) -> &str {
+        self.text[..self.origin].split_once("://").map_or("", |(_, authority)| authority)
+    }
+
     /// The URL of a path on this server; `path` begins with a slash.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.text)
     }
 
-    /// Whether browsers reach this server over TLS: `Secure` and `__Host-` cookies, HSTS.
+    /// Whether browsers reach this server over TLS: `Secure` cookies with a prefix, HSTS.
     pub fn is_https(&self) -> bool {
         self.https
     }
@@ -56,18 +72,36 @@ impl FromStr for Issuer {
             Some(Host::Ipv6(address)) => address.is_loopback(),
             None => return Err("has no host".into()),
         };
-        // RFC 8414 2: https, no query, no fragment. Ours has no path either, so that every path is at its usual place.
-        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        // RFC 8414 2: https, no query, no fragment.
+        let bare = url.query().is_none() && url.fragment().is_none();
         if !bare || !url.username().is_empty() || url.password().is_some() {
-            return Err("must be scheme, host and port only, such as https://id.example.org".into());
+            return Err("must be scheme, host, port and path only, such as https://id.example.org".into());
+        }
+        let path = url.path().strip_suffix('/').unwrap_or(url.path());
+        // As it was written: what `Url` makes of dots and blanks is not what clients compare.
+        let authority_and_path = text.split_once("://").map_or("", |(_, rest)| rest);
+        let written = authority_and_path.find('/').map_or("", |at| &authority_and_path[at..]);
+        if !is_plain(path) || written.strip_suffix('/').unwrap_or(written) != path {
+            return Err("has a path that is not made of letters, digits and - . _ ~, such as /auth".into());
         }
         let https = match url.scheme() {
             "https" => true,
             "http" if loopback => false,
             _ => return Err("must be https, unless its host is a loopback address".into()),
         };
-        Ok(Issuer { text: url.origin().ascii_serialization(), https, loopback })
+        let origin = url.origin().ascii_serialization();
+        Ok(Issuer { text: format!("{origin}{path}"), origin: origin.len(), https, loopback })
     }
+}
+
+/// Whether a path needs no encoding and has one spelling: it stands in cookies, in links, and before every route.
+fn is_plain(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    path.is_empty()
+        || path.len() <= PATH_BYTES_MAX
+            && path.split('/').skip(1).all(|segment| {
+                !segment.is_empty() && !segment.bytes().all(|byte| byte == b'.') && segment.bytes().all(plain)
+            })
 }
 
 impl fmt::Display for Issuer {

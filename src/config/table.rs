@@ -53,8 +53,9 @@ pub const SETTINGS: &[Setting] = &[
     text(
         "issuer",
         "",
-        "The URL under which clients reach this server: scheme, host and port, no path. It must be https unless its \
-         host is a loopback address. Empty: made from `listen` when that is a loopback address.",
+        "The URL under which clients reach this server: scheme, host, port, and a path if everything shall be below one \
+         (`https://example.com/auth`; a proxy before it leaves the path as it is). It must be https unless its host is a \
+         loopback address. Empty: made from `listen` when that is a loopback address.",
     ),
     text(
         "database",

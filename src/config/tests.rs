@@ -134,10 +134,24 @@ fn an_issuer_that_others_could_read_along_is_refused() {
     let issuer = |text: &str| text.parse::<Issuer>();
     assert_eq!(issuer("https://id.example.org/").unwrap().as_str(), "https://id.example.org");
     assert_eq!(issuer("http://[::1]:5000").unwrap().as_str(), "http://[::1]:5000");
+    for (text, path) in [
+        ("https://example.org/auth", "/auth"),
+        ("https://example.org:8443/a/b-c.d/", "/a/b-c.d"),
+        ("https://example.org", ""),
+    ] {
+        let issuer = issuer(text).unwrap();
+        assert_eq!((issuer.as_str(), issuer.path()), (text.trim_end_matches('/'), path));
+        assert_eq!(issuer.authority(), if text.contains("8443") { "example.org:8443" } else { "example.org" });
+    }
     for wrong in [
         "http://id.example.org",
-        "https://id.example.org/tenant",
         "https://id.example.org/?a=b",
+        "https://id.example.org//",
+        "https://id.example.org/a//b",
+        "https://id.example.org/a/../b",
+        "https://id.example.org/%61",
+        "https://id.example.org/a b",
+        "https://id.example.org/a;b",
         "https://id.example.org/#a",
         "https://ann@id.example.org",
         "ftp://localhost",

@@ -12,6 +12,8 @@ pub enum Failure {
     BodyTooLarge,
     /// More than `http.headers`.
     TooManyHeaders,
+    /// For a path that is not below the one of the issuer.
+    Elsewhere,
     /// Not for this server, which is one of this machine alone.
     ForeignHost,
     /// The handler panicked.
@@ -26,6 +28,7 @@ impl Failure {
         match self {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Elsewhere => StatusCode::NOT_FOUND,
             // RFC 9110 15.5.20.
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
@@ -39,6 +42,7 @@ impl Failure {
         match self {
             Self::BodyTooLarge => "The request body is too large.",
             Self::TooManyHeaders => "There are too many headers.",
+            Self::Elsewhere => "There is nothing here: everything of this server is below the path of its issuer.",
             Self::ForeignHost => "This server is for this machine alone: ask for it as localhost.",
             Self::Panicked => "Something went wrong on our side.",
             Self::TooSlow => "The answer took too long.",

@@ -16,8 +16,7 @@ pub(super) struct Hosts(Option<String>);
 
 impl Hosts {
     pub(super) fn of(issuer: &Issuer) -> Self {
-        let host = issuer.as_str().split_once("://").map(|(_, authority)| host(authority).to_owned());
-        Self(host.filter(|_| issuer.is_loopback()))
+        Self(issuer.is_loopback().then(|| host(issuer.authority()).to_owned()))
     }
 
     /// Of a listener that no name leads to.

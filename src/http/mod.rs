@@ -5,7 +5,7 @@
 //! - `head_timer`: the deadline for the head of a request
 //! - `lately`: how much an address may ask of what is for everybody
 //! - `routes`: all routes of a listener as one service; `failure`: how one hears that there is no answer
-//! - `hosts`: whom a server on this machine alone is asked as
+//! - `hosts`: whom a server on this machine alone is asked as; `mount`: the path of the issuer
 //! - `request`: what happens around every request: id, deadline, body limit, panic, metrics, log
 //! - `request_id`: the id of a request and the address of its caller
 //! - `metrics`, `health`: `/metrics`, `/health/live`, `/health/ready`; `operations`: who reads them
@@ -24,6 +24,7 @@ pub mod health;
 mod hosts;
 pub mod lately;
 pub mod metrics;
+mod mount;
 pub mod open_files;
 pub mod operations;
 pub mod per_address;

@@ -22,6 +22,7 @@ use super::cross_origin;
 use super::failure::Failure;
 use super::hosts::Hosts;
 use super::metrics::{HTTP_PANICS, HttpMetrics, RouteIndex};
+use super::mount::Mount;
 use super::request_id::{RequestContext, RequestIds, X_REQUEST_ID};
 use super::routes::{Manner, Routes};
 use crate::config::{HttpSettings, TrustedProxies};
@@ -58,15 +59,20 @@ pub(super) struct Connection {
     pub(super) surroundings: Arc<Surroundings>,
     pub(super) routes: Arc<Routes>,
     pub(super) hosts: Arc<Hosts>,
+    pub(super) mount: Arc<Mount>,
     pub(super) peer: IpAddr,
 }
 
 /// Answers one request. Never fails, never panics; every answer carries `x-request-id`.
-pub(super) async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Response, Infallible> {
+pub(super) async fn answer(
+    connection: Arc<Connection>,
+    mut request: Request<Incoming>,
+) -> Result<Response, Infallible> {
     let started = Instant::now();
     let surroundings = &*connection.surroundings;
     let (ids, proxies) = (&surroundings.ids, &surroundings.trusted_proxies);
     let context = RequestContext::new(ids, proxies, connection.peer, request.headers());
+    let is_inside = connection.mount.enter(&mut request);
     let path = request.uri().path();
     let (counted, manner) = (RouteIndex::of(path), connection.routes.manner(path));
     // The path, never the query: that may hold what should not be in a log.
@@ -78,10 +84,16 @@ pub(super) async fn answer(connection: Arc<Connection>, request: Request<Incomin
         route = counted.pattern()
     );
     let id = context.id.header();
-    let answering = respond(&connection, manner, context, request);
+    let answering = async {
+        match is_inside {
+            true => respond(&connection, manner, context, request).await,
+            false => closing((manner.failed)(Failure::Elsewhere)),
+        }
+    };
     // At the default level nobody sees the span, and nothing is wrapped.
     let mut response =
         if span.is_disabled() { answering.await } else { Box::pin(answering).instrument(span.clone()).await };
+    connection.mount.leave(response.headers_mut());
     response.headers_mut().insert(X_REQUEST_ID, id);
     // Of every kind of answer: what is JSON is not to be read as a page.
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -24,6 +24,7 @@ use warp::reply::Response;
 use super::head_timer::HeadTimer;
 use super::hosts::Hosts;
 use super::metrics::{HTTP_CONNECTIONS, HTTP_CONNECTIONS_REFUSED};
+use super::mount::Mount;
 use super::per_address::{Counted, PerAddress};
 use super::request::{Connection, Surroundings, answer};
 use super::routes::Routes;
@@ -54,14 +55,15 @@ pub struct Server {
     tls: Option<Tls>,
     limits: HttpSettings,
     hosts: Arc<Hosts>,
+    mount: Arc<Mount>,
 }
 
 impl Server {
     /// Takes the address of the settings and reads the certificate.
     pub async fn bind(settings: &Settings) -> Result<Self, ServerError> {
         let tls = settings.tls.as_ref().map(Tls::open).transpose()?;
-        let hosts = Arc::new(Hosts::of(&settings.issuer));
-        Ok(Server { listener: listen(settings.listen).await?, tls, limits: settings.http.clone(), hosts })
+        let (hosts, mount) = (Arc::new(Hosts::of(&settings.issuer)), Arc::new(Mount::of(&settings.issuer)));
+        Ok(Server { listener: listen(settings.listen).await?, tls, limits: settings.http.clone(), hosts, mount })
     }
 
     /// Takes the address for operations, if there is one. Few call there, and by plain http.
@@ -69,8 +71,8 @@ impl Server {
         let Some(address) = settings.operations.listen else { return Ok(None) };
         let connections = settings.http.connections.min(OPERATIONS_CONNECTIONS);
         let limits = HttpSettings { connections, ..settings.http.clone() };
-        let hosts = Arc::new(Hosts::at(address));
-        Ok(Some(Server { listener: listen(address).await?, tls: None, limits, hosts }))
+        let (hosts, mount) = (Arc::new(Hosts::at(address)), Arc::default());
+        Ok(Some(Server { listener: listen(address).await?, tls: None, limits, hosts, mount }))
     }
 
     /// The address that was really taken; differs from the settings for port 0.
@@ -101,8 +103,9 @@ impl Server {
                 tracing::debug!(address = %peer.ip(), "closed a connection: the address has too many");
                 continue;
             };
-            let (surroundings, routes, hosts) = (surroundings.clone(), Arc::clone(&routes), Arc::clone(&self.hosts));
-            let connection = Arc::new(Connection { surroundings, routes, hosts, peer: peer.ip() });
+            let (surroundings, routes) = (surroundings.clone(), Arc::clone(&routes));
+            let (hosts, mount) = (Arc::clone(&self.hosts), Arc::clone(&self.mount));
+            let connection = Arc::new(Connection { surroundings, routes, hosts, mount, peer: peer.ip() });
             let service = service_fn(move |request| answer(Arc::clone(&connection), request));
             connections.spawn(stream, service, graceful.watcher(), (permit, counted));
         }

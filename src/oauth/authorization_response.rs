@@ -136,7 +136,7 @@ impl VerifiedRedirect {
         let parameters = self.complete(issuer, parameters);
         match self.location(&parameters) {
             Some(location) => see_other(&location),
-            None => form_post_page(&self.redirect_uri, &parameters, issuer.is_https()),
+            None => form_post_page(&self.redirect_uri, &parameters, issuer),
         }
     }
 

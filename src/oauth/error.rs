@@ -203,7 +203,9 @@ impl OAuthError {
     #[must_use]
     pub fn not_answered(failure: Failure) -> Self {
         let code = match failure {
-            Failure::BodyTooLarge | Failure::TooManyHeaders | Failure::ForeignHost => ErrorCode::InvalidRequest,
+            Failure::BodyTooLarge | Failure::TooManyHeaders | Failure::ForeignHost | Failure::Elsewhere => {
+                ErrorCode::InvalidRequest
+            }
             Failure::Panicked => ErrorCode::ServerError,
             Failure::TooSlow => ErrorCode::TemporarilyUnavailable,
         };

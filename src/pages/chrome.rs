@@ -12,6 +12,8 @@ use crate::http::security_headers;
 /// The frame of a page: banner, navigation, and the token that its forms carry.
 #[derive(Clone, Debug, Default)]
 pub struct Chrome {
+    /// What stands before the path of every link: the path of the issuer, or nothing.
+    pub base: String,
     /// Says on every page that this is a demo.
     pub demo: bool,
     /// Users make clients here.
@@ -34,13 +36,13 @@ pub struct Chrome {
 
 impl Chrome {
     /// Path of the style sheet.
-    pub fn stylesheet(&self) -> &'static str {
-        &assets::style().path
+    pub fn stylesheet(&self) -> String {
+        format!("{}{}", self.base, assets::style().path)
     }
 
     /// Path of the logo.
-    pub fn logo(&self) -> &'static str {
-        &assets::logo().path
+    pub fn logo(&self) -> String {
+        format!("{}{}", self.base, assets::logo().path)
     }
 
     /// The page as an answer, never cached.
@@ -82,7 +84,7 @@ impl Chrome {
         response
     }
 
-    /// Sends the browser to `path` with a GET.
+    /// Sends the browser to `path` with a GET: one of this server, as if its issuer had no path, or an address elsewhere.
     pub fn redirect(&self, path: &str) -> Response {
         let mut response = self.plain(StatusCode::SEE_OTHER, String::new());
         if let Ok(location) = HeaderValue::try_from(path) {

@@ -25,7 +25,12 @@ impl Paging {
     /// Which page of the list in `section` of the page at `path` a visit asks for by the parameter `name`.
     pub fn of(visit: &Visit, path: &str, name: &str, section: &'static str) -> Self {
         let asked = visit.parameters.get(name).and_then(|text| text.parse().ok()).unwrap_or(1);
-        Self { link: format!("{path}?{name}="), section, number: asked.clamp(1, PAGES_MAX), more: false }
+        Self {
+            link: format!("{}{path}?{name}=", visit.app.settings.issuer.path()),
+            section,
+            number: asked.clamp(1, PAGES_MAX),
+            more: false,
+        }
     }
 
     /// What to read: one row more than is shown, to know whether there are older ones.

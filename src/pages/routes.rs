@@ -144,7 +144,7 @@ async fn answer<B: Buf>(app: &App, asked: Asked, body: impl Stream<Item = Result
 fn same_machine(app: &App, asked: &Asked) -> Option<String> {
     let issuer = &app.settings.issuer;
     let host = asked.headers.get(HOST)?.to_str().ok()?;
-    let (_, own) = issuer.as_str().split_once("://")?;
+    let own = issuer.authority();
     let port = own.rsplit_once(':')?.1;
     let other_name =
         host != own && ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host == format!("{name}:{port}"));

@@ -143,7 +143,7 @@ pub async fn signed_out(
     let mut chrome = bare_chrome(app, !left.is_empty());
     chrome.cookies.extend(kept(app, &left));
     if left.is_empty() {
-        chrome.cookies.extend(Cookie::Demo.clear(chrome.https));
+        chrome.cookies.extend(Cookie::Demo.clear(&app.settings.issuer));
     }
     let sessions: Vec<SessionId> = ended.iter().map(|(_, session_id)| *session_id).collect();
     let frames = frontchannel::frames(app, &sessions).await?;

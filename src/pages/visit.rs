@@ -90,7 +90,7 @@ pub fn seems_signed_in(app: &App, headers: &HeaderMap) -> bool {
 }
 
 fn session_cookies(app: &App, headers: &HeaderMap) -> Vec<(SessionId, SecretHash, Secret<String>)> {
-    let Some(cookie) = Cookie::Session.read(headers, app.settings.issuer.is_https()).map(Secret::new) else {
+    let Some(cookie) = Cookie::Session.read(headers, &app.settings.issuer).map(Secret::new) else {
         return Vec::new();
     };
     let parsed = cookie.expose().split('.').take(ACCOUNTS_MAX).filter_map(|value| {
@@ -103,13 +103,13 @@ fn session_cookies(app: &App, headers: &HeaderMap) -> Vec<(SessionId, SecretHash
 /// What the browser keeps when these are signed in, the current one first: their cookie, and the state that clients' pages
 /// watch. When nobody is any more, a state that is nobody's.
 pub fn kept(app: &App, accounts: &[SignedIn]) -> Vec<HeaderValue> {
-    let (https, lifetime) = (app.settings.issuer.is_https(), app.settings.session_lifetime);
+    let (issuer, lifetime) = (&app.settings.issuer, app.settings.session_lifetime);
     let values: Vec<&str> = accounts.iter().map(|account| account.cookie.expose().as_str()).collect();
     let session = match accounts {
-        [] => Cookie::Session.clear(https),
-        _ => Cookie::Session.set(&values.join("."), Some(lifetime), https),
+        [] => Cookie::Session.clear(issuer),
+        _ => Cookie::Session.set(&values.join("."), Some(lifetime), issuer),
     };
-    session.into_iter().chain(Cookie::State.set(&browser_state(app, accounts), Some(lifetime), https)).collect()
+    session.into_iter().chain(Cookie::State.set(&browser_state(app, accounts), Some(lifetime), issuer)).collect()
 }
 
 /// The state of a browser (OpenID Connect Session Management 2): another one when somebody signs in or out.
@@ -165,8 +165,8 @@ impl Visit {
 
     /// Whether the browser sent a cookie that forms are tied to.
     pub fn has_cookie(&self) -> bool {
-        let https = self.app.settings.issuer.is_https();
-        [Cookie::Session, Cookie::Form].iter().any(|cookie| cookie.read(&self.headers, https).is_some())
+        let issuer = &self.app.settings.issuer;
+        [Cookie::Session, Cookie::Form].iter().any(|cookie| cookie.read(&self.headers, issuer).is_some())
     }
 
     /// Who is signed in, or the way to the sign-in page and back here.
@@ -211,7 +211,7 @@ pub async fn chrome(
     let cookie = form_cookie(app, headers);
     let cookie = cookie.unwrap_or_else(|| URL_SAFE_NO_PAD.encode(app.secrets.entropy().bytes::<32>()));
     // Each time, or a page that is shown late has a cookie for minutes.
-    chrome.cookies.extend(Cookie::Form.set(&cookie, Some(FORM_COOKIE_LIFE), chrome.https));
+    chrome.cookies.extend(Cookie::Form.set(&cookie, Some(FORM_COOKIE_LIFE), &app.settings.issuer));
     chrome.csrf = csrf::token(&app.secrets, &cookie);
     Ok(chrome)
 }
@@ -228,6 +228,7 @@ pub async fn named_chrome(app: &App, session: &SignedIn, here: &'static str) -> 
 /// The frame of a page without forms. Needs no database.
 pub fn bare_chrome(app: &App, signed_in: bool) -> Chrome {
     Chrome {
+        base: app.settings.issuer.path().to_owned(),
         demo: app.settings.demo,
         makes_clients: app.settings.clients.made_by_users,
         https: app.settings.issuer.is_https(),
@@ -242,7 +243,7 @@ pub async fn username(app: &App, user_id: UserId) -> Result<String, PageError> {
 }
 
 fn form_cookie(app: &App, headers: &HeaderMap) -> Option<String> {
-    let cookie = Cookie::Form.read(headers, app.settings.issuer.is_https())?;
+    let cookie = Cookie::Form.read(headers, &app.settings.issuer)?;
     let shaped = cookie.len() == FORM_COOKIE_CHARS
         && cookie.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     shaped.then_some(cookie)

@@ -77,6 +77,7 @@ const CASES: &[&[&[Case]]] = &[
     http::bearer::CASES,
     http::form::CASES,
     http::cross_origin::CASES,
+    http::issuer_path::CASES,
     http::limits::CASES,
     http::observability::CASES,
     http::operations::CASES,

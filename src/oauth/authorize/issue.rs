@@ -145,9 +145,8 @@ impl Granted<'_> {
         }
         let mut response = self.request.redirect.respond(&app.settings.issuer, &parameters);
         // What the frame reads is what the client was told, whatever the browser had.
-        let cookie = watched.and_then(|state| {
-            Cookie::State.set(&state, Some(app.settings.session_lifetime), app.settings.issuer.is_https())
-        });
+        let cookie = watched
+            .and_then(|state| Cookie::State.set(&state, Some(app.settings.session_lifetime), &app.settings.issuer));
         if let Some(cookie) = cookie {
             response.headers_mut().append(SET_COOKIE, cookie);
         }

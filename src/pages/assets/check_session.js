@@ -3,7 +3,8 @@ addEventListener("message", async ({ data, origin, source }) => {
   const answer = async () => {
     const [, client, hash, salt] = /^(\S{1,200}) ([0-9a-f]{64})\.([\w-]{1,64})$/.exec(data) ?? [];
     if (!hash || !self.crypto?.subtle) return "error";
-    const name = location.protocol === "https:" ? "__Host-grantlog_state=" : "grantlog_state=";
+    const prefix = location.pathname === "/oauth/check_session" ? "__Host-" : "__Secure-";
+    const name = `${location.protocol === "https:" ? prefix : ""}grantlog_state=`;
     const cookie = document.cookie.split("; ").find((pair) => pair.startsWith(name));
     // A browser that keeps the cookie from us says nothing about the session.
     if (!cookie && document.hasStorageAccess && !(await document.hasStorageAccess())) return "error";

@@ -91,7 +91,7 @@ pub fn end(app: &App) -> Timestamp {
 
 /// What this browser keeps.
 pub fn kept(visit: &Visit) -> Option<Kept> {
-    let sealed = Cookie::Demo.read(&visit.headers, visit.app.settings.issuer.is_https())?;
+    let sealed = Cookie::Demo.read(&visit.headers, &visit.app.settings.issuer)?;
     let kept = visit.app.secrets.unseal(CONTEXT, &sealed)?;
     let kept: Kept = serde_json::from_slice(kept.expose()).ok()?;
     match &kept {
@@ -105,14 +105,14 @@ pub fn keep(app: &App, kept: &Kept) -> Chrome {
     let mut chrome = bare_chrome(app, false);
     // Text and numbers only: this does not fail.
     let text = serde_json::to_vec(kept).unwrap_or_default();
-    chrome.cookies.extend(Cookie::Demo.set(&app.secrets.seal(CONTEXT, &text), Some(LIFE), chrome.https));
+    chrome.cookies.extend(Cookie::Demo.set(&app.secrets.seal(CONTEXT, &text), Some(LIFE), &app.settings.issuer));
     chrome
 }
 
 /// A frame that makes the browser forget.
 pub fn forget(app: &App) -> Chrome {
     let mut chrome = bare_chrome(app, false);
-    chrome.cookies.extend(Cookie::Demo.clear(chrome.https));
+    chrome.cookies.extend(Cookie::Demo.clear(&app.settings.issuer));
     chrome
 }
 

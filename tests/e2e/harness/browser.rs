@@ -129,7 +129,8 @@ impl Browser {
             }
         };
         // A browser says where a form comes from.
-        let request = request.header("origin", self.server.base());
+        let origin = Url::parse(self.server.base()).expect("a base").origin().ascii_serialization();
+        let request = request.header("origin", &origin);
         self.send(request).await
     }
 

@@ -5,6 +5,7 @@ pub mod client_assertion;
 pub mod client_auth;
 pub mod cross_origin;
 pub mod form;
+pub mod issuer_path;
 pub mod limits;
 pub mod observability;
 pub mod operations;
