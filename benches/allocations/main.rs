@@ -217,12 +217,12 @@ impl Connection {
 }
 
 fn get(path: &str, headers: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n").into_bytes()
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").into_bytes()
 }
 
 fn post(path: &str, headers: &str, form: &str) -> Vec<u8> {
     let length = form.len();
     let form_type = "Content-Type: application/x-www-form-urlencoded";
-    format!("POST {path} HTTP/1.1\r\nHost: bench\r\n{headers}{form_type}\r\nContent-Length: {length}\r\n\r\n{form}")
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}{form_type}\r\nContent-Length: {length}\r\n\r\n{form}")
         .into_bytes()
 }

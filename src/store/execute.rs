@@ -136,7 +136,7 @@ pub(super) struct Known<A> {
 impl Inner {
     /// The aggregate as the log tells it.
     async fn known<A: Aggregate>(&self, id: &str) -> Result<Known<A>, AggregateError<A::Error>> {
-        let store = PersistedEventStore::<_, A>::new_event_store(self.reads.clone()).with_upcasters(upcasters());
+        let store = PersistedEventStore::<_, A>::new_event_store(self.repository.clone()).with_upcasters(upcasters());
         let mut context = store.load_aggregate(id).await?;
         let sequence = i64::try_from(context.current_sequence).unwrap_or(i64::MAX);
         Ok(Known { aggregate: std::mem::take(context.aggregate()), sequence })
@@ -268,7 +268,7 @@ fn not_appended<E: std::error::Error>(error: AppendError) -> ExecuteError<E> {
     }
 }
 
-/// sqlite-es hands the driver's error on in a box, our own reads theirs.
+/// What could not be read, out of its box.
 fn read_error(error: Box<dyn std::error::Error + Send + Sync>) -> DbError {
     match error.downcast::<DbError>() {
         Ok(error) => *error,

@@ -47,7 +47,7 @@ pub use self::resting::RestingGrants;
 
 use self::group_commit::GroupCommit;
 use self::recent::Recent;
-use self::repository::Reads;
+use self::repository::Repository;
 use crate::clock::Clock;
 use crate::config::{DatabaseKind, DatabaseUrl};
 use crate::entropy::Entropy;
@@ -71,7 +71,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     log: Log,
     group_commit: GroupCommit,
-    reads: Reads,
+    repository: Repository,
     recent: Recent,
     observer: OnceLock<Observer>,
     clock: Clock,
@@ -97,9 +97,10 @@ impl Store {
         };
         let log = Log::locked(db);
         let group_commit = GroupCommit::start(&log, connect.as_ref(), &options);
-        let reads = Reads(log.clone());
+        let repository = Repository::new(&log, &group_commit);
         let recent = Recent::new();
-        let inner = Inner { log, group_commit, reads, recent, observer: OnceLock::new(), clock, entropy, options };
+        let observer = OnceLock::new();
+        let inner = Inner { log, group_commit, repository, recent, observer, clock, entropy, options };
         Ok(Self(Arc::new(inner)))
     }
 

@@ -3,13 +3,15 @@
 //! The server bounds its statements, but not a network that swallows everything: on such a connection an answer is awaited
 //! for a quarter of an hour. One whose answer is overdue is closed instead of put back, and the pool makes another.
 
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
+use parking_lot::Mutex;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{Executor as _, PgPool, Postgres};
+use sqlx::{Connection as _, Executor as _, PgConnection, PgPool, Postgres};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
@@ -21,6 +23,34 @@ pub(super) const ANSWER_MAX: Duration = Duration::from_secs(12);
 pub(super) const LONG_ANSWER_MAX: Duration = Duration::from_secs(3600);
 /// Longest wait for the sign of life with which a connection goes back into the pool.
 const RETURN_MAX: Duration = Duration::from_secs(2);
+
+/// When somebody last gave up waiting for an answer on a connection that is not a [`Lease`].
+static GIVEN_UP: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Waits for what another library asks of the pool, for as long as for an answer of ours.
+pub(super) async fn bounded<T>(asking: impl Future<Output = T>) -> Result<T, DbError> {
+    let mut asking = pin!(asking);
+    // Dropped before what is asked, and so before its connection: also when nobody waits for it any more.
+    let given_up = GivenUp;
+    let answer = timeout(ANSWER_MAX, asking.as_mut()).await.map_err(|_| DbError::TimedOut)?;
+    std::mem::forget(given_up);
+    Ok(answer)
+}
+
+struct GivenUp;
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        *GIVEN_UP.lock() = Some(Instant::now());
+    }
+}
+
+/// Whether a connection that comes back to the pool may be one that [`bounded`] gave up, and gives no sign of life. The pool
+/// would wait for it without a bound, and keep its place.
+pub(super) async fn is_dead(connection: &mut PgConnection) -> bool {
+    let lately = GIVEN_UP.lock().is_some_and(|at| at.elapsed() < ANSWER_MAX);
+    lately && !matches!(timeout(RETURN_MAX, connection.ping()).await, Ok(Ok(())))
+}
 
 type PgQuery<'q> = Query<'q, Postgres, PgArguments>;
 

@@ -69,6 +69,15 @@ impl Db {
         }
     }
 
+    /// Waits for what another library reads over the pool, and on PostgreSQL no longer than for an answer of ours: then it is
+    /// [`DbError::TimedOut`], and a connection that gives no sign of life is closed.
+    pub async fn bounded<T>(&self, reading: impl Future<Output = T>) -> Result<T, DbError> {
+        match self {
+            Self::Postgres(_) => lease::bounded(reading).await,
+            Self::Sqlite { .. } => Ok(reading.await),
+        }
+    }
+
     /// Runs one statement durably in its own transaction. Answers how many rows it changed.
     pub async fn execute(&self, sql: &str, values: &[Value]) -> Result<u64, DbError> {
         match self {

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
 
-use super::Db;
+use super::{Db, lease};
 
 /// A pooled connection that was idle for longer is asked for a sign of life before it is used.
 const IDLE_UNTRUSTED: Duration = Duration::from_secs(1);
@@ -69,6 +69,15 @@ impl Db {
                         };
                     }
                     Ok(true)
+                })
+            })
+            // An error closes it without a goodbye, which would not get through either.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    match lease::is_dead(connection).await {
+                        true => Err(sqlx::Error::PoolTimedOut),
+                        false => Ok(true),
+                    }
                 })
             })
             .after_connect(move |connection, _| {

@@ -9,6 +9,7 @@ mod outage;
 mod partitions;
 mod peppers;
 mod recent;
+mod repository;
 mod restore;
 
 use grantlog_projections::db::Db;
