@@ -75,9 +75,9 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     background.spawn("metrics", metrics::upkeep(handle.clone()));
 
     open_files::allow(settings.http.connections);
-    // The address first: a port in use is noticed before the database is touched.
-    let server = Server::bind(&settings).await?;
-    let operations = Server::bind_operations(&settings).await?;
+    // The address first: a port in use is noticed before the database is touched. Connections are let in when all is there.
+    let server = Server::bind(&settings)?;
+    let operations = Server::bind_operations(&settings)?;
     let settings = match server.local_addr() {
         Ok(address) => settings.bound_to(address),
         Err(_) => settings,
@@ -105,8 +105,10 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
         demo::set_up(&app).await?;
     }
     upgrading::tell(&app);
+    let operations_address = operations.as_ref().and_then(|operations| operations.local_addr().ok());
+    let (server, operations) = (server.listen()?, operations.map(Server::listen).transpose()?);
     announce(&app);
-    if let Some(Ok(address)) = operations.as_ref().map(Server::local_addr) {
+    if let Some(address) = operations_address {
         tracing::info!(listen = %address, "serving metrics and health");
     }
 

@@ -49,7 +49,7 @@ impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         let text = error.to_string();
         match error {
-            StoreError::Open { .. } => CliError::Unavailable(text),
+            StoreError::Open { .. } | StoreError::BeingMigrated => CliError::Unavailable(text),
             StoreError::Database(error) => error.into(),
             StoreError::NewerSchema { .. }
             | StoreError::ChangedMigration { .. }

@@ -11,7 +11,7 @@ use crate::config::{DatabaseKind, Settings};
 use crate::entropy::Entropy;
 use crate::secrets::Secrets;
 use crate::store::vault::Vault;
-use crate::store::{CommandContext, Store, StoreOptions, warnings};
+use crate::store::{CommandContext, Store, StoreError, StoreOptions, warnings};
 
 /// Connections of a command; it does one thing after the other.
 const CONNECTIONS: u32 = 2;
@@ -40,14 +40,24 @@ impl Opened {
     /// The same for what may be somebody's first command: a SQLite file that is not there yet is made, as `serve` makes it.
     pub(super) async fn open_or_make(settings: &Settings) -> Result<Self, CliError> {
         match settings.database.kind() {
-            DatabaseKind::Sqlite(file) if !file.exists() => {
-                let opened = Self::connect(settings, true).await?;
-                opened.store.migrate(&mut |_| ()).await?;
+            DatabaseKind::Sqlite(file) => {
+                let is_new = !file.exists();
+                let opened = Self::connect(settings, is_new).await?;
+                match opened.store.check().await {
+                    // Another process may be making it.
+                    Err(StoreError::OlderSchema { .. }) if is_new || opened.store.is_being_made().await? => {
+                        opened.store.migrate(&mut |_| ()).await?;
+                    }
+                    Err(StoreError::OlderSchema { .. }) => opened.store.check().await?,
+                    checked => checked?,
+                }
                 opened.secrets(settings).await?;
-                output::message(&format!("made {}", settings.database));
+                if is_new {
+                    output::message(&format!("made {}", settings.database));
+                }
                 Ok(opened)
             }
-            _ => Self::open(settings).await,
+            DatabaseKind::Postgres => Self::open(settings).await,
         }
     }
 

@@ -23,6 +23,8 @@ use crate::app::{App, with};
 use crate::consequences;
 use crate::oidc::backchannel::outbox;
 
+/// When the TLS certificate expires, in Unix seconds; absent without one.
+pub const TLS_NOT_AFTER: &str = "grantlog_tls_not_after_seconds";
 /// Requests answered; labels `route` and `status`.
 pub const HTTP_REQUESTS: &str = "grantlog_http_requests_total";
 /// Seconds from the last header to the answer; label `route`.
@@ -105,6 +107,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()?;
     describe_counter!(HTTP_REQUESTS, "Requests answered, by route and status");
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "From the last header to the answer, by route");
+    describe_gauge!(TLS_NOT_AFTER, Unit::Seconds, "When the TLS certificate expires, in Unix time");
     describe_gauge!(HTTP_CONNECTIONS, "Open connections");
     describe_counter!(HTTP_CONNECTIONS_REFUSED, "Connections closed because their address had too many");
     describe_counter!(HTTP_PANICS, "Handlers that panicked and were answered 500");

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use metrics::{Gauge, counter, gauge};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use warp::reply::Response;
 
@@ -34,6 +34,9 @@ use crate::config::{HttpSettings, Settings};
 /// Pause after a failed accept (no file descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Connections that the system keeps for us until they are accepted.
+const BACKLOG: u32 = 1024;
+
 /// Open connections of the listener for operations.
 const OPERATIONS_CONNECTIONS: usize = 64;
 
@@ -49,9 +52,9 @@ pub enum ServerError {
     Tls { cert_file: String, key_file: String, reason: String },
 }
 
-/// A bound socket, not yet accepting.
+/// An address that was taken. Nobody can connect there before [`Self::listen`].
 pub struct Server {
-    listener: TcpListener,
+    socket: TcpSocket,
     tls: Option<Tls>,
     limits: HttpSettings,
     hosts: Arc<Hosts>,
@@ -60,26 +63,46 @@ pub struct Server {
 
 impl Server {
     /// Takes the address of the settings and reads the certificate.
-    pub async fn bind(settings: &Settings) -> Result<Self, ServerError> {
+    pub fn bind(settings: &Settings) -> Result<Self, ServerError> {
         let tls = settings.tls.as_ref().map(Tls::open).transpose()?;
+        let socket = bind(settings.listen)?;
         let (hosts, mount) = (Arc::new(Hosts::of(&settings.issuer)), Arc::new(Mount::of(&settings.issuer)));
-        Ok(Server { listener: listen(settings.listen).await?, tls, limits: settings.http.clone(), hosts, mount })
+        Ok(Server { socket, tls, limits: settings.http.clone(), hosts, mount })
     }
 
     /// Takes the address for operations, if there is one. Few call there, and by plain http.
-    pub async fn bind_operations(settings: &Settings) -> Result<Option<Self>, ServerError> {
+    pub fn bind_operations(settings: &Settings) -> Result<Option<Self>, ServerError> {
         let Some(address) = settings.operations.listen else { return Ok(None) };
         let connections = settings.http.connections.min(OPERATIONS_CONNECTIONS);
         let limits = HttpSettings { connections, ..settings.http.clone() };
         let (hosts, mount) = (Arc::new(Hosts::at(address)), Arc::default());
-        Ok(Some(Server { listener: listen(address).await?, tls: None, limits, hosts, mount }))
+        Ok(Some(Server { socket: bind(address)?, tls: None, limits, hosts, mount }))
     }
 
     /// The address that was really taken; differs from the settings for port 0.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.socket.local_addr()
     }
 
+    /// Lets connections in; they are answered as soon as it runs.
+    pub fn listen(self) -> Result<Listening, ServerError> {
+        let Self { socket, tls, limits, hosts, mount } = self;
+        let address = socket.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let listener = socket.listen(BACKLOG).map_err(|source| ServerError::Listen { address, source })?;
+        Ok(Listening { listener, tls, limits, hosts, mount })
+    }
+}
+
+/// A socket that connections come in by.
+pub struct Listening {
+    listener: TcpListener,
+    tls: Option<Tls>,
+    limits: HttpSettings,
+    hosts: Arc<Hosts>,
+    mount: Arc<Mount>,
+}
+
+impl Listening {
     /// Serves until `stop` is ready, then lets requests in flight finish for at most `http.stop_timeout_seconds`.
     pub async fn run(self, routes: Routes, surroundings: Arc<Surroundings>, stop: impl Future<Output = ()>) {
         let (graceful, routes) = (GracefulShutdown::new(), Arc::new(routes));
@@ -121,8 +144,16 @@ impl Server {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })
+/// Takes an address, as `TcpListener::bind` does, but for letting connections in.
+fn bind(address: SocketAddr) -> Result<TcpSocket, ServerError> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // One that was closed a moment ago would be in the way for a minute.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    };
+    bound().map_err(|source| ServerError::Listen { address, source })
 }
 
 /// Waits for a free place, then for a connection.

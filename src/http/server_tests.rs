@@ -30,8 +30,9 @@ struct Running {
 async fn start(flags: &[(&str, &str)]) -> Running {
     let flags: Vec<_> = [("listen", "127.0.0.1:0")].iter().chain(flags).copied().collect();
     let settings = Settings::with(&flags).unwrap();
-    let server = Server::bind(&settings).await.unwrap();
+    let server = Server::bind(&settings).unwrap();
     let address = server.local_addr().unwrap();
+    let server = server.listen().unwrap();
     let (gate, entered) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let surroundings = Arc::new(Surroundings::new(&settings.http, 7));
     let routes = Routes::new(routes(gate.clone(), entered.clone()), |_| Manner::PAGE);
@@ -302,14 +303,25 @@ async fn a_trusted_proxy_takes_as_many_connections_as_it_needs() {
 }
 
 #[tokio::test]
+async fn nobody_connects_before_the_server_listens() {
+    let settings = Settings::with(&[("listen", "127.0.0.1:0")]).unwrap();
+    let server = Server::bind(&settings).unwrap();
+    let address = server.local_addr().unwrap();
+    let early = TcpStream::connect(address).await.expect_err("refused");
+    assert_eq!(early.kind(), io::ErrorKind::ConnectionRefused);
+    let _listening = server.listen().unwrap();
+    TcpStream::connect(address).await.expect("connected");
+}
+
+#[tokio::test]
 async fn an_address_in_use_and_a_missing_certificate_are_clear_errors() {
     let server = start(&[]).await;
     let taken = Settings::with(&[("listen", &server.address.to_string())]).unwrap();
-    let error = Server::bind(&taken).await.err().unwrap();
+    let error = Server::bind(&taken).err().unwrap();
     assert!(matches!(&error, ServerError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse));
     assert!(error.to_string().starts_with(&format!("cannot listen on {}", server.address)));
 
     let files = [("tls.cert_file", "/nowhere/cert.pem"), ("tls.key_file", "/nowhere/key.pem")];
-    let error = Server::bind(&Settings::with(&files).unwrap()).await.err().unwrap();
+    let error = Server::bind(&Settings::with(&files).unwrap()).err().unwrap();
     assert!(error.to_string().contains("/nowhere/cert.pem"), "{error}");
 }

@@ -22,6 +22,10 @@ pub enum StoreError {
          start), as the role that owns the tables"
     )]
     OlderSchema { missing: usize, of: usize },
+    #[error(
+        "another process has been bringing this database up to date for ten minutes; run this again when it has ended"
+    )]
+    BeingMigrated,
     #[error("migration {version} failed: {reason}")]
     Migration { version: i64, reason: String },
     #[error(

@@ -1,6 +1,6 @@
 //! The store: the event log and the vault on SQLite or PostgreSQL.
 //!
-//! `open`, `migrate`, `identity`, `attest`, `peppers` bring a database into use; `group_commit` is the way into the log; `repository` joins
+//! `open`, `turn`, `migrate`, `identity`, `attest`, `peppers` bring a database into use; `group_commit` is the way into the log; `repository` joins
 //! cqrs-es to it; `execute` runs commands, `recent` spares it some reading; `ending` ends all of somebody's grants or
 //! sessions, `resting` those that rest on a pepper; `vault` keeps what may not stand in the log. Read models are not here but in
 //! the projections crate.
@@ -24,8 +24,10 @@ mod repository;
 mod resting;
 #[cfg(test)]
 pub(crate) mod tests;
+mod turn;
 pub mod vault;
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -48,6 +50,7 @@ pub use self::resting::RestingGrants;
 use self::group_commit::GroupCommit;
 use self::recent::Recent;
 use self::repository::Repository;
+use self::turn::Turn;
 use crate::clock::Clock;
 use crate::config::{DatabaseKind, DatabaseUrl};
 use crate::entropy::Entropy;
@@ -62,6 +65,9 @@ const PARTITIONS_EVERY: Duration = Duration::from_secs(3600);
 /// Longest time for making them: a connection that died in silence must not be the end of it.
 const PARTITIONS_MAX: Duration = Duration::from_secs(300);
 
+/// Longest wait for another process that brings the same SQLite file up to date.
+const MIGRATION_MAX: Duration = Duration::from_secs(600);
+
 type Observer = Box<dyn Fn(&[Recorded]) + Send + Sync>;
 
 /// The event log. Clones share it.
@@ -70,6 +76,8 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     log: Log,
+    /// Of SQLite.
+    file: Option<PathBuf>,
     group_commit: GroupCommit,
     repository: Repository,
     recent: Recent,
@@ -91,16 +99,16 @@ impl Store {
         entropy: Entropy,
     ) -> Result<Self, StoreError> {
         let db = open::open(url, &options).await?;
-        let connect = match url.kind() {
-            DatabaseKind::Postgres => Some(open::postgres_options(url)?),
-            DatabaseKind::Sqlite(_) => None,
+        let (connect, file) = match url.kind() {
+            DatabaseKind::Postgres => (Some(open::postgres_options(url)?), None),
+            DatabaseKind::Sqlite(file) => (None, Some(file.clone())),
         };
         let log = Log::locked(db);
         let group_commit = GroupCommit::start(&log, connect.as_ref(), &options);
         let repository = Repository::new(&log, &group_commit);
         let recent = Recent::new();
         let observer = OnceLock::new();
-        let inner = Inner { log, group_commit, repository, recent, observer, clock, entropy, options };
+        let inner = Inner { log, file, group_commit, repository, recent, observer, clock, entropy, options };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -110,6 +118,10 @@ impl Store {
     /// [`StoreError::NewerSchema`], [`StoreError::ChangedMigration`], [`StoreError::Migration`],
     /// [`StoreError::ForeignLog`].
     pub async fn migrate(&self, progress: &mut (dyn FnMut(&Step) + Send)) -> Result<usize, StoreError> {
+        let _turn = match &self.0.file {
+            Some(file) => Some(Turn::take(file, MIGRATION_MAX).await.ok_or(StoreError::BeingMigrated)?),
+            None => None,
+        };
         let applied = migrate::apply(&self.0.log, progress).await?;
         identity::check(&self.0.log).await?;
         latest::go_on_from(&self.0.log, &self.0.clock).await?;
@@ -121,6 +133,19 @@ impl Store {
             self.try_partitions().await;
         }
         Ok(applied)
+    }
+
+    /// Whether another process is making or changing the tables of this SQLite file, or nobody has made any.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn is_being_made(&self) -> Result<bool, StoreError> {
+        let Some(file) = &self.0.file else { return Ok(false) };
+        if Turn::take(file, Duration::ZERO).await.is_none() {
+            return Ok(true);
+        }
+        let rows = self.db().fetch("SELECT count(*) FROM sqlite_master", &[]).await?;
+        Ok(rows.first().map(|row| row.int(0)).transpose()? == Some(0))
     }
 
     /// Gives the events that were there before events had codes their own; answers how many those were. To be called

@@ -11,6 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::error::StoreError;
 use super::options::StoreOptions;
+use super::turn::{Turn, is_settled};
 use crate::config::{DatabaseKind, DatabaseUrl};
 
 /// The oldest PostgreSQL that is tested, as `server_version_num`.
@@ -27,10 +28,14 @@ pub(super) async fn open(url: &DatabaseUrl, options: &StoreOptions) -> Result<Db
     match url.kind() {
         DatabaseKind::Postgres => open_postgres(url, &how).await,
         DatabaseKind::Sqlite(file) => {
+            // A file that is being made, or was only just.
+            let turn = if is_settled(file) { None } else { Turn::take(file, options.connect_timeout).await };
             if options.create {
                 create(url, file)?;
             }
-            Db::open_sqlite(file, &how).await.map_err(|error| failed(url, &error))
+            let opened = Db::open_sqlite(file, &how).await.map_err(|error| failed(url, &error));
+            drop(turn);
+            opened
         }
     }
 }

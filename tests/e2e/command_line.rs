@@ -21,8 +21,27 @@ pub const CASES: &[&[Case]] = &[
         what_was_disabled_and_enabled_again_gets_no_old_token_back,
     ],
     own![a_rebuild_beside_a_running_server_changes_no_answer, the_log_refuses_to_be_changed],
-    on![Sqlite: an_unknown_setting_is_an_error_that_names_the_nearest, a_wrong_database_url_is_explained, a_database_that_is_not_there_is_explained],
+    on![Sqlite: an_unknown_setting_is_an_error_that_names_the_nearest, a_wrong_database_url_is_explained, a_database_that_is_not_there_is_explained, one_process_at_a_time_migrates],
 ];
+
+async fn one_process_at_a_time_migrates(store: Store) {
+    for _ in 0..3 {
+        let site = Site::empty(store, &[]);
+        let outputs = futures::future::join_all((0..12).map(|_| site.run(&["migrate"]))).await;
+        for output in outputs {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        // What makes the file by itself waits its turn as well.
+        let site = Site::empty(store, &[]);
+        let names: Vec<String> = (0..6).map(|number| format!("user-{number}")).collect();
+        let site_of = &site;
+        let made = names.iter().map(|name| async move { site_of.run(&["user", "create", "--username", name]).await });
+        for output in futures::future::join_all(made).await {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert_eq!(site.run_json(&["user", "list"]).await.as_array().map(Vec::len), Some(6));
+    }
+}
 
 async fn a_client_is_printed_as_the_rfc_7591_object(server: Server) {
     // RFC 7591 2 and 3.2.1.

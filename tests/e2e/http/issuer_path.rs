@@ -19,7 +19,8 @@ async fn a_whole_flow_runs_below_the_path(store: Store) {
     let server = Server::start_below(PATH, store).await;
     let (user, client) = (server.user().await, server.web_client().await);
     let Tokens { access, refresh } = server.tokens(&client, &user).await;
-    assert_eq!(server.get("/api/me").bearer(&access).send().await.expect(200).json()["name"], user.username);
+    let me = server.get("/api/me").bearer(&access).send().await.expect(200).json();
+    assert_eq!(me["preferred_username"], user.username);
     let told = server.post_as(&client, "/oauth/introspect", &[("token", &access)]).send().await.expect(200).json();
     assert_eq!(told["iss"], server.base());
     Tokens::of(server.refresh(&client, &refresh).await);
