@@ -15,7 +15,8 @@ use serde_json::json;
 
 use super::client_flags::ClientFlags;
 use super::client_kind::Kind;
-use super::client_shown::{list_clients, load, show};
+use super::client_list::{List, list_clients};
+use super::client_shown::{load, show};
 use super::opened::Opened;
 use super::{CliError, output, read_models};
 use crate::client_fields;
@@ -33,7 +34,7 @@ pub(super) enum Client {
     /// Register a client; prints its client_id and, once, its client_secret
     #[command(after_help = CREATE_EXAMPLES)]
     Create(Create),
-    /// List clients
+    /// List clients, the newest first
     List(List),
     /// Show one client
     Show(Named),
@@ -66,13 +67,6 @@ Examples:
 pub(super) struct Named {
     /// The client_id
     client_id: ClientId,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// At most so many, newest first
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
 }
 
 #[derive(Debug, Args)]
@@ -155,7 +149,7 @@ pub(super) async fn run(command: Client, settings: &Settings, json: bool) -> Res
     match command {
         Client::Delete(named) => delete(&opened, named.client_id, json).await,
         Client::Create(create) => register(&opened, &vault, settings, create, json).await,
-        Client::List(list) => list_clients(&opened, list.limit, json).await,
+        Client::List(list) => list_clients(&opened, &vault, &list, json).await,
         Client::Show(named) => show(&opened, named.client_id, None, json).await,
         Client::Update(changed) => update(&opened, &vault, settings, changed, json).await,
         Client::RotateSecret(named) => rotate_secret(&opened, &vault, named.client_id, json).await,

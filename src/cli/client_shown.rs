@@ -50,27 +50,11 @@ pub(super) async fn show(
     Ok(())
 }
 
-pub(super) async fn list_clients(opened: &Opened, limit: u32, json: bool) -> Result<(), CliError> {
-    let mut documents = Vec::new();
-    for client_id in event_log::newest_ids::<ClientId>(opened.db(), "client", limit).await? {
-        match load(opened, client_id).await {
-            Ok(registered) => documents.push(document(&registered, None)?),
-            // Deleted ones are not listed.
-            Err(CliError::NotFound(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if json {
-        return output::json(&documents);
-    }
-    let columns = ["client_id", "client_name", "token_endpoint_auth_method", "grant_types", "enabled"];
-    let row = |document: &Map<String, Value>| columns.iter().map(|name| plain(&document[*name])).collect();
-    let head = columns.map(str::to_uppercase);
-    output::table(&head.each_ref().map(String::as_str), &documents.iter().map(row).collect::<Vec<_>>())
-}
-
 /// The client as RFC 7591 3.2.1 answers it, and `enabled`. The secret is there only when it was just made.
-fn document(registered: &Registered, secret: Option<&Secret<String>>) -> Result<Map<String, Value>, CliError> {
+pub(super) fn document(
+    registered: &Registered,
+    secret: Option<&Secret<String>>,
+) -> Result<Map<String, Value>, CliError> {
     let Registered { client_id, registration, disabled_by, issued_at } = registered;
     let mut document = Map::new();
     document.insert("client_id".into(), json!(client_id));
@@ -96,7 +80,7 @@ fn document(registered: &Registered, secret: Option<&Secret<String>>) -> Result<
 }
 
 /// A JSON value for people: lists separated by blanks, texts without quotes.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),

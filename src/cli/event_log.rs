@@ -170,15 +170,24 @@ pub(super) async fn began(db: &Db, aggregate_type: &str, aggregate_id: &str) -> 
     Ok(Timestamp(millis.unwrap_or(0).div_euclid(1000)))
 }
 
-/// The ids of the newest aggregates of one kind, newest first (ids are UUIDs version 7; those of keys are in no order).
-pub(super) async fn newest_ids<T>(db: &Db, aggregate_type: &str, limit: u32) -> Result<Vec<T>, CliError>
+/// The ids of the newest aggregates of one kind, newest first, behind `after` (ids are UUIDs version 7; those of keys are in no order).
+pub(super) async fn newest_ids<T>(
+    db: &Db,
+    aggregate_type: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<T>, CliError>
 where
     T: FromStr,
 {
+    let mut values = vec![Value::Text(aggregate_type.to_owned())];
+    values.extend(after.map(|after| Value::Text(after.to_owned())));
+    let older = if after.is_some() { " AND aggregate_id < $2" } else { "" };
     let sql = format!(
-        "SELECT aggregate_id FROM events WHERE aggregate_type = $1 AND sequence = 1 ORDER BY aggregate_id DESC LIMIT {limit}"
+        "SELECT aggregate_id FROM events WHERE aggregate_type = $1 AND sequence = 1{older} \
+         ORDER BY aggregate_id DESC LIMIT {limit}"
     );
-    let rows = db.fetch(&sql, &[Value::Text(aggregate_type.to_owned())]).await?;
+    let rows = db.fetch(&sql, &values).await?;
     let id = |row: &Row| {
         let text = row.text(0)?;
         text.parse().map_err(|_| CliError::Failed(format!("{aggregate_type} {text} is not an id")))

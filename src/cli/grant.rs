@@ -4,12 +4,14 @@ use clap::{Args, Subcommand};
 use grantlog_domain::grant::{Grant as Aggregate, GrantCommand, RevocationReason, Stage};
 use grantlog_domain::{ClientId, GrantId, UserId};
 use grantlog_projections::tables::Page;
-use grantlog_projections::tables::grants::{self, GrantFilter, GrantRow, GrantsOf};
+use grantlog_projections::tables::grants::{self, GrantFilter, GrantRow, GrantStage, GrantsOf};
 use serde::Serialize;
 
+use super::names::Names;
 use super::opened::Opened;
-use super::{CliError, output, read_models};
+use super::{CliError, output, read_models, user};
 use crate::config::Settings;
+use crate::store::vault::Vault;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Grant {
@@ -23,15 +25,21 @@ pub(super) enum Grant {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Only grants of this user (an id)
-    #[arg(long, value_name = "ID")]
-    user: Option<UserId>,
+    /// Only grants of this user
+    #[arg(long, value_name = "USERNAME|ID")]
+    user: Option<String>,
     /// Only grants to this client
     #[arg(long, value_name = "CLIENT_ID")]
     client: Option<ClientId>,
     /// Also those that are revoked or expired
     #[arg(long)]
     all: bool,
+    /// Only these: code_issued, open or revoked (with expired ones)
+    #[arg(long, value_name = "STATUS", value_parser = ["code_issued", "open", "revoked"], hide_possible_values = true)]
+    status: Option<String>,
+    /// Only those behind this one in the list: the last one of the list before
+    #[arg(long, value_name = "GRANT")]
+    after: Option<GrantId>,
     /// At most so many
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: u32,
@@ -74,7 +82,11 @@ struct RevokedAll {
 struct Shown {
     grant_id: GrantId,
     client_id: ClientId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_name: Option<String>,
     user_id: Option<UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
     scope: String,
     /// `code_issued`, `open` or `revoked`.
     status: &'static str,
@@ -86,7 +98,7 @@ struct Shown {
 pub(super) async fn run(command: Grant, settings: &Settings, json: bool) -> Result<(), CliError> {
     let opened = Opened::open(settings).await?;
     match command {
-        Grant::List(list) => print_list(&opened, &list, json).await,
+        Grant::List(list) => print_list(&opened, &opened.vault(settings).await?, &list, json).await,
         Grant::Show(named) => show(&opened, named.grant, json).await,
         Grant::Revoke(revoke) => {
             if let Some(of) = revoke.all_of() {
@@ -125,21 +137,40 @@ async fn revoke_all(opened: &Opened, of: GrantsOf, json: bool) -> Result<(), Cli
     output::fields(&[("revoked", revoked.to_string())])
 }
 
-async fn print_list(opened: &Opened, list: &List, json: bool) -> Result<(), CliError> {
+async fn print_list(opened: &Opened, vault: &Vault, list: &List, json: bool) -> Result<(), CliError> {
     read_models::catch_up(opened).await?;
-    let filter =
-        GrantFilter { user: list.user, client: list.client, living_at: (!list.all).then(|| opened.clock.now()) };
+    let user = match &list.user {
+        Some(user) => Some(user::find(vault, user).await?),
+        None => None,
+    };
+    let stage = list.status.as_deref().and_then(|status| status.parse::<GrantStage>().ok());
+    let living_at = (!list.all && stage.is_none()).then(|| opened.clock.now());
+    let filter = GrantFilter { user, client: list.client, living_at, stage, after: list.after };
     let rows = grants::list(opened.db(), filter, Page { limit: list.limit.into(), offset: 0 }).await?;
-    let shown: Vec<Shown> = rows.into_iter().map(Shown::from).collect();
+    let mut shown: Vec<Shown> = rows.into_iter().map(Shown::from).collect();
+    let (users, clients) = (shown.iter().filter_map(|grant| grant.user_id), shown.iter().map(|grant| grant.client_id));
+    let names = Names::of(opened, vault, users, clients).await?;
+    for grant in &mut shown {
+        grant.username = grant.user_id.and_then(|user| names.user(user));
+        grant.client_name = names.client(grant.client_id);
+    }
     if json {
         return output::json(&shown);
     }
     let row = |grant: &Shown| {
         let user = grant.user_id.map(|user| user.to_string()).unwrap_or_default();
-        let (grant_id, client_id) = (grant.grant_id.to_string(), grant.client_id.to_string());
-        vec![grant_id, client_id, user, grant.scope.clone(), grant.status.to_owned(), grant.expires_at.clone()]
+        vec![
+            grant.grant_id.to_string(),
+            grant.client_id.to_string(),
+            grant.client_name.clone().unwrap_or_default(),
+            user,
+            grant.username.clone().unwrap_or_default(),
+            grant.scope.clone(),
+            grant.status.to_owned(),
+            grant.expires_at.clone(),
+        ]
     };
-    let head = ["GRANT_ID", "CLIENT_ID", "USER_ID", "SCOPE", "STATUS", "EXPIRES"];
+    let head = ["GRANT_ID", "CLIENT_ID", "CLIENT", "USER_ID", "USER", "SCOPE", "STATUS", "EXPIRES"];
     output::table(&head, &shown.iter().map(row).collect::<Vec<_>>())
 }
 
@@ -148,7 +179,9 @@ impl From<GrantRow> for Shown {
         Shown {
             grant_id: row.grant_id,
             client_id: row.client_id,
+            client_name: None,
             user_id: row.user_id,
+            username: None,
             scope: row.scope.to_string(),
             status: row.stage.as_str(),
             expires_at: output::moment(row.expires_at),
@@ -170,7 +203,9 @@ async fn load(opened: &Opened, grant_id: GrantId) -> Result<Shown, CliError> {
     Ok(Shown {
         grant_id,
         client_id: authorization.client_id,
+        client_name: None,
         user_id: authorization.user_id,
+        username: None,
         scope: authorization.scope.to_string(),
         status,
         expires_at: output::moment(authorization.expires_at),

@@ -6,15 +6,17 @@ use grantlog_domain::{ClientId, SessionId, UserId};
 use grantlog_projections::tables::{Page, sessions};
 use serde::Serialize;
 
+use super::names::Names;
 use super::opened::Opened;
-use super::{CliError, output, read_models};
+use super::{CliError, output, read_models, user};
 use crate::config::Settings;
 use crate::oidc::backchannel::outbox;
 use crate::store::ExecuteError;
+use crate::store::vault::Vault;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
-    /// List where a user is signed in, the newest first
+    /// List who is signed in and where, the newest first
     List(List),
     /// End sessions; the clients that took part in them are told
     End(End),
@@ -24,9 +26,12 @@ pub(super) enum Session {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// The user's id
-    #[arg(long, value_name = "ID")]
-    user: UserId,
+    /// Only sessions of this user
+    #[arg(long, value_name = "USERNAME|ID")]
+    user: Option<String>,
+    /// Only those behind this one in the list: the last one of the list before
+    #[arg(long, value_name = "SESSION")]
+    after: Option<SessionId>,
     /// At most so many
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: u32,
@@ -51,6 +56,8 @@ pub(super) struct Deliveries {
 struct Shown {
     session_id: SessionId,
     user_id: UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
     started_at: String,
     auth_time: String,
     expires_at: String,
@@ -73,7 +80,7 @@ struct ShownDelivery {
 pub(super) async fn run(command: Session, settings: &Settings, json: bool) -> Result<(), CliError> {
     let opened = Opened::open(settings).await?;
     match command {
-        Session::List(list) => print_list(&opened, &list, json).await,
+        Session::List(list) => print_list(&opened, &opened.vault(settings).await?, &list, json).await,
         Session::End(end) => {
             for session_id in end.sessions {
                 end_one(&opened, session_id).await?;
@@ -84,13 +91,19 @@ pub(super) async fn run(command: Session, settings: &Settings, json: bool) -> Re
     }
 }
 
-async fn print_list(opened: &Opened, list: &List, json: bool) -> Result<(), CliError> {
+async fn print_list(opened: &Opened, vault: &Vault, list: &List, json: bool) -> Result<(), CliError> {
     read_models::catch_up(opened).await?;
     let page = Page { limit: list.limit.into(), offset: 0 };
-    let rows = sessions::of_user(opened.db(), list.user, opened.clock.now(), page).await?;
+    let user = match &list.user {
+        Some(user) => Some(user::find(vault, user).await?),
+        None => None,
+    };
+    let rows = sessions::list(opened.db(), user, list.after, opened.clock.now(), page).await?;
+    let names = Names::of(opened, vault, rows.iter().map(|row| row.user_id), []).await?;
     let shown = |row: sessions::SessionRow| Shown {
         session_id: row.session_id,
         user_id: row.user_id,
+        username: names.user(row.user_id),
         started_at: output::moment(row.started_at),
         auth_time: output::moment(row.auth_time),
         expires_at: output::moment(row.expires_at),
@@ -102,9 +115,12 @@ async fn print_list(opened: &Opened, list: &List, json: bool) -> Result<(), CliE
     }
     let row = |session: &Shown| {
         let address = session.source_address.clone().unwrap_or_default();
-        vec![session.session_id.to_string(), session.auth_time.clone(), session.expires_at.clone(), address]
+        let username = session.username.clone().unwrap_or_default();
+        let (signed_in, until) = (session.auth_time.clone(), session.expires_at.clone());
+        vec![session.session_id.to_string(), session.user_id.to_string(), username, signed_in, until, address]
     };
-    output::table(&["SESSION_ID", "SIGNED IN", "UNTIL", "FROM"], &shown.iter().map(row).collect::<Vec<_>>())
+    let head = ["SESSION_ID", "USER_ID", "USER", "SIGNED IN", "UNTIL", "FROM"];
+    output::table(&head, &shown.iter().map(row).collect::<Vec<_>>())
 }
 
 async fn end_one(opened: &Opened, session_id: SessionId) -> Result<(), CliError> {

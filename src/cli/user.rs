@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::opened::Opened;
-use super::{CliError, event_log, output, read_models};
+use super::user_list::{List, list_users};
+use super::{CliError, output, read_models};
 use crate::config::Settings;
 use crate::oidc::claims;
 use crate::secrets::Secret;
@@ -29,7 +30,11 @@ Examples:
   printf '%s' \"$PASSWORD\" | grantlog user create --username ann --password-stdin
   grantlog user create --username ben        (cannot sign in before `user set-password`)")]
     Create(Create),
-    /// List users
+    /// List users, the newest first
+    #[command(after_help = "\
+Examples:
+  grantlog user list --name ann --status enabled
+  grantlog user list --after 0199f7a2-8d3c-7b5e-9d6a-1f2e3d4c5b6a        (the next ones)")]
     List(List),
     /// Show one user
     Show(Named),
@@ -45,6 +50,20 @@ Examples:
     Disable(Named),
     /// Let a disabled user in again
     Enable(Named),
+    /// Give a user another name to sign in with; sessions and grants stay
+    Rename(Rename),
+    /// Erase a user for ever: the key to all that is known of them is destroyed, their sessions and grants end, and the name
+    /// is free
+    Erase(Named),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rename {
+    #[command(flatten)]
+    named: Named,
+    /// The new name; not case-sensitive
+    #[arg(value_name = "NEW_NAME")]
+    to: String,
 }
 
 #[derive(Debug, Args)]
@@ -85,24 +104,17 @@ pub(super) struct Update {
     removed: Vec<String>,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct List {
-    /// At most so many, newest first
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
-}
-
 /// A user as printed.
 #[derive(Debug, Serialize)]
-struct Shown {
-    user_id: UserId,
+pub(super) struct Shown {
+    pub(super) user_id: UserId,
     /// Absent when the user was erased.
-    username: Option<String>,
+    pub(super) username: Option<String>,
     /// `enabled`, `disabled` or `erased`.
-    status: &'static str,
+    pub(super) status: &'static str,
     /// By name (OpenID Connect Core 5.1).
     #[serde(skip_serializing_if = "Map::is_empty")]
-    claims: Map<String, Value>,
+    pub(super) claims: Map<String, Value>,
 }
 
 pub(super) async fn run(command: User, settings: &Settings, json: bool) -> Result<(), CliError> {
@@ -113,7 +125,7 @@ pub(super) async fn run(command: User, settings: &Settings, json: bool) -> Resul
     let vault = opened.vault(settings).await?;
     match command {
         User::Create(create) => register(&opened, &vault, create, json).await,
-        User::List(list) => list_users(&opened, &vault, list.limit, json).await,
+        User::List(list) => list_users(&opened, &vault, &list, json).await,
         User::Show(named) => show(&opened, &vault, find(&vault, &named.user).await?, json).await,
         User::SetPassword(set) => {
             let user_id = find(&vault, &set.named.user).await?;
@@ -142,6 +154,20 @@ pub(super) async fn run(command: User, settings: &Settings, json: bool) -> Resul
             change(&opened, user_id, UserCommand::Enable { at: opened.clock.now() }).await?;
             show(&opened, &vault, user_id, json).await
         }
+        User::Rename(rename) => {
+            let user_id = find(&vault, &rename.named.user).await?;
+            if !vault.rename(user_id, &rename.to).await? {
+                return Err(no_such_user(&rename.named.user));
+            }
+            let command = UserCommand::ChangeProfile { fields: vec!["username".to_owned()], at: opened.clock.now() };
+            change(&opened, user_id, command).await?;
+            show(&opened, &vault, user_id, json).await
+        }
+        User::Erase(named) => {
+            let user_id = find(&vault, &named.user).await?;
+            erase(&opened, &vault, user_id).await?;
+            show(&opened, &vault, user_id, json).await
+        }
     }
 }
 
@@ -160,6 +186,15 @@ async fn change(opened: &Opened, user_id: UserId, command: UserCommand) -> Resul
     Ok(())
 }
 
+/// The log first, so that nobody is let in any more. What was cut off in between is finished when it is given again.
+async fn erase(opened: &Opened, vault: &Vault, user_id: UserId) -> Result<(), CliError> {
+    change(opened, user_id, UserCommand::Erase { at: opened.clock.now() }).await?;
+    vault.erase(user_id).await?;
+    read_models::there(opened).await?;
+    output::tell_damaged(&opened.store.end_sessions(user_id, None, EndReason::UserDisabled, &opened.context()).await?);
+    end_grants(opened, user_id).await
+}
+
 /// Who knew the old password may be signed in somewhere.
 async fn end_sessions(opened: &Opened, user_id: UserId) -> Result<(), CliError> {
     read_models::there(opened).await?;
@@ -176,7 +211,7 @@ async fn end_grants(opened: &Opened, user_id: UserId) -> Result<(), CliError> {
 }
 
 /// By name, or else by id.
-async fn find(vault: &Vault, user: &str) -> Result<UserId, CliError> {
+pub(super) async fn find(vault: &Vault, user: &str) -> Result<UserId, CliError> {
     match (vault.find(user).await?, user.parse::<UserId>()) {
         (Some(found), _) | (None, Ok(found)) => Ok(found),
         (None, Err(_)) => Err(no_such_user(user)),
@@ -187,7 +222,7 @@ fn no_such_user(user: &str) -> CliError {
     CliError::NotFound(format!("there is no user {user}"))
 }
 
-async fn status(opened: &Opened, user_id: UserId) -> Result<Option<&'static str>, CliError> {
+pub(super) async fn status(opened: &Opened, user_id: UserId) -> Result<Option<&'static str>, CliError> {
     let user = opened.store.load::<Aggregate>(&user_id.to_string()).await?.aggregate;
     Ok(match user.stage() {
         Stage::Absent => None,
@@ -234,23 +269,6 @@ async fn set_claims(opened: &Opened, vault: &Vault, user_id: UserId, update: &Up
     }
     vault.set_claims(user_id, held).await?;
     change(opened, user_id, UserCommand::ChangeProfile { fields, at }).await
-}
-
-async fn list_users(opened: &Opened, vault: &Vault, limit: u32, json: bool) -> Result<(), CliError> {
-    let ids: Vec<UserId> = event_log::newest_ids(opened.db(), "user", limit).await?;
-    let mut names = vault.usernames(&ids).await?;
-    let mut users = Vec::with_capacity(ids.len());
-    for user_id in ids {
-        let Some(status) = status(opened, user_id).await? else { continue };
-        users.push(Shown { user_id, username: names.remove(&user_id), status, claims: Map::new() });
-    }
-    if json {
-        return output::json(&users);
-    }
-    let row = |user: &Shown| {
-        vec![user.user_id.to_string(), user.username.clone().unwrap_or_default(), user.status.to_owned()]
-    };
-    output::table(&["USER_ID", "USERNAME", "STATUS"], &users.iter().map(row).collect::<Vec<_>>())
 }
 
 /// The first line of standard input. On a terminal it is asked for; what is typed is seen.

@@ -20,6 +20,7 @@ mod oauth;
 mod oauth2_crate;
 mod openidconnect_crate;
 mod operator;
+mod operator_lists;
 mod pages;
 mod peppers;
 mod readme;
@@ -92,6 +93,7 @@ const CASES: &[&[&[Case]]] = &[
     pages::tabs::CASES,
     command_line::CASES,
     operator::CASES,
+    operator_lists::CASES,
     peppers::CASES,
     readme::CASES,
     archive::CASES,

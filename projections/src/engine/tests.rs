@@ -356,7 +356,8 @@ async fn questions_of_pages_are_answered() {
         let activity = activity::of_user(db, USER).await.unwrap();
         let types: Vec<_> = activity.iter().map(|row| row.event_type.as_str()).collect();
         assert_eq!(types, ["grant.opened", "grant.opened", "user.registered", "client.registered"]);
-        let filter = grants::GrantFilter { user: Some(USER), client: Some(client), living_at: Some(NOW) };
+        let filter =
+            grants::GrantFilter { user: Some(USER), client: Some(client), living_at: Some(NOW), ..Default::default() };
         assert_eq!(grants::list(db, filter, Page { limit: 1, offset: 1 }).await.unwrap().len(), 1);
     })
     .await;

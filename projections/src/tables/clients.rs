@@ -1,6 +1,8 @@
 //! Which clients are there, whose are they, what did they register? Asked by the home page, a client's page and
 //! `grantlog client`. Reads every event of clients.
 
+use std::collections::HashMap;
+
 use grantlog_domain::client::{Author, ClientEvent, ClientMetadata, vouch};
 use grantlog_domain::{ClientId, Event, Recorded, SecretHash, Timestamp, UserId};
 
@@ -222,6 +224,24 @@ pub async fn registered_under_pepper(db: &Db, pepper: u16) -> Result<Vec<ClientR
          AND CAST(payload AS text) LIKE '%\"registration_access_token\":\"{pepper}.%') ORDER BY client_id"
     );
     super::rows::<Clients>(db, &rest, &[]).await
+}
+
+/// Most names that are asked for at once.
+const NAMES_MAX: usize = 500;
+
+/// The names of clients, deleted ones too, for showing.
+pub async fn names(db: &Db, ids: &[ClientId]) -> Result<HashMap<ClientId, String>, DbError> {
+    let mut names = HashMap::with_capacity(ids.len());
+    for some in ids.chunks(NAMES_MAX) {
+        let places: Vec<String> = (1..=some.len()).map(|at| format!("${at}")).collect();
+        let sql =
+            format!("SELECT client_id, client_name FROM {NAME}_v{VERSION} WHERE client_id IN ({})", places.join(", "));
+        let values: Vec<Value> = some.iter().map(|id| id.to_string().into()).collect();
+        for row in db.fetch(&sql, &values).await? {
+            names.insert(row.parse(0)?, row.text(1)?);
+        }
+    }
+    Ok(names)
 }
 
 /// How many clients a user has.

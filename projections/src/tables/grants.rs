@@ -293,6 +293,9 @@ pub struct GrantFilter {
     pub client: Option<ClientId>,
     /// Only those that live at this time.
     pub living_at: Option<Timestamp>,
+    pub stage: Option<GrantStage>,
+    /// Only those that stand behind this one in the list.
+    pub after: Option<GrantId>,
 }
 
 /// Grants, the ones used last first.
@@ -306,11 +309,19 @@ pub async fn list(db: &Db, filter: GrantFilter, page: Page) -> Result<Vec<GrantR
     for (column, id) in [
         ("user_id", filter.user.map(|user| user.to_string())),
         ("client_id", filter.client.map(|client| client.to_string())),
+        ("stage", filter.stage.map(|stage| stage.as_str().to_owned())),
     ] {
         if let Some(id) = id {
             values.push(id.into());
             conditions.push(format!("{column} = ${}", values.len()));
         }
+    }
+    if let Some(after) = filter.after {
+        values.push(after.to_string().into());
+        conditions.push(format!(
+            "(last_used_at, grant_id) < (SELECT a.last_used_at, a.grant_id FROM {NAME}_v{VERSION} a WHERE a.grant_id = ${})",
+            values.len()
+        ));
     }
     let mut rest = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
     rest.push_str(" ORDER BY last_used_at DESC, grant_id DESC");

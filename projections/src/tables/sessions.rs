@@ -157,6 +157,33 @@ pub async fn of_user(db: &Db, user: UserId, now: Timestamp, page: Page) -> Resul
     super::rows::<Sessions>(db, &rest, &values).await
 }
 
+/// Sessions that have neither ended nor expired at `now`, the newest first: of one user or of all, behind `after` in the list.
+pub async fn list(
+    db: &Db,
+    user: Option<UserId>,
+    after: Option<SessionId>,
+    now: Timestamp,
+    page: Page,
+) -> Result<Vec<SessionRow>, DbError> {
+    let mut rest = String::from("WHERE ended_at IS NULL AND expires_at > $1");
+    let mut values = vec![now.0.into()];
+    if let Some(user) = user {
+        values.push(user.to_string().into());
+        rest.push_str(&format!(" AND user_id = ${}", values.len()));
+    }
+    if let Some(after) = after {
+        values.push(after.to_string().into());
+        rest.push_str(&format!(
+            " AND (started_at, session_id) < \
+             (SELECT a.started_at, a.session_id FROM {NAME}_v{VERSION} a WHERE a.session_id = ${})",
+            values.len()
+        ));
+    }
+    rest.push_str(" ORDER BY started_at DESC, session_id DESC");
+    page.push(&mut rest, &mut values);
+    super::rows::<Sessions>(db, &rest, &values).await
+}
+
 /// Ids of the user's sessions that have neither ended nor expired at `now`, in the order of ids from behind `after`, at
 /// most [`super::PAGE_MAX`]: for walking over all of them while they end.
 pub async fn living_after(

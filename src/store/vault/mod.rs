@@ -9,6 +9,7 @@ mod assertions;
 mod attempts;
 mod client_secrets;
 mod names;
+mod rename;
 mod retire;
 mod signing_keys;
 #[cfg(test)]

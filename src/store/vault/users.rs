@@ -228,7 +228,7 @@ impl Vault {
         Ok(self.0.secrets.username_indexes(&name.to_lowercase()))
     }
 
-    async fn key_and_profile(&self, user_id: UserId) -> Result<Option<(SealingKey, Profile)>, VaultError> {
+    pub(super) async fn key_and_profile(&self, user_id: UserId) -> Result<Option<(SealingKey, Profile)>, VaultError> {
         let sql = format!("{SELECT_PROFILE} WHERE u.user_id = $1");
         let rows = self.0.db.fetch(&sql, &[Value::Text(user_id.to_string())]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -260,7 +260,12 @@ impl Vault {
         Ok(key.seal(&password_context(user_id), hash.expose().as_bytes(), self.0.secrets.entropy()))
     }
 
-    fn seal_profile(&self, key: &SealingKey, user_id: UserId, profile: &Profile) -> Result<String, VaultError> {
+    pub(super) fn seal_profile(
+        &self,
+        key: &SealingKey,
+        user_id: UserId,
+        profile: &Profile,
+    ) -> Result<String, VaultError> {
         let text = serde_json::to_vec(profile).map_err(|_| damaged(format!("profile of user {user_id}")))?;
         Ok(key.seal(&profile_context(user_id), &Zeroizing::new(text), self.0.secrets.entropy()))
     }
