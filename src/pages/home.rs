@@ -37,6 +37,8 @@ pub(super) struct HomePage {
     pub demo: Option<DemoPanel>,
     pub clients: Vec<Tile>,
     pub clients_paging: Paging,
+    /// What the names of clients were searched for.
+    pub find: Option<String>,
     pub allowed: Vec<Allowed>,
     pub lines: Vec<Line>,
 }
@@ -69,21 +71,30 @@ pub async fn show(visit: &Visit) -> Result<Response, PageError> {
     };
     let (app, user_id) = (&visit.app, session.user_id);
     settled(app).await?;
+    let find = visit.parameters.get("find").map(str::trim).filter(|find| !find.is_empty());
     let mut clients_paging = Paging::of(visit, "/", "clients", "my-clients");
+    if let Some(find) = find {
+        clients_paging = clients_paging.searched("find", find);
+    }
     let view = HomePage {
         chrome: chrome.clone(),
         username: chrome.user.clone().unwrap_or_default(),
         demo,
-        clients: my_clients(app, user_id, &mut clients_paging).await?,
+        clients: my_clients(app, user_id, find, &mut clients_paging).await?,
         clients_paging,
+        find: find.map(str::to_owned),
         allowed: allowed_by(app, user_id, chrome.user.as_deref(), Page { limit: ALLOWED_SHOWN, offset: 0 }).await?,
         lines: recent_activity(app, user_id).await?,
     };
     Ok(chrome.page(StatusCode::OK, &view))
 }
 
-async fn my_clients(app: &App, owner: UserId, paging: &mut Paging) -> Result<Vec<Tile>, PageError> {
-    let rows = paging.shown(clients::list(app.store.db(), Some(owner), paging.page()).await?);
+async fn my_clients(app: &App, owner: UserId, find: Option<&str>, paging: &mut Paging) -> Result<Vec<Tile>, PageError> {
+    let rows = match find {
+        Some(part) => clients::search(app.store.db(), owner, part, paging.page()).await?,
+        None => clients::list(app.store.db(), Some(owner), paging.page()).await?,
+    };
+    let rows = paging.shown(rows);
     let tile = |row: clients::ClientRow| Tile {
         client_id: row.client_id.to_string(),
         kind: kind_in_words(&row.metadata),

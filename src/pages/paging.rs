@@ -33,6 +33,19 @@ impl Paging {
         }
     }
 
+    /// Keeps what was searched for on the other pages.
+    #[must_use]
+    pub fn searched(mut self, name: &str, text: &str) -> Self {
+        let text: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        self.link = self.link.replacen('?', &format!("?{name}={text}&"), 1);
+        self
+    }
+
+    /// Whether there is more than is shown.
+    pub fn is_long(&self) -> bool {
+        self.more || self.number > 1
+    }
+
     /// What to read: one row more than is shown, to know whether there are older ones.
     pub fn page(&self) -> Page {
         let rows = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -90,6 +103,12 @@ mod tests {
         assert_eq!(paging.older().as_deref(), Some("/?clients=2#my-clients"));
         assert_eq!(at(2).page().offset, 25);
         assert_eq!(at(2).newer().as_deref(), Some("/?clients=1#my-clients"));
+    }
+
+    #[test]
+    fn a_search_goes_on_over_its_pages() {
+        let paging = at(2).searched("find", "a&b=ä");
+        assert_eq!(paging.newer().as_deref(), Some("/?find=a%26b%3D%C3%A4&clients=1#my-clients"));
     }
 
     #[test]

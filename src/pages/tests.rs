@@ -182,6 +182,7 @@ fn home_and_account() -> Vec<Box<dyn DynTemplate>> {
             demo: Some(panel()),
             clients: vec![tile],
             clients_paging: Paging::in_the_middle(),
+            find: Some(HOSTILE.into()),
             allowed: vec![allowed()],
             lines: vec![line()],
         }),

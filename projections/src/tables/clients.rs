@@ -209,6 +209,25 @@ pub async fn list(db: &Db, owner: Option<UserId>, page: Page) -> Result<Vec<Clie
     super::rows::<Clients>(db, &rest, &values).await
 }
 
+/// As [`list`], those of an owner with `part` in their names.
+pub async fn search(db: &Db, owner: UserId, part: &str, page: Page) -> Result<Vec<ClientRow>, DbError> {
+    let mut pattern = String::from("%");
+    for character in part.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | '~') {
+            pattern.push('~');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    let mut rest = String::from(
+        "WHERE stage <> 'deleted' AND owner = $1 AND lower(client_name) LIKE $2 ESCAPE '~' \
+         ORDER BY created_at DESC, client_id DESC",
+    );
+    let mut values = vec![owner.to_string().into(), pattern.into()];
+    page.push(&mut rest, &mut values);
+    super::rows::<Clients>(db, &rest, &values).await
+}
+
 /// Clients that are not deleted and whose secret was hashed under that pepper, by id.
 pub async fn secrets_under_pepper(db: &Db, pepper: u16) -> Result<Vec<ClientRow>, DbError> {
     let rest = format!("WHERE secret_hash LIKE '{pepper}.%' AND stage <> 'deleted' ORDER BY client_id");

@@ -1,13 +1,16 @@
 //! A developer's own clients: creating, editing, and nobody else's.
 
 use crate::harness::{
-    Browser, CALLBACK, Client, Server, html,
+    Browser, CALLBACK, Client, Server,
+    browser::Page,
+    html,
     suite::{Case, shared},
 };
 
 pub const CASES: &[&[Case]] = &[shared![
     creating_a_client_needs_a_sign_in,
     a_client_is_created_and_its_secret_shown_once,
+    ones_clients_are_searched_by_name,
     anothers_client_is_not_shown,
     anothers_client_cannot_be_changed,
     a_secret_is_rotated_on_the_page,
@@ -53,6 +56,22 @@ async fn a_client_is_created_and_its_secret_shown_once(server: Server) {
     assert!(!page.answer.text().contains("gls_"), "the secret is shown a second time");
     let home = browser.open("/").await;
     assert!(home.answer.text().contains("Made on the page"), "not among my clients: {}", home.answer);
+}
+
+async fn ones_clients_are_searched_by_name(server: Server) {
+    let (user, other) = (server.user().await, server.user().await);
+    let mut browser = Browser::signed_in(&server, &user).await;
+    let id = create(&server, &mut browser).await.id;
+    let others = create(&server, &mut Browser::signed_in(&server, &other).await).await.id;
+    let shows = |page: &Page, id: &str| page.answer.text().contains(&format!("href=\"/clients/{id}\""));
+    let found = browser.open("/?find=ON+the+page").await;
+    assert!(shows(&found, &id) && !shows(&found, &others), "{}", found.answer);
+    // What would match everything is a text like any other.
+    for nothing in ["%25", "_", "~", "%3Cb%3E", "Nobody"] {
+        let found = browser.open(&format!("/?find={nothing}")).await;
+        assert!(!shows(&found, &id), "{}", found.answer);
+        assert!(found.form("find-client-form").is_some(), "{}", found.answer);
+    }
 }
 
 async fn anothers_client_is_not_shown(server: Server) {
