@@ -168,7 +168,9 @@ pub async fn demo_user(app: &App, username: &str, context: &RequestContext) -> R
 impl From<VaultError> for SignInError {
     fn from(error: VaultError) -> Self {
         match error {
-            VaultError::UsernameTaken | VaultError::Username | VaultError::Password(PasswordError::TooLong) => {
+            VaultError::UsernameTaken
+            | VaultError::Username
+            | VaultError::Password(PasswordError::TooLong | PasswordError::TooShort | PasswordError::NotTyped) => {
                 Self::Refused
             }
             VaultError::Password(PasswordError::TooMany) => Self::TooMany { retry_after: BUSY_RETRY_AFTER },

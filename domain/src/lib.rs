@@ -14,6 +14,7 @@ pub mod pkce;
 pub mod redirect_uri;
 pub mod scope;
 pub mod secret_hash;
+pub mod seen;
 pub mod session;
 pub mod signing_key;
 mod text;

@@ -20,7 +20,7 @@ pub(crate) fn number_of(table_name: &str, name: &str, version: i64) -> Result<u3
     let build = table_name.strip_prefix(&format!("{name}_v{version}")).filter(|_| is_name(name) && version >= 0);
     let number = build.and_then(|build| match build.strip_prefix("_b") {
         Some(digits) => {
-            digits.parse().ok().filter(|number| (1..=NUMBER_MAX).contains(number) && digits == number.to_string())
+            digits.parse().ok().filter(|number: &u32| (1..=NUMBER_MAX).contains(number) && digits == number.to_string())
         }
         None => (build == SCRATCH).then_some(0),
     });

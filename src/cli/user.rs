@@ -17,7 +17,7 @@ use super::{CliError, output, read_models};
 use crate::config::Settings;
 use crate::oidc::claims;
 use crate::secrets::Secret;
-use crate::secrets::password::{Origin, PASSWORD_BYTES_MAX, PASSWORD_CHARACTERS_MIN};
+use crate::secrets::password::{Origin, PASSWORD_BYTES_MAX, check_new};
 use crate::store::vault::Vault;
 
 type Aggregate = grantlog_domain::user::User;
@@ -283,10 +283,6 @@ fn password_from_stdin() -> Result<Secret<String>, CliError> {
     bounded.read_line(&mut line).map_err(|error| CliError::Usage(format!("cannot read the password: {error}")))?;
     let password = Secret::new(line);
     let text = password.expose().trim_end_matches(['\r', '\n']);
-    if text.len() > PASSWORD_BYTES_MAX || text.chars().count() < PASSWORD_CHARACTERS_MIN {
-        return Err(CliError::Refused(format!(
-            "a password has at least {PASSWORD_CHARACTERS_MIN} characters and at most {PASSWORD_BYTES_MAX} bytes"
-        )));
-    }
+    check_new(text).map_err(|error| CliError::Refused(error.to_string()))?;
     Ok(Secret::new(text.to_owned()))
 }

@@ -20,9 +20,8 @@ use super::sign_in::reauthenticate;
 use super::sign_out::end_session;
 use super::visit::{SignedIn, Visit, bare_chrome, kept};
 use crate::secrets::Secret;
-use crate::secrets::password::{PASSWORD_CHARACTERS_MIN, PasswordError};
+use crate::secrets::password::{PASSWORD_CHARACTERS_MIN, PasswordError, check_new};
 use crate::sign_in::{SignInError, caller, check_password};
-use crate::store::vault::VaultError;
 
 #[derive(Template)]
 #[template(path = "account.html")]
@@ -157,8 +156,13 @@ async fn change_password(visit: Visit, session: &SignedIn) -> Result<Response, P
         async |error: &'static str| page(&visit, session, StatusCode::UNPROCESSABLE_ENTITY, Some(error)).await;
     let current = Secret::new(visit.parameters.get("current_password").unwrap_or_default().to_owned());
     let new = Secret::new(visit.parameters.get("new_password").unwrap_or_default().to_owned());
-    if new.expose().chars().count() < PASSWORD_CHARACTERS_MIN {
-        return refused("The new password is too short.").await;
+    match check_new(new.expose()) {
+        Ok(()) => {}
+        Err(PasswordError::TooShort) => return refused("The new password is too short.").await,
+        Err(PasswordError::TooLong) => return refused("The new password is too long.").await,
+        Err(_) => {
+            return refused("The new password has a character that is not seen, such as a control character.").await;
+        }
     }
     let (username, source) = (super::visit::username(app, session.user_id).await?, caller(&visit.context));
     // A stolen session must not become a way to guess the password, so it counts as a sign-in does.
@@ -173,7 +177,6 @@ async fn change_password(visit: Visit, session: &SignedIn) -> Result<Response, P
     }
     match app.vault.set_password(session.user_id, new, app.vault.origin(&username, source)).await {
         Ok(_) => {}
-        Err(VaultError::Password(PasswordError::TooLong)) => return refused("The new password is too long.").await,
         Err(error) => return Err(error.into()),
     }
     let by = visit.by_user(session.user_id, Some(session.session_id.to_string()));

@@ -1,5 +1,7 @@
 //! Events in words, for the person they are about.
 
+use std::borrow::Cow;
+
 use grantlog_domain::client::ClientEvent;
 use grantlog_domain::{Event, Recorded, Scope, Timestamp};
 use grantlog_projections::tables::activity::ActivityRow;
@@ -66,7 +68,7 @@ fn at(milliseconds: i64) -> Moment {
 
 /// The sentence, and whether something ended. An event of a newer Grantlog is called by its type.
 fn words(said: &Said<'_>) -> (String, bool) {
-    let client = said.client;
+    let client = isolated(said.client);
     let (words, ended) = match said.event_type {
         "grant.code_issued" => match said.scope {
             Some(scope) => (format!("You let {client} in. It may: {}.", lower_first(&scopes::sentence(scope))), false),
@@ -77,7 +79,7 @@ fn words(said: &Said<'_>) -> (String, bool) {
         "grant.opened" => (format!("{client} got a token that speaks for you."), false),
         "grant.refreshed" => (format!("{client} renewed its access."), false),
         "grant.access_token_revoked" => (format!("{client} gave an access token back."), true),
-        "grant.revoked" => (revoked(said.reason.unwrap_or_default(), client), true),
+        "grant.revoked" => (revoked(said.reason.unwrap_or_default(), &client), true),
         "session.started" => ("You signed in.".to_owned(), false),
         "session.reauthenticated" => ("You proved again who you are.".to_owned(), false),
         "session.ended" => ("A session of yours ended.".to_owned(), true),
@@ -96,6 +98,11 @@ fn words(said: &Said<'_>) -> (String, bool) {
         other => (format!("Something else happened: {other}."), false),
     };
     (words, ended)
+}
+
+/// A name in a sentence does not turn round what stands beside it (Unicode Standard Annex 9, FSI and PDI).
+fn isolated(name: &str) -> Cow<'_, str> {
+    if name.is_ascii() { Cow::Borrowed(name) } else { Cow::Owned(format!("\u{2068}{name}\u{2069}")) }
 }
 
 /// `reason` as `RevocationReason` spells it.

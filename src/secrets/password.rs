@@ -1,6 +1,7 @@
 //! Passwords: Argon2id (RFC 9106), on a bounded number of threads of low priority, so that hashing never starves input and
 //! output. Who waits for a thread is served in turns (`queue`), so that nobody keeps the others from signing in.
 
+mod opaque;
 mod priority;
 mod queue;
 #[cfg(test)]
@@ -15,6 +16,8 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+pub use self::opaque::check_new;
+use self::opaque::opaque;
 use self::priority::yield_to_others;
 use self::queue::Bounds;
 pub use self::queue::Origin;
@@ -71,6 +74,10 @@ pub enum PasswordError {
     Settings,
     #[error("a password has at most {PASSWORD_BYTES_MAX} bytes")]
     TooLong,
+    #[error("a password has at least {PASSWORD_CHARACTERS_MIN} characters")]
+    TooShort,
+    #[error("a password has no control characters, no byte order mark, and nothing else that is not seen")]
+    NotTyped,
     #[error("too many passwords are being verified")]
     Busy,
     #[error("too many passwords from there or of this account are waiting to be verified")]
@@ -155,7 +162,7 @@ impl Passwords {
             return Err(PasswordError::TooLong);
         }
         let salt = self.0.entropy.bytes::<SALT_BYTES>();
-        self.on_thread(origin, move |inner| hash(&inner.argon2, password.expose().as_bytes(), &salt)).await
+        self.on_thread(origin, move |inner| hash(&inner.argon2, opaque(password.expose()).as_bytes(), &salt)).await
     }
 
     /// Whether `password` is that of `stored`. With `stored` absent it takes the same time and the answer is no.
@@ -172,17 +179,21 @@ impl Passwords {
         let fits = password.expose().len() <= PASSWORD_BYTES_MAX;
         let salt = self.0.entropy.bytes::<SALT_BYTES>();
         self.on_thread(origin, move |inner| {
-            let bytes = password.expose().as_bytes();
-            let bytes = &bytes[..bytes.len().min(PASSWORD_BYTES_MAX)];
+            let typed = cut(password.expose().as_bytes());
+            let one = opaque(password.expose());
+            let bytes = cut(one.as_bytes());
             let against = stored.as_ref().unwrap_or(&inner.dummy).expose();
             let against =
                 PasswordHash::new(against).ok().filter(|hash| hash.hash.is_some()).ok_or(PasswordError::Damaged)?;
-            let right = inner.is_right(bytes, &against)?;
+            let mut right = inner.is_right(bytes, &against)?;
+            // Hashes of before were made of what was typed.
+            let of_before = !right && bytes != typed && inner.is_right(typed, &against)?;
+            right |= of_before;
             if !right || !fits || stored.is_none() {
                 return Ok(Verified::No);
             }
             let same = Params::try_from(&against).is_ok_and(|params| same_cost(&params, inner.argon2.params()));
-            let rehashed = if same { None } else { Some(hash(&inner.argon2, bytes, &salt)?) };
+            let rehashed = if same && !of_before { None } else { Some(hash(&inner.argon2, bytes, &salt)?) };
             Ok(Verified::Yes { rehashed })
         })
         .await
@@ -215,6 +226,10 @@ impl Passwords {
     pub(crate) async fn hold(&self) -> turns::Turn {
         self.0.turns.take(Origin::default()).await.expect("a turn")
     }
+}
+
+fn cut(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(PASSWORD_BYTES_MAX)]
 }
 
 fn hash(argon2: &Argon2<'_>, password: &[u8], salt: &[u8; SALT_BYTES]) -> Result<Secret<String>, PasswordError> {

@@ -15,6 +15,7 @@ mod forged;
 mod harness;
 mod http;
 mod leftovers;
+mod names;
 mod nodes;
 mod oauth;
 mod oauth2_crate;
@@ -72,6 +73,7 @@ const CASES: &[&[&[Case]]] = &[
     conformance::tampered::CASES,
     conformance::dynamic::CASES,
     client_metadata::CASES,
+    names::CASES,
     forged::CASES,
     http::client_auth::CASES,
     http::client_assertion::CASES,

@@ -11,6 +11,7 @@ impl Client {
                     return Err(ClientError::AlreadyExists);
                 }
                 let metadata = valid(named_by(by, metadata, false))?;
+                metadata.check_new_name(None)?;
                 limits::check(&metadata, by, widest.as_ref(), None)?;
                 check_secret(&metadata, secret.is_some())?;
                 let by = Some(by);
@@ -19,6 +20,7 @@ impl Client {
             ClientCommand::Update { metadata, secret, vouch, widest, by, at } => {
                 let registration = self.registered()?;
                 let metadata = valid(named_by(by, metadata, registration.metadata.resource_server))?;
+                metadata.check_new_name(Some(&registration.metadata))?;
                 limits::check(&metadata, by, widest.as_ref(), Some(registration))?;
                 let keeps = metadata.has_secret() && !metadata.needs_new_secret(&registration.metadata);
                 check_secret(&metadata, secret.is_some() || (keeps && registration.secret.is_some()))?;

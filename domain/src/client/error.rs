@@ -12,7 +12,10 @@ pub enum ClientError {
     NotFound,
     #[error("the client is deleted")]
     Deleted,
-    #[error("client_name must have 1 to {CLIENT_NAME_CHARS_MAX} characters and no control characters")]
+    #[error(
+        "client_name must have 1 to {CLIENT_NAME_CHARS_MAX} characters, each of which is seen: no control characters, and none \
+             without width or that turns text round"
+    )]
     ClientName,
     #[error("client_uri must be an http or https address, spelled as browsers spell it (RFC 3986)")]
     ClientUri,

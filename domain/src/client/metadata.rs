@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{ClientError, OpenIdMetadata, openid};
+use crate::seen::is_seen;
 use crate::{RedirectUri, Scope};
 
 /// Most redirect URIs of one client.
@@ -281,6 +282,12 @@ impl ClientMetadata {
         let name = name.trim();
         let fits = !name.is_empty() && name.chars().count() <= CLIENT_NAME_CHARS_MAX;
         if fits && !name.chars().any(char::is_control) { Ok(()) } else { Err(ClientError::ClientName) }
+    }
+
+    /// Whether a new name is seen as it stands; one of before may stay.
+    pub fn check_new_name(&self, before: Option<&Self>) -> Result<(), ClientError> {
+        let stays = before.is_some_and(|before| before.client_name == self.client_name);
+        if stays || is_seen(&self.client_name) { Ok(()) } else { Err(ClientError::ClientName) }
     }
 
     /// Whether that is a `client_uri` (RFC 7591 2): a web page.

@@ -76,3 +76,22 @@ async fn a_hash_has_a_thread_of_the_lowest_priority() {
     assert_eq!(fields(&hashing), ("19".to_owned(), libc::SCHED_BATCH.to_string()));
     assert_eq!(fields(&stat()), before, "of that thread alone");
 }
+
+#[tokio::test]
+async fn a_password_is_one_however_it_is_typed_and_old_hashes_hold() {
+    // RFC 8265 4.2.2: composed and decomposed.
+    let (composed, decomposed) = ("p\u{e4}sswort", "pa\u{308}sswort");
+    let passwords = passwords(settings());
+    let verify =
+        |password, stored: &Secret<String>| passwords.verify(secret(password), Some(stored.clone()), Origin::default());
+    let stored = passwords.hash(secret(decomposed), Origin::default()).await.expect("hashed");
+    for typed in [composed, decomposed] {
+        assert!(matches!(verify(typed, &stored).await, Ok(Verified::Yes { rehashed: None })), "{typed}");
+    }
+    // As they were made before: of what was typed. Whoever types that again is known either way from then on.
+    let old = hash(&passwords.0.argon2, decomposed.as_bytes(), &[7; 16]).expect("hashed");
+    assert!(matches!(verify(composed, &old).await, Ok(Verified::No)));
+    let Ok(Verified::Yes { rehashed: Some(new) }) = verify(decomposed, &old).await else { panic!("not known") };
+    assert!(matches!(verify(composed, &new).await, Ok(Verified::Yes { rehashed: None })));
+    assert!(matches!(verify("pa\u{308}sswor", &new).await, Ok(Verified::No)));
+}

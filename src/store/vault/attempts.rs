@@ -9,7 +9,7 @@ use std::time::Duration;
 use grantlog_domain::ClientId;
 use grantlog_projections::db::{Tx, Value};
 
-use super::{Vault, VaultError};
+use super::{Vault, VaultError, known_as};
 use crate::secrets::Purpose;
 use crate::secrets::password::Origin;
 
@@ -185,7 +185,7 @@ impl Vault {
     }
 
     fn account(&self, username: &str) -> Subject {
-        self.subject("account", &username.trim().to_lowercase(), self.0.limits.per_account)
+        self.subject("account", &known_as::counted(username), self.0.limits.per_account)
     }
 
     fn source(&self, source: Source) -> Subject {

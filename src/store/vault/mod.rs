@@ -2,12 +2,13 @@
 //! Mutable rows, sealed; erasing a user destroys the key that everything of theirs is sealed with.
 //!
 //! `users` names, passwords and profiles; `signing_keys` private halves; `client_secrets` those that are signed with;
-//! `assertions` what clients may use once; `attempts` slows guessing down; `names` and `retire` what rotating peppers
+//! `known_as` which names are one name; `assertions` what clients may use once; `attempts` slows guessing down; `names` and `retire` what rotating peppers
 //! means for all of this.
 
 mod assertions;
 mod attempts;
 mod client_secrets;
+mod known_as;
 mod names;
 mod rename;
 mod retire;
@@ -48,9 +49,12 @@ struct Inner {
 /// Why the vault could not do it. Holds nothing personal.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    #[error("this user name is taken")]
+    #[error("this user name is taken, or looks like one that is")]
     UsernameTaken,
-    #[error("a user name has 1 to {USERNAME_CHARACTERS_MAX} characters, none of them a control character")]
+    #[error(
+        "a user name has 1 to {USERNAME_CHARACTERS_MAX} characters: letters and digits of one direction, ASCII punctuation, and \
+         one blank between two words (RFC 8265 3)"
+    )]
     Username,
     #[error(transparent)]
     Password(#[from] PasswordError),

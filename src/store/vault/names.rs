@@ -1,7 +1,7 @@
 //! Under which pepper a user name is found. While a pepper is being retired names stand under two of them, and a name is one
 //! name all the same.
 
-use grantlog_projections::db::{Tx, Value};
+use grantlog_projections::db::{Row, Tx, Value};
 
 use super::VaultError;
 
@@ -33,13 +33,23 @@ pub(super) async fn is_taken(tx: &mut Tx, indexes: &[String]) -> Result<bool, Va
     if indexes.is_empty() {
         return Ok(false);
     }
-    let (places, values) = any_of(indexes.iter().map(|index| (0, index.clone())).collect());
+    let indexes: Vec<(u16, String)> = indexes.iter().map(|index| (0, index.clone())).collect();
+    let (places, values) = any_of(&indexes);
     let sql = format!("SELECT 1 FROM vault_users WHERE username_index IN ({places})");
     Ok(!tx.fetch(&sql, &values).await?.is_empty())
 }
 
 /// Placeholders and values of a list in SQL.
-pub(super) fn any_of(indexes: Vec<(u16, String)>) -> (String, Vec<Value>) {
+pub(super) fn any_of(indexes: &[(u16, String)]) -> (String, Vec<Value>) {
     let places: Vec<String> = (1..=indexes.len()).map(|at| format!("${at}")).collect();
-    (places.join(", "), indexes.into_iter().map(|(_, index)| Value::Text(index)).collect())
+    (places.join(", "), indexes.iter().map(|(_, index)| Value::Text(index.clone())).collect())
+}
+
+/// Of the rows that have one of these in that column, the one whose index stands first.
+pub(super) fn first<'a>(rows: &'a [Row], column: usize, indexes: &[(u16, String)]) -> Option<&'a Row> {
+    let place = |row: &&Row| {
+        let held = row.str(column).unwrap_or_default();
+        indexes.iter().position(|(_, index)| index == held).unwrap_or(usize::MAX)
+    };
+    rows.iter().min_by_key(place)
 }

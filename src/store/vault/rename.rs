@@ -12,11 +12,12 @@ impl Vault {
     /// # Errors
     /// [`VaultError::UsernameTaken`]; [`VaultError::Username`]; [`VaultError::Database`]; [`VaultError::Damaged`].
     pub async fn rename(&self, user_id: UserId, username: &str) -> Result<bool, VaultError> {
-        let indexes = self.username_indexes(username)?;
+        let (indexes, of_before) = self.new_indexes(username)?;
         let Some((key, profile)) = self.key_and_profile(user_id).await? else { return Ok(false) };
         let profile = Profile { username: username.trim().to_owned(), ..profile };
         let sealed = self.seal_profile(&key, user_id, &profile)?;
-        let (places, mut values) = names::any_of(indexes.clone());
+        let of_before = of_before.into_iter().map(|index| (0, index));
+        let (places, mut values) = names::any_of(&indexes.iter().cloned().chain(of_before).collect::<Vec<_>>());
         values.push(Value::Text(user_id.to_string()));
         let taken =
             format!("SELECT 1 FROM vault_users WHERE username_index IN ({places}) AND user_id <> ${}", values.len());

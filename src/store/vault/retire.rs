@@ -164,7 +164,7 @@ impl Vault {
     async fn new_index(&self, tx: &mut Tx, row: &Row) -> Result<(), VaultError> {
         let (user_id, key) = self.user_key(row)?;
         let profile = open_profile(&key, user_id, row.str(2)?)?;
-        let (index, _) = names::choose(tx, self.username_indexes(&profile.username)?).await?;
+        let (index, _) = names::choose(tx, self.same_indexes(&profile.username, row.str(3)?)?).await?;
         let sql = "UPDATE vault_users SET username_index = $1 WHERE user_id = $2 AND username_index = $3";
         tx.execute(sql, &[Value::Text(index), Value::Text(user_id.to_string()), Value::Text(row.text(3)?)]).await?;
         Ok(())

@@ -14,7 +14,7 @@ use grantlog_domain::client::{ApplicationType, ClientMetadata, GrantType, TokenE
 use grantlog_domain::signing_key::Algorithm;
 use grantlog_domain::{ClientId, KeyId, Scope, SecretHash, Timestamp, UserId};
 
-use super::{REGISTRATION_SECONDS_MAX, SignInLimits, Source, Vault, VaultError};
+use super::{Attempt, REGISTRATION_SECONDS_MAX, SignInLimits, Source, Vault, VaultError};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::secrets::password::{Origin, PasswordSettings, Passwords};
@@ -67,7 +67,7 @@ async fn a_user_signs_in_with_the_right_name_and_password_only() {
         assert!(vault.set_password(dan, secret("new"), Origin::default()).await.expect("set"));
         assert_eq!(verify("dan", "new").await, Some(dan));
         assert!(!vault.set_password(user(), secret("new"), Origin::default()).await.expect("nobody"));
-        for name in ["", "  ", "a\u{0}b", "line\nbreak", &"x".repeat(129)] {
+        for name in ["", "  ", "a\u{0}b", "a\u{202e}b", "a\u{200b}b", "line\nbreak", &"x".repeat(129)] {
             assert!(matches!(vault.register(user(), name, None).await, Err(VaultError::Username)), "{name:?}");
         }
         assert_eq!(vault.find("DAN").await.expect("found"), Some(dan));
@@ -273,6 +273,58 @@ async fn an_assertion_is_used_once_and_forgotten_when_it_has_expired() {
         assert!(!used(id(1), "a").await, "one that has not expired was forgotten");
         vault.forget_assertions(Timestamp(101)).await.expect("forgotten");
         assert!(used(id(1), "a").await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_name_is_one_however_it_is_written_and_whatever_it_looks_like() {
+    // RFC 8265 3.3; Unicode Technical Standard 39, 4.
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, _) = vault(fresh);
+        let (admin, zoe) = (user(), user());
+        vault.register(admin, "Admin", Some(secret("right"))).await.expect("registered");
+        vault.register(zoe, "Zo\u{eb}", Some(secret("right"))).await.expect("registered");
+        for like in ["admin", "ADMIN", "\u{ff41}dmin", "\u{430}dmin", "adm\u{456}n", "adm\u{131}n", "zoe\u{308}"] {
+            let refused = vault.register(user(), like, None).await;
+            assert!(matches!(refused, Err(VaultError::UsernameTaken)), "{like}: {refused:?}");
+        }
+        for (typed, whose) in [("zoe\u{308}", zoe), ("ZO\u{cb}", zoe), ("\u{ff21}dmin", admin)] {
+            assert_eq!(vault.verify_password(typed, secret("right"), address(0)).await.expect("verified"), Some(whose));
+        }
+        // One account has one count, whatever is written.
+        for like in ["admin", "\u{430}dmin", "adm\u{456}n", "\u{ff41}dmin", "ADMIN"] {
+            vault.sign_in_failed(like, address(1)).await.expect("counted");
+        }
+        let attempt = vault.sign_in_allowed("Admin", address(2)).await.expect("asked");
+        assert!(matches!(attempt, Attempt::AccountLocked { .. }), "{attempt:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn names_of_before_are_found_as_they_were() {
+    on_both(StoreOptions::default(), async |fresh: &Fresh| {
+        let (vault, _) = vault(fresh);
+        // As they were registered: under themselves in lower case.
+        let before = async |name: &str, placeholder: &str| {
+            let id = user();
+            vault.register(id, placeholder, Some(secret("right"))).await.expect("registered");
+            let index = vault.0.secrets.username_indexes(name).remove(0).1;
+            let sql = "UPDATE vault_users SET username_index = $1 WHERE user_id = $2";
+            vault.0.db.execute(sql, &[index.into(), id.to_string().into()]).await.expect("written");
+            id
+        };
+        let (wide, hidden) = (before("\u{ff41}nn", "one").await, before("be\u{200b}n", "two").await);
+        let ann = user();
+        vault.register(ann, "ann", Some(secret("right"))).await.expect("registered");
+        for (name, whose) in [("\u{ff41}nn", wide), ("\u{ff21}NN", wide), ("be\u{200b}n", hidden), ("Ann", ann)] {
+            assert_eq!(vault.find(name).await.expect("found"), Some(whose), "{name:?}");
+            let verified = vault.verify_password(name, secret("right"), address(0)).await.expect("verified");
+            assert_eq!(verified, Some(whose), "{name:?}");
+        }
+        assert!(matches!(vault.register(user(), "\u{ff41}nn", None).await, Err(VaultError::UsernameTaken)));
+        assert_eq!(vault.find("ben").await.expect("looked for"), None);
     })
     .await;
 }

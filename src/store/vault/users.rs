@@ -8,7 +8,7 @@ use grantlog_projections::db::{Row, Value};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Source, Vault, VaultError, names};
+use super::{Source, Vault, VaultError, known_as, names};
 use crate::secrets::Secret;
 use crate::secrets::password::{Origin, Verified};
 use crate::secrets::sealing::{KEY_BYTES, SealingKey};
@@ -20,6 +20,9 @@ pub const USERNAME_CHARACTERS_MAX: usize = 128;
 pub const REGISTRATION_SECONDS_MAX: i64 = 60;
 /// The most users whose names are looked up at once.
 const USERNAMES_MAX: usize = 500;
+
+/// Where a new name may stand: its index for each pepper, and those under which somebody of before may have the very same.
+pub(super) type NewName = (Vec<(u16, String)>, Vec<String>);
 
 /// Personal data of one user.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -49,7 +52,7 @@ impl Vault {
         username: &str,
         password: Option<Secret<String>>,
     ) -> Result<(), VaultError> {
-        let indexes = self.username_indexes(username)?;
+        let (indexes, of_before) = self.new_indexes(username)?;
         let inner = &self.0;
         let bytes = Zeroizing::new(inner.secrets.entropy().bytes::<KEY_BYTES>());
         let key = SealingKey::from_bytes(bytes.as_slice()).ok_or(VaultError::KeyGeneration)?;
@@ -62,7 +65,8 @@ impl Vault {
         };
         let (id, now) = (Value::Text(user_id.to_string()), inner.clock.now().0);
         let mut tx = inner.db.begin().await?;
-        let (index, others) = names::choose(&mut tx, indexes).await?;
+        let (index, mut others) = names::choose(&mut tx, indexes).await?;
+        others.extend(of_before);
         for index in others.iter().chain([&index]) {
             for table in ["vault_user_keys", "vault_users"] {
                 let sql = format!(
@@ -98,10 +102,10 @@ impl Vault {
     /// [`VaultError::Database`].
     pub async fn find(&self, username: &str) -> Result<Option<UserId>, VaultError> {
         let Ok(indexes) = self.username_indexes(username) else { return Ok(None) };
-        let (places, values) = names::any_of(indexes);
-        let sql = format!("SELECT user_id FROM vault_users WHERE username_index IN ({places})");
+        let (places, values) = names::any_of(&indexes);
+        let sql = format!("SELECT user_id, username_index FROM vault_users WHERE username_index IN ({places})");
         let rows = self.0.db.fetch(&sql, &values).await?;
-        Ok(rows.first().map(|row| row.parse(0)).transpose()?)
+        Ok(names::first(&rows, 1, &indexes).map(|row| row.parse(0)).transpose()?)
     }
 
     /// Whose name and password these are. Takes the same time whether the name or the password is wrong. They come from
@@ -118,13 +122,13 @@ impl Vault {
         let origin = self.origin(username, source);
         // A name that cannot exist is looked for all the same, under an index that nobody has.
         let indexes = self.username_indexes(username).unwrap_or_else(|_| vec![(0, String::new())]);
-        let (places, values) = names::any_of(indexes);
+        let (places, values) = names::any_of(&indexes);
         let sql = format!(
-            "SELECT u.user_id, k.wrapped_key, u.sealed_password FROM vault_users u \
+            "SELECT u.user_id, k.wrapped_key, u.sealed_password, u.username_index FROM vault_users u \
              JOIN vault_user_keys k ON k.user_id = u.user_id WHERE u.username_index IN ({places})"
         );
         let rows = self.0.db.fetch(&sql, &values).await?;
-        let Some(row) = rows.first() else {
+        let Some(row) = names::first(&rows, 3, &indexes) else {
             self.0.passwords.verify(password, None, origin).await?;
             return Ok(None);
         };
@@ -218,14 +222,29 @@ impl Vault {
         Ok(tx.commit().await?)
     }
 
-    /// Names that differ only in case are one name. An index for each pepper.
+    /// The indexes of a new name.
+    pub(super) fn new_indexes(&self, username: &str) -> Result<NewName, VaultError> {
+        let form = known_as::form(username).ok_or(VaultError::Username)?;
+        let of_before = known_as::form_of_before(username).filter(|before| *before != form);
+        let of_before = of_before.map(|before| self.0.secrets.username_indexes(&before)).unwrap_or_default();
+        let of_before = of_before.into_iter().map(|(_, index)| index).collect();
+        Ok((self.0.secrets.username_indexes(&form), of_before))
+    }
+
+    /// Under which a name is looked for, one or two for each pepper: who had the very same before goes first.
     pub(super) fn username_indexes(&self, username: &str) -> Result<Vec<(u16, String)>, VaultError> {
-        let name = username.trim();
-        let length = name.chars().take(USERNAME_CHARACTERS_MAX + 1).count();
-        if length == 0 || length > USERNAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
-            return Err(VaultError::Username);
-        }
-        Ok(self.0.secrets.username_indexes(&name.to_lowercase()))
+        let (before, form) = (known_as::form_of_before(username), known_as::form(username));
+        let forms = if before == form { [None, form] } else { [before, form] };
+        let indexes: Vec<_> = forms.iter().flatten().flat_map(|form| self.0.secrets.username_indexes(form)).collect();
+        if indexes.is_empty() { Err(VaultError::Username) } else { Ok(indexes) }
+    }
+
+    /// Of a name that is found under `index`: the same form under every pepper.
+    pub(super) fn same_indexes(&self, username: &str, index: &str) -> Result<Vec<(u16, String)>, VaultError> {
+        let forms = [known_as::form_of_before(username), known_as::form(username)];
+        let mut indexes = forms.iter().flatten().map(|form| self.0.secrets.username_indexes(form));
+        let same = indexes.find(|indexes| indexes.iter().any(|(_, held)| held == index));
+        same.ok_or_else(|| damaged("a user name that is found under what it is not".to_owned()))
     }
 
     pub(super) async fn key_and_profile(&self, user_id: UserId) -> Result<Option<(SealingKey, Profile)>, VaultError> {
