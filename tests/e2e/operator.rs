@@ -273,7 +273,10 @@ async fn a_schema_that_is_missing_is_explained(store: Store) {
     // One rule, and one count: only migrate and serve bring a database up to date.
     let create = ["client", "create", "--name", "x", "--redirect-uri", "https://x.example/cb"];
     let mut lacks = String::new();
-    for arguments in [&["client", "list"][..], &create] {
+    // On SQLite an empty file is a new one to what makes one: another process may have begun it a moment ago.
+    let refused: &[&[&str]] =
+        if store == Store::Sqlite { &[&["client", "list"]] } else { &[&["client", "list"], &create] };
+    for arguments in refused {
         let output = site.run(arguments).await;
         expect_failure(&output, 1, &["grantlog migrate", "grantlog serve"]);
         lacks = String::from_utf8_lossy(&output.stderr).into_owned();
