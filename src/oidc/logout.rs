@@ -1,7 +1,8 @@
 //! The logout endpoint: OpenID Connect RP-Initiated Logout 1.0, 2 and 3.
 //!
 //! Who shows an ID token of this very session is signed out at once; for anybody else the user is asked (2), because any
-//! site could send them here. Where nobody is signed in, an ID token ends the session that it is of. Only a `post_logout_redirect_uri` that the client registered is gone to.
+//! site could send them here. Where nobody is signed in, an ID token ends the session that it is of. Only a
+//! `post_logout_redirect_uri` that the client registered is gone to.
 
 use std::sync::Arc;
 
@@ -99,8 +100,9 @@ async fn logout(visit: &Visit, posted: bool) -> Result<Response, PageError> {
             return Ok(see_other(&format!("{PATH}?{}", request.to_query())));
         }
         let ended = request.session_without_cookie(&visit.app)?;
-        let (ended, client) = (ended.as_slice(), request.client.as_ref().map(|client| client.id));
-        return sign_out::signed_out(visit, ended, client, request.onward(visit, ended)).await;
+        let client = request.client.as_ref().map(|client| client.id);
+        // Whose session it was says nothing of who sits there: the link may be anybody's.
+        return sign_out::signed_out(visit, ended.as_slice(), client, request.onward(visit, &[])).await;
     }
     let decides = posted && visit.parameters.get("decision").is_some();
     let ended = if decides && visit.is_own_form() {
@@ -183,8 +185,9 @@ impl LogoutRequest {
         })
     }
 
-    /// OpenID Connect RP-Initiated Logout 2: the session that the hint is an ID token of, where nobody is signed in. Programs of
-    /// clients end sessions like this, which have no cookie. Whoever has an ID token that the client got in a session that lives may end it, and nothing more.
+    /// OpenID Connect RP-Initiated Logout 2: the session that the hint is an ID token of, where nobody is signed in. Programs
+    /// of clients end sessions like this, which have no cookie. Whoever has an ID token that the client got in a session
+    /// that lives may end it, and nothing more.
     /// `None` where the client knows its users by pairwise subjects, from which nobody finds the user.
     fn session_without_cookie(&self, app: &App) -> Result<Option<Ended>, PageError> {
         let (Some(hint), Some(client)) = (&self.hint, &self.client) else { return Ok(None) };
